@@ -1,0 +1,78 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "cloister/core/bytes.hpp"
+#include "cloister/core/ids.hpp"
+#include "cloister/core/log.hpp"
+#include "cloister/core/result.hpp"
+#include "cloister/core/time.hpp"
+
+namespace cloister {
+namespace {
+
+Result<int> half(int n) {
+  if (n % 2 != 0) return Error{Errc::invalid_argument, "odd"};
+  return n / 2;
+}
+
+Result<int> quarter(int n) {
+  CLOISTER_TRY(h, half(n));
+  CLOISTER_TRY(q, half(h));
+  return q;
+}
+
+TEST(Result, CarriesValueOrError) {
+  EXPECT_EQ(*quarter(8), 2);
+  EXPECT_EQ(quarter(6).error().code(), Errc::invalid_argument);
+  EXPECT_EQ(quarter(6).error().in("n").text(), "invalid_argument: n: odd");
+}
+
+TEST(Errc, NamesRoundTripAndHaveErrorStatus) {
+  for (const auto code : {Errc::internal, Errc::not_found, Errc::signature_invalid, Errc::database_newer}) {
+    EXPECT_EQ(errc_from_string(to_string(code)), code);
+    EXPECT_GE(http_status(code), 400);
+  }
+  EXPECT_EQ(errc_from_string("no_such_code"), std::nullopt);
+}
+
+TEST(Time, FormatsAndParsesRfc3339) {
+  for (const auto* text : {"1970-01-01T00:00:00Z", "2026-03-17T22:34:05Z", "2024-02-29T23:59:59.000001Z"}) {
+    auto time = parse_rfc3339(text);
+    ASSERT_TRUE(time) << text;
+    EXPECT_EQ(to_rfc3339(*time), text);
+  }
+  EXPECT_EQ(to_rfc3339(*parse_rfc3339("2026-01-01T01:30:00+01:30")), "2026-01-01T00:00:00Z");
+}
+
+TEST(Time, RefusesWhatIsNotATime) {
+  for (const auto* text : {"", "2026", "2026-02-30T00:00:00Z", "2026-01-01T24:00:00Z", "2026-01-01 00:00:00Z",
+                           "2026-01-01T00:00:00", "2026-01-01T00:00:00Zx", "2026-01-01T00:00:00.Z",
+                           "2026-01-01T00:00:00.1234567Z", "2026-13-01T00:00:00Z", "2026-01-01T00:00:60Z"}) {
+    EXPECT_FALSE(parse_rfc3339(text)) << text;
+  }
+}
+
+TEST(Ids, AreValidatedAndRandom) {
+  SystemRandom random;
+  const auto a = JobId::make(random);
+  EXPECT_TRUE(valid_id(a.str()));
+  EXPECT_NE(a, JobId::make(random));
+  EXPECT_EQ(*JobId::parse(a.str()), a);
+  for (const auto* text : {"", "-a", "A", "a/b", "a b", "..", "a\n"}) EXPECT_FALSE(JobId::parse(text)) << text;
+  EXPECT_FALSE(JobId::parse(std::string(65, 'a')));
+}
+
+TEST(StderrLogger, WritesOneJsonLineAnEvent) {
+  testing::internal::CaptureStderr();
+  log::StderrLogger logger{"test", log::Level::info};
+  logger.debug("dropped");
+  logger.info("thing.happened", {{"text", "a\"b\nc"}, {"n", 3}, {"yes", true}});
+  const auto out = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(out.find("dropped"), std::string::npos);
+  EXPECT_NE(out.find(R"("event":"thing.happened","text":"a\"b\u000ac","n":3,"yes":true})"), std::string::npos) << out;
+  EXPECT_EQ(std::ranges::count(out, '\n'), 1);
+}
+
+}  // namespace
+}  // namespace cloister

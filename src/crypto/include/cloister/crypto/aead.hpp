@@ -1,0 +1,18 @@
+#pragma once
+
+#include "cloister/core/bytes.hpp"
+#include "cloister/core/result.hpp"
+#include "cloister/crypto/secret.hpp"
+
+/// RFC 8439 ChaCha20-Poly1305; the ciphertext carries its 16-byte tag at the end. Thread-safe (no state).
+namespace cloister::crypto {
+
+using Nonce = ByteArray<12>;
+inline constexpr std::size_t kTagSize = 16;
+
+[[nodiscard]] Bytes chacha20poly1305_seal(ByteView key32, const Nonce& nonce, ByteView associated, ByteView plaintext);
+/// `decryption_failed` when anything was changed; nothing of the plaintext is returned then.
+[[nodiscard]] Result<SecretBytes> chacha20poly1305_open(ByteView key32, const Nonce& nonce, ByteView associated,
+                                                        ByteView ciphertext);
+
+}  // namespace cloister::crypto

@@ -1,0 +1,131 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "cloister/core/bytes.hpp"
+#include "cloister/core/result.hpp"
+#include "cloister/core/time.hpp"
+#include "cloister/crypto/ecdsa.hpp"
+
+/// The part of X.509 (RFC 5280) that TEE vendors use: v3 certificates and v2 CRLs, read strictly, with ECDSA keys
+/// on P-256 and P-384 and RSA-PSS/PKCS#1 signatures recognised. Parsing proves nothing: nothing here trusts.
+namespace cloister::crypto::x509 {
+
+enum class SignatureAlgorithm { ecdsa_sha256, ecdsa_sha384, rsa_pss_sha384, rsa_pkcs1_sha256, rsa_pkcs1_sha384, other };
+
+struct RsaPublicKey {
+  Bytes modulus;   // big-endian, no leading zero
+  Bytes exponent;  // big-endian, no leading zero
+};
+
+struct Extension {
+  Bytes oid;  // contents octets
+  bool critical = false;
+  Bytes value;
+};
+
+/// A parsed certificate; owns its bytes. Immutable, thread-safe.
+struct Certificate {
+  Bytes der;
+  Bytes tbs;     // the signed bytes
+  Bytes serial;  // INTEGER contents as they stand (may be zero or negative: real VCEKs)
+  SignatureAlgorithm algorithm;
+  Bytes signature;
+  Bytes issuer;   // whole Name, DER
+  Bytes subject;  // whole Name, DER
+  std::string subject_common_name;  // empty when there is none
+  std::string issuer_common_name;
+  UnixTime not_before;
+  UnixTime not_after;
+  Bytes public_key_info;                        // SubjectPublicKeyInfo, DER
+  std::variant<std::monostate, EcPublicKey, RsaPublicKey> key;  // monostate: a kind that is not supported
+  std::vector<Extension> extensions;            // unique OIDs
+  std::optional<bool> is_ca;                    // basicConstraints cA, absent when the extension is
+  std::optional<std::uint64_t> path_length;
+  std::optional<std::uint16_t> key_usage;       // bit 0 (digitalSignature) is 0x8000, keyCertSign 0x0400, cRLSign 0x0200
+  Bytes subject_key_id;                         // empty when absent
+  Bytes authority_key_id;                       // keyIdentifier; empty when absent
+
+  [[nodiscard]] const Extension* find(ByteView oid) const noexcept;
+};
+using CertificatePtr = std::shared_ptr<const Certificate>;
+
+inline constexpr std::size_t kMaxCertificateSize = 32 * 1024;
+inline constexpr std::size_t kMaxCrlSize = 4U << 20;
+
+/// DER, whole; `certificate_malformed` with the place.
+[[nodiscard]] Result<CertificatePtr> parse_certificate(ByteView der);
+/// A PEM text of up to `max` certificates, in order.
+[[nodiscard]] Result<std::vector<CertificatePtr>> parse_chain(std::string_view pem, std::size_t max = 8);
+
+struct RevokedEntry {
+  Bytes serial;
+  UnixTime at;
+};
+
+/// A parsed CRL; owns its bytes.
+struct Crl {
+  Bytes der;
+  Bytes tbs;
+  SignatureAlgorithm algorithm;
+  Bytes signature;
+  Bytes issuer;
+  std::string issuer_common_name;
+  UnixTime this_update;
+  std::optional<UnixTime> next_update;
+  std::optional<std::uint64_t> number;  // cRLNumber when it fits
+  Bytes authority_key_id;
+  std::vector<RevokedEntry> revoked;    // sorted by serial
+
+  [[nodiscard]] bool revokes(ByteView serial) const noexcept;
+};
+
+/// DER, whole; refuses critical extensions that it does not know, delta and indirect CRLs.
+[[nodiscard]] Result<Crl> parse_crl(ByteView der);
+
+/// `signature_invalid` unless `issuer_key` signed it. Names, dates and constraints are the caller's.
+[[nodiscard]] Result<void> verify_signature(const Certificate& certificate, const Certificate& issuer);
+[[nodiscard]] Result<void> verify_signature(const Crl& crl, const Certificate& issuer);
+
+// --- issuing (the lab's authorities, tests) ---
+
+struct NameSpec {
+  std::string common_name;
+  std::string organization;  // omitted when empty
+  std::string locality;
+  std::string state;
+  std::string country;       // two letters
+};
+[[nodiscard]] Bytes encode_name(const NameSpec& name);
+
+struct CertificateSpec {
+  Bytes serial;  // big-endian, unsigned
+  Bytes issuer;  // Name, DER
+  Bytes subject;
+  UnixTime not_before;
+  UnixTime not_after;
+  EcPublicKey key;
+  bool is_ca = false;
+  std::optional<unsigned> path_length;
+  std::uint16_t key_usage = 0x8000;
+  std::vector<Extension> extensions;  // beside basicConstraints, keyUsage and the key identifiers
+  Bytes authority_key_id;             // issuer's subject key id; empty for self-signed
+};
+/// Signed by `issuer_key` with its curve's ECDSA. The subject key id is SHA-1 of the key (RFC 5280 4.2.1.2).
+[[nodiscard]] Bytes issue_certificate(const CertificateSpec& spec, const EcPrivateKey& issuer_key);
+
+struct CrlSpec {
+  Bytes issuer;
+  Bytes authority_key_id;
+  std::uint64_t number = 1;
+  UnixTime this_update;
+  UnixTime next_update;
+  std::vector<RevokedEntry> revoked;
+};
+[[nodiscard]] Bytes issue_crl(const CrlSpec& spec, const EcPrivateKey& issuer_key);
+
+}  // namespace cloister::crypto::x509
