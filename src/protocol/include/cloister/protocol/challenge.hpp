@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <optional>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "cloister/core/bytes.hpp"
+#include "cloister/core/ids.hpp"
+#include "cloister/core/result.hpp"
+
+/// What guest and challenge say over their socketpair (docs/protocol/challenge.md): u32 big-endian length, then a
+/// deterministic CBOR array ["cloister/challenge/1", kind, …].
+namespace cloister::protocol::challenge {
+
+inline constexpr std::size_t kMaxFrame = 80U << 20;
+
+// --- guest to challenge ---
+/// First message: the secrets that the version names, released and opened.
+struct Start {
+  std::vector<std::pair<std::string, Bytes>> secrets;  // sorted by name (deterministic map)
+};
+struct Job {
+  std::string job;
+  Bytes payload;
+};
+struct Stop {};
+using ToChallenge = std::variant<Start, Job, Stop>;
+
+// --- challenge to guest ---
+struct Ready {
+  std::uint32_t slots = 1;
+};
+struct Progress {
+  std::string job;
+  std::uint8_t percent = 0;
+};
+struct Log {
+  std::string level;  // debug, info, warn, error
+  std::string text;   // at most 4 KiB
+};
+struct Result {
+  std::string job;
+  std::string status;  // "ok" or "error"
+  Bytes output;
+};
+/// The challenge cannot serve (a secret that is missing, say); the text never holds a secret.
+struct Failed {
+  std::string detail;
+};
+using ToGuest = std::variant<Ready, Progress, Log, Result, Failed>;
+
+/// Whole frames, length prefix included.
+[[nodiscard]] Bytes frame(const ToChallenge& message);
+[[nodiscard]] Bytes frame(const ToGuest& message);
+/// One frame's CBOR, without the prefix.
+[[nodiscard]] cloister::Result<ToChallenge> decode_to_challenge(ByteView bytes);
+[[nodiscard]] cloister::Result<ToGuest> decode_to_guest(ByteView bytes);
+
+/// Takes whole frames out of a byte stream.
+class Deframer {
+ public:
+  /// Adds what was read.
+  void feed(ByteView bytes) { append(buffer_, bytes); }
+  /// The next whole frame's CBOR (a copy), nothing when more bytes are needed, `limit_exceeded` for a longer frame.
+  [[nodiscard]] cloister::Result<std::optional<Bytes>> next();
+
+ private:
+  Bytes buffer_;
+};
+
+}  // namespace cloister::protocol::challenge
