@@ -29,29 +29,36 @@ class EcPublicKey {
 
  private:
   struct Handle;
-  EcPublicKey(Curve curve, Bytes xy, std::shared_ptr<const Handle> handle);
+  EcPublicKey(Curve curve, Bytes xy, std::shared_ptr<const Handle> handle)
+      : curve_{curve}, xy_{std::move(xy)}, handle_{std::move(handle)} {}
   Curve curve_;
   Bytes xy_;
   std::shared_ptr<const Handle> handle_;
-  friend class EcPrivateKey;
 };
 
-/// A private key. Thread-safe after construction.
+/// A private key; movable, not copyable. Thread-safe after construction.
 class EcPrivateKey {
  public:
+  /// From OpenSSL's own random generator.
   [[nodiscard]] static EcPrivateKey generate(Curve curve);
-  /// The key that a seed stands for: HKDF-SHA256 of `seed` with `info`, 16 bytes more than the order has, reduced to
-  /// 1..n-1 (FIPS 186-5 A.2.1). The same seed and info give the same key everywhere.
+  /// The key that a seed stands for: HKDF-SHA256 (no salt) of `seed` with `info`, 16 bytes more than the order has,
+  /// reduced to 1..n-1 (FIPS 186-5 A.2.1). The same seed and info give the same key everywhere.
   [[nodiscard]] static EcPrivateKey derive(Curve curve, ByteView seed, ByteView info);
+  EcPrivateKey(EcPrivateKey&&) noexcept;
+  EcPrivateKey& operator=(EcPrivateKey&&) noexcept;
+  ~EcPrivateKey();
+
   [[nodiscard]] const EcPublicKey& public_key() const noexcept { return public_; }
-  /// r || s.
+  /// r || s. Signatures are randomised: two of the same message differ.
   [[nodiscard]] Bytes sign(ByteView message) const;
   /// DER ECDSA-Sig-Value.
   [[nodiscard]] Bytes sign_der(ByteView message) const;
 
  private:
-  explicit EcPrivateKey(EcPublicKey pub) : public_{std::move(pub)} {}
+  struct Handle;
+  EcPrivateKey(EcPublicKey pub, std::unique_ptr<const Handle> handle);
   EcPublicKey public_;
+  std::unique_ptr<const Handle> handle_;
 };
 
 }  // namespace cloister::crypto
