@@ -2,6 +2,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cloister/core/bytes.hpp"
 #include "cloister/core/result.hpp"
@@ -41,7 +42,8 @@ struct PemBlock {
   std::string label;
   Bytes der;
 };
-/// All blocks of a PEM text (RFC 7468, lax about text between blocks and a trailing NUL). At most `max_blocks`.
+/// All blocks of a PEM text (RFC 7468, lax about text between blocks and a trailing NUL): at least one, at most
+/// `max_blocks` (else `limit_exceeded`). Headers inside a block and a block without its end are refused.
 [[nodiscard]] Result<std::vector<PemBlock>> parse_pem(std::string_view text, std::size_t max_blocks = 16);
 /// 64 columns, LF.
 [[nodiscard]] std::string to_pem(std::string_view label, ByteView der);
