@@ -17,7 +17,7 @@ namespace cloister::codec::json {
 
 struct Limits {
   std::size_t bytes = 4U << 20;
-  std::size_t depth = 32;
+  std::size_t depth = 32;  // of arrays and objects; bounds the parser's own recursion
   std::size_t values = 200'000;
 };
 
@@ -45,8 +45,8 @@ class Value {
 
   [[nodiscard]] bool is_null() const noexcept { return data_.index() == 0; }
   [[nodiscard]] const bool* as_bool() const noexcept { return std::get_if<bool>(&data_); }
-  [[nodiscard]] std::optional<std::int64_t> as_int() const noexcept;    // integral numbers within range only
-  [[nodiscard]] std::optional<std::uint64_t> as_uint() const noexcept;  // integral, not negative
+  [[nodiscard]] std::optional<std::int64_t> as_int() const noexcept;    // numbers written as integers, within range
+  [[nodiscard]] std::optional<std::uint64_t> as_uint() const noexcept;  // written as an integer, not negative
   [[nodiscard]] std::optional<double> as_double() const noexcept;       // any number
   [[nodiscard]] const std::string* as_string() const noexcept { return std::get_if<std::string>(&data_); }
   [[nodiscard]] const Array* as_array() const noexcept { return std::get_if<Array>(&data_); }
@@ -71,15 +71,19 @@ class Value {
   std::size_t end_ = 0;
 };
 
-/// The whole text is one value; white space around it is allowed, anything else is refused.
+/// The whole text is one value; white space around it is allowed, anything else is refused. Numbers beyond the range of
+/// a double, lone surrogates and a byte order mark are refused. Errors: `limit_exceeded`, `malformed`, `unsupported` (a number too large), `truncated`,
+/// `duplicate_member`, `trailing_bytes`, with the offset of the byte.
 [[nodiscard]] Result<Value> parse(std::string_view text, const Limits& limits = {});
-/// Compact, members in stored order, control characters escaped, non-ASCII left as UTF-8.
+/// Compact, members in stored order, control characters escaped, non-ASCII left as it is (built strings must be UTF-8,
+/// or readers will refuse the text). Numbers must be finite (asserted).
 [[nodiscard]] std::string write(const Value& value);
 /// Two spaces of indentation, for people.
 [[nodiscard]] std::string write_pretty(const Value& value);
 
 /// Typed access to one object's members, for decoding messages: the first problem is kept and the rest are skipped.
-/// `finish()` reports it, or the first member that nobody asked for. Views into `object`, which must outlive this.
+/// `finish()` reports it, or the first member that nobody asked for. Optional members may also be null, which counts as
+/// absent. Holds views: the value and the names asked for must outlive this.
 ///
 ///   json::Fields f{value, "job"};
 ///   out.id = f.string("id");            // required
@@ -89,6 +93,7 @@ class Fields {
  public:
   /// `where` names the object in error texts.
   Fields(const Value& value, std::string where);
+  Fields(const Value&& value, std::string where) = delete;
 
   [[nodiscard]] std::string string(std::string_view name);
   [[nodiscard]] std::optional<std::string> optional_string(std::string_view name);
@@ -115,7 +120,7 @@ class Fields {
   [[nodiscard]] const Value& object(std::string_view name);
   [[nodiscard]] const Value* optional_object(std::string_view name);
   [[nodiscard]] const Value& any(std::string_view name);
-  [[nodiscard]] const Value* optional_any(std::string_view name);
+  [[nodiscard]] const Value* optional_any(std::string_view name);  // a null as it is
 
   /// Records a problem of the caller's own, with the member's name.
   void fail(Errc code, std::string_view name, std::string detail);
@@ -127,6 +132,11 @@ class Fields {
 
  private:
   [[nodiscard]] const Value* get(std::string_view name, bool required);
+  [[nodiscard]] std::optional<std::string> text(std::string_view name, bool required);
+  [[nodiscard]] std::optional<std::int64_t> number(std::string_view name, bool required, std::int64_t min,
+                                                   std::int64_t max);
+  [[nodiscard]] std::optional<bool> truth(std::string_view name, bool required);
+  [[nodiscard]] Bytes decoded(std::string_view name, Result<Bytes> (*decode)(std::string_view));
   const Value* value_;
   std::string where_;
   std::vector<std::string_view> asked_;
