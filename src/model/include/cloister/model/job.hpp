@@ -48,10 +48,6 @@ struct JobRequest {
 [[nodiscard]] Result<Recipient> parse_recipient(const codec::json::Value& value);
 [[nodiscard]] codec::json::Value to_json(const Recipient& recipient);
 
-/// SHA-256 over what makes a retry the same request: job, version, commitments, ciphertext and options, never the
-/// recipients.
-[[nodiscard]] Digest32 request_hash(const JobRequest& request);
-
 /// A job as the server keeps it.
 struct Job {
   JobId id;

@@ -20,7 +20,7 @@ inline constexpr std::size_t kMaxFrame = 80U << 20;
 // --- guest to challenge ---
 /// First message: the secrets that the version names, released and opened.
 struct Start {
-  std::vector<std::pair<std::string, Bytes>> secrets;  // sorted by name (deterministic map)
+  std::vector<std::pair<std::string, Bytes>> secrets;  // name and value
 };
 struct Job {
   std::string job;

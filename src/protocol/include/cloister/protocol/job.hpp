@@ -50,6 +50,10 @@ class ClientJobKeys {
 /// SHA-256(["cloister/commitment-key/1", C]): public, so that a receipt that carries C can be checked.
 [[nodiscard]] Digest32 commitment_key_digest(const crypto::Secret<32>& commitment_key);
 
+/// SHA-256 over what makes a retry the same request: job, version, commitments, ciphertext and deadline, never the
+/// recipients.
+[[nodiscard]] Digest32 request_hash(const model::JobRequest& request);
+
 /// The payload encrypted once, without recipients.
 [[nodiscard]] model::JobRequest seal_job(const ClientJobKeys& keys, const VersionId& version,
                                          std::string_view idempotency_key, const Digest32& salt, ByteView payload,
