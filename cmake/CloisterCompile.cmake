@@ -34,10 +34,11 @@ add_library(cloister_warnings INTERFACE)
 target_compile_options(cloister_warnings INTERFACE
   -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wnon-virtual-dtor -Werror)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CLOISTER_SANITIZE)
-  # GCC 12 reports false positives of these once sanitizers instrument the code (GCC bugs 105329, 109561).
+  # GCC 12 reports false positives of these once sanitizers instrument the code (GCC bugs 105329, 105593).
   target_compile_options(cloister_warnings INTERFACE -Wno-maybe-uninitialized -Wno-restrict -Wno-stringop-overflow)
 elseif(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  target_compile_options(cloister_warnings INTERFACE -Wno-restrict)
+  # GCC 12 reports moves out of std::variant and string concatenation falsely (GCC bugs 105593, 105651).
+  target_compile_options(cloister_warnings INTERFACE -Wno-restrict -Wno-maybe-uninitialized)
 endif()
 
 if(CLOISTER_HARDEN)
