@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cloister/core/bytes.hpp"
+#include "cloister/core/result.hpp"
+
+/// Event logs of TDs: lists of what was extended into RTMRs. A log proves nothing before its replay equals the
+/// registers of a verified quote, and then only digests: `data` is what somebody wrote beside them.
+namespace cloister::evidence {
+
+inline constexpr std::size_t kMaxEventLogSize = 1U << 20;
+inline constexpr std::size_t kMaxEvents = 16'384;
+/// EV_NO_ACTION (TCG PC Client Platform Firmware Profile, "Event types"): logged, never extended.
+inline constexpr std::uint32_t kEventNoAction = 3;
+/// The type of dstack's run-time events.
+inline constexpr std::uint32_t kEventDstackRuntime = 0x0800'0001;
+/// The type under which events of our own guests are listed.
+inline constexpr std::uint32_t kEventGuest = 0x0C10'0001;
+
+struct Event {
+  std::optional<std::uint8_t> rtmr;  // 0 to 3; nothing for the build-time measurement (MRTD)
+  std::uint32_t type = 0;
+  Digest48 digest{};  // what is extended
+  std::string name;   // of run-time events; empty for firmware's
+  Bytes data;
+
+  /// Whether a replay extends it.
+  [[nodiscard]] bool extends() const noexcept { return rtmr.has_value() && type != kEventNoAction; }
+
+  friend bool operator==(const Event&, const Event&) = default;
+};
+using EventLog = std::vector<Event>;
+
+/// A CCEL's data: the TCG crypto-agile format with register indices by CC mapping (UEFI 2.10 section 38.4.1:
+/// 0 is MRTD, 1 to 4 are RTMR0 to RTMR3); SHA-384 is the one bank that counts. The log ends where its bytes do, or
+/// at padding of 0xFF or zero bytes to the end.
+[[nodiscard]] Result<EventLog> parse_ccel(ByteView bytes);
+
+/// dstack's JSON: [{"imr","event_type","digest","event","event_payload"}…]. Run-time events are SHA-384 of
+/// type (u32, little-endian) ":" name ":" payload: recomputed, and refused when a digest is given that differs.
+/// Other events need a digest.
+[[nodiscard]] Result<EventLog> parse_dstack_event_log(std::string_view json);
+
+/// An event that one of our guests extends by itself.
+struct GuestEvent {
+  std::uint8_t rtmr = 3;
+  std::string name;
+  Bytes payload;
+
+  friend bool operator==(const GuestEvent&, const GuestEvent&) = default;
+};
+/// SHA-384 of the deterministic CBOR ["cloister/event/1", name, payload].
+[[nodiscard]] Digest48 guest_event_digest(std::string_view name, ByteView payload);
+/// Deterministic CBOR ["cloister/event-log/1", [[rtmr, name, payload]…]]; `rtmr` is 0 to 3.
+[[nodiscard]] Result<std::vector<GuestEvent>> parse_guest_event_log(ByteView cbor);
+[[nodiscard]] Bytes encode_guest_event_log(const std::vector<GuestEvent>& events);
+/// With digests computed, for replay.
+[[nodiscard]] EventLog to_event_log(const std::vector<GuestEvent>& events);
+
+}  // namespace cloister::evidence
