@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "cloister/codec/cursor.hpp"
 #include "cloister/core/bytes.hpp"
@@ -11,10 +12,11 @@
 
 /// CBOR in its deterministic encoding only (RFC 8949 section 4.2.1): shortest heads, definite lengths, map keys
 /// sorted by their encoded bytes and unique. Types: unsigned and negative integers, byte and text strings, arrays,
-/// maps, false, true, null. Everything else is refused.
+/// maps, false, true, null. Everything else is refused: `not_canonical` when another encoding is the deterministic one,
+/// `unsupported` for tags, floating-point numbers and other simple values, `malformed` and `truncated` otherwise.
 namespace cloister::codec::cbor {
 
-/// Appends items; the caller writes as many items as each head announces (checked at `take`).
+/// Appends items; the caller writes as many items as each head announces, and text that is UTF-8 (readers refuse other).
 class Writer {
  public:
   Writer& uint(std::uint64_t value);
@@ -22,13 +24,14 @@ class Writer {
   Writer& bytes(ByteView value);
   Writer& text(std::string_view value);
   Writer& array(std::size_t count);
-  /// The caller writes key, value, key, value… in deterministic key order (asserted at `take` in debug builds).
+  /// The caller writes key, value, key, value… in deterministic key order: text keys by length first, then by bytes.
   Writer& map(std::size_t count);
   Writer& boolean(bool value);
   Writer& null();
   /// An item encoded before, as it is.
   Writer& encoded(ByteView item);
-  [[nodiscard]] Bytes take() && noexcept { return std::move(out_).take(); }
+  /// The items written; nothing is left here. Debug builds assert that they are whole and in deterministic order.
+  [[nodiscard]] Bytes take();
 
  private:
   void head(std::uint8_t major, std::uint64_t value);
@@ -36,7 +39,8 @@ class Writer {
 };
 
 /// Reads items forward. The first refusal sticks: later reads return empty values, and `finish` reports it.
-/// Views point into the bytes that the reader was made with.
+/// Views point into the bytes that the reader was made with. `max_depth` bounds the nesting of what `item` and
+/// `map_up_to` pass over; a map that is read by `map` and `key` has its order from the caller's names.
 ///
 ///   cbor::Reader r{bytes};
 ///   r.array(3); r.domain("cloister/x/1"); auto id = r.text(); auto key = r.bytes<32>();
@@ -68,6 +72,9 @@ class Reader {
   [[nodiscard]] std::size_t array_up_to(std::size_t max);
   /// The head of a map of exactly `count` pairs; the keys are then read with `key`.
   void map(std::size_t count);
+  /// The head of a map of at most `max` pairs, which is checked whole (key order, nesting) before this returns; the pairs
+  /// are then read in turn.
+  [[nodiscard]] std::size_t map_up_to(std::size_t max);
   /// A text key that must be exactly `name`.
   void key(std::string_view name);
   /// A text that must be exactly `expected`: the domain string that begins every array of ours.
@@ -86,9 +93,16 @@ class Reader {
     std::uint64_t value;
   };
   [[nodiscard]] std::optional<Head> head();
-  [[nodiscard]] bool skip(std::size_t depth);
+  [[nodiscard]] std::optional<std::uint64_t> head_of(std::uint8_t major);
+  [[nodiscard]] ByteView string_of(std::uint64_t size);
+  void skip(std::size_t depth);
+  void skip_items(std::uint64_t count, std::size_t depth);
+  void skip_pairs(std::uint64_t count, std::size_t depth);
+
+  friend class Writer;
   codec::Reader in_;
   std::size_t max_depth_;
+  bool check_text_ = true;
   std::optional<Error> error_;
 };
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -37,12 +38,14 @@ inline constexpr std::uint8_t kSet = 0x31;
 
 /// One element: its identifier octet, its contents, and all of its bytes.
 struct Element {
-  std::uint8_t tag;
+  std::uint8_t tag = 0;
   ByteView contents;
   ByteView whole;
 };
 
 /// Reads a series of elements. The first refusal sticks; later reads return empty elements; `finish` reports it.
+/// Identifier octets that DER does not allow (primitive SEQUENCE, constructed OCTET STRING, high tag numbers…) are refused.
+/// Views point into the bytes that the reader was made with; nothing is allocated before a refusal.
 class Reader {
  public:
   explicit Reader(ByteView bytes) noexcept : in_{bytes} {}
@@ -53,7 +56,9 @@ class Reader {
   [[nodiscard]] Element expect(std::uint8_t tag);
   /// The next element if it has this identifier octet.
   [[nodiscard]] std::optional<Element> optional(std::uint8_t tag);
-  /// A reader over the contents of the next element, which must have this identifier octet.
+  /// A reader over the contents of the next element, which must have this identifier octet; it begins with the refusal
+  /// that this reader has, so that checking the inner one alone loses nothing. Trailing bytes inside are the caller's to
+  /// check, by `finish` or `absorb`.
   [[nodiscard]] Reader enter(std::uint8_t tag);
 
   [[nodiscard]] bool boolean();
@@ -66,7 +71,7 @@ class Reader {
   [[nodiscard]] ByteView bit_string();
   /// Contents of an OBJECT IDENTIFIER; compare with `oid(...)`.
   [[nodiscard]] ByteView oid();
-  /// UTCTime or GeneralizedTime as RFC 5280 section 4.1.2.5 has them (seconds, "Z").
+  /// UTCTime or GeneralizedTime as RFC 5280 section 4.1.2.5 has them (seconds, "Z"); either, for any date.
   [[nodiscard]] UnixTime time();
 
   [[nodiscard]] bool at_end() const noexcept { return in_.at_end(); }
@@ -78,6 +83,7 @@ class Reader {
   void absorb(Reader& nested);
 
  private:
+  [[nodiscard]] std::optional<std::size_t> length();
   codec::Reader in_;
   std::optional<Error> error_;
 };
@@ -87,7 +93,7 @@ class Reader {
 /// Dotted form of OID contents, for messages.
 [[nodiscard]] std::string oid_text(ByteView contents);
 
-// Writing: each returns one whole element.
+// Writing: each returns one whole element. Strings are written as they are given; the caller keeps to their alphabets.
 [[nodiscard]] Bytes element(std::uint8_t tag, ByteView contents);
 [[nodiscard]] Bytes sequence(std::initializer_list<Bytes> members);
 [[nodiscard]] Bytes sequence(const std::vector<Bytes>& members);
@@ -101,7 +107,7 @@ class Reader {
 [[nodiscard]] Bytes null();
 [[nodiscard]] Bytes utf8_string(std::string_view text);
 [[nodiscard]] Bytes printable_string(std::string_view text);
-/// UTCTime through 2049, else GeneralizedTime; whole seconds.
+/// UTCTime from 1950 through 2049, else GeneralizedTime; whole seconds, rounded down.
 [[nodiscard]] Bytes time(UnixTime at);
 /// Explicit context tag.
 [[nodiscard]] Bytes explicit_tag(unsigned number, ByteView inner);
