@@ -117,6 +117,10 @@ function(cloister_test)
   if(T_ASIO)
     cloister_use_asio(${T_NAME})
   endif()
+  set_target_properties(${T_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
+  if("concurrent" IN_LIST T_LABELS)
+    add_dependencies(tsan-tests ${T_NAME})
+  endif()
   include(GoogleTest)
   gtest_discover_tests(${T_NAME}
     DISCOVERY_MODE PRE_TEST
