@@ -37,11 +37,17 @@ struct IsvLevel {
   std::vector<std::string> advisories;
 };
 
+/// The TDX module of one major version: an entry of `tdxModuleIdentities`, "TDX_01" for 1.
+struct ModuleIdentity {
+  std::uint8_t major_version = 0;
+  std::vector<IsvLevel> levels;
+};
+
 /// What TCB Info and QE identity say. Levels stand in descending order, as verifiers expect.
 struct PublishedTcb {
   std::uint32_t evaluation_data_number = 0;  // tcbEvaluationDataNumber of both documents
   std::vector<PlatformLevel> levels;
-  std::vector<IsvLevel> module_levels;  // of the module's major version that the machine runs
+  std::vector<ModuleIdentity> modules;
   std::vector<IsvLevel> qe_levels;
 };
 

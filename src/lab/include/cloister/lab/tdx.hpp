@@ -1,10 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
 #include <span>
+#include <utility>
+#include <vector>
 
 #include "cloister/core/bytes.hpp"
 #include "cloister/core/result.hpp"
@@ -47,7 +50,7 @@ struct ModuleInfo {
   ByteArray<16> cpu_svn{};
   ByteArray<16> tee_tcb_svn{};
   Digest48 mr_seam{};         // measurement of the module
-  Digest48 mr_signer_seam{};  // zero for a module that Intel signed
+  Digest48 mr_signer_seam{};  // zero: signed by the platform's maker
   std::uint64_t seam_attributes = 0;
 };
 
@@ -72,7 +75,7 @@ class ReportKey {
 class Td {
  public:
   static constexpr unsigned kTdcsPages = 6;   // control pages that the TD needs before MNG.INIT
-  static constexpr unsigned kTdvpsPages = 6;  // and each virtual CPU before VP.INIT
+  static constexpr unsigned kTdvpsPages = 6;  // and each virtual CPU before VP.INIT, the one of VP.CREATE included
 
   /// TDH.MNG.CREATE: a TD with a private key id, without keys. `module` and `key` are the machine's and outlive it.
   Td(const ModuleInfo& module, const ReportKey& key) : module_{&module}, key_{&key} {}
@@ -83,16 +86,22 @@ class Td {
   Status mng_key_config();
   Status mng_addcx();
   Status mng_init(const TdParams& params);
+  /// A virtual CPU, numbered from 0 in the order of creation.
   Status vp_create();
   Status vp_addcx(std::size_t vcpu);
   Status vp_init(std::size_t vcpu);
-  /// `gpa`: a multiple of 4096 that has no page yet. The page's contents are not measured by this.
+  /// A table of the secure EPT: `level` 1 maps 2 MiB, 2 maps 1 GiB, 3 maps 512 GiB; `gpa` is aligned to that size, and
+  /// the table above it exists (above level 3 stands the root).
+  Status mem_sept_add(std::uint64_t gpa, unsigned level);
+  /// `gpa`: a multiple of 4096 that a level 1 table maps and that has no page yet. Measures the address alone.
   Status mem_page_add(std::uint64_t gpa, measure::TdPage page);
-  /// `gpa`: a multiple of 256 within a page that was added. Measures what that page holds.
-  Status mr_extend(std::uint64_t gpa, measure::TdChunk chunk);
+  /// `gpa`: a multiple of 256 within a page that was added. Measures the 256 bytes that the TD's page holds there.
+  Status mr_extend(std::uint64_t gpa);
+  /// Ends the build. The lab then forgets the pages' contents: its guest is a process of its own, which runs the files.
   Status mr_finalize();
-  /// Succeeds while the TD may run; the lab's guest is a process of its own and runs beside this.
-  Status vp_enter(std::size_t vcpu) const;
+  /// Succeeds while the TD may run.
+  Status vp_enter(std::size_t vcpu);
+  Status vp_flush(std::size_t vcpu);
   Status mng_vpflushdone();
   Status mng_key_freeid();
 
@@ -110,11 +119,13 @@ class Td {
 
  private:
   struct Vcpu {
-    unsigned pages = 0;
+    unsigned pages = 1;  // VP.CREATE gives the first
     bool initialized = false;
+    bool associated = false;  // its state is in a CPU: must be flushed before the keys are freed
   };
-  [[nodiscard]] Status may_build() const;  // keys configured and initialised, not finalised
-  [[nodiscard]] bool running() const noexcept;
+  /// What every leaf checks first: keys, control pages, then the operation state.
+  [[nodiscard]] Status in_state(OpState required) const;
+  [[nodiscard]] bool mapped(std::uint64_t gpa, unsigned level) const;
 
   const ModuleInfo* module_;
   const ReportKey* key_;
@@ -123,7 +134,8 @@ class Td {
   unsigned control_pages_ = 0;
   TdParams params_;
   std::vector<Vcpu> vcpus_;
-  std::set<std::uint64_t> pages_;
+  std::set<std::pair<unsigned, std::uint64_t>> tables_;               // secure EPT: level and first address
+  std::map<std::uint64_t, std::unique_ptr<ByteArray<measure::kTdPageSize>>> pages_;
   measure::TdMeasurement measurement_;
   Digest48 mrtd_{};
   measure::Rtmrs rtmrs_{};
