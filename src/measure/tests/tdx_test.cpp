@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "cloister/codec/cursor.hpp"
 #include "cloister/codec/json.hpp"
 #include "cloister/codec/text.hpp"
 #include "cloister/measure/rtmr.hpp"
