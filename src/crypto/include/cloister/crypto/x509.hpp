@@ -13,8 +13,16 @@
 
 /// The part of X.509 (RFC 5280) that TEE vendors use: v3 certificates and v2 CRLs, read strictly, with ECDSA keys
 /// on P-256 and P-384 and RSA-PSS/PKCS#1 signatures recognised. Parsing proves nothing: nothing here trusts.
+///
+/// Refused beyond what DER refuses: versions but v3 (CRLs: v2); signature algorithms that differ inside and outside;
+/// extensions that come twice, and an explicit critical FALSE; unique identifiers; serial numbers above 21 octets;
+/// names with an empty set, a NUL character, a second commonName, or strings that are not UTF8String,
+/// PrintableString or IA5String of their alphabet; points off their curve; basicConstraints with a path length but
+/// no cA; a keyUsage without a bit. Allowed, because vendors issue them: serial numbers that are zero or negative.
 namespace cloister::crypto::x509 {
 
+/// `rsa_pss_sha384` is RSASSA-PSS with SHA-384, MGF1 of SHA-384 and a salt of 48 bytes (RFC 4055), as AMD signs;
+/// other parameters, as other algorithms, are `other`, which nothing verifies.
 enum class SignatureAlgorithm { ecdsa_sha256, ecdsa_sha384, rsa_pss_sha384, rsa_pkcs1_sha256, rsa_pkcs1_sha384, other };
 
 struct RsaPublicKey {
@@ -33,17 +41,17 @@ struct Certificate {
   Bytes der;
   Bytes tbs;     // the signed bytes
   Bytes serial;  // INTEGER contents as they stand (may be zero or negative: real VCEKs)
-  SignatureAlgorithm algorithm;
+  SignatureAlgorithm algorithm = SignatureAlgorithm::other;
   Bytes signature;
   Bytes issuer;   // whole Name, DER
   Bytes subject;  // whole Name, DER
   std::string subject_common_name;  // empty when there is none
   std::string issuer_common_name;
-  UnixTime not_before;
-  UnixTime not_after;
+  UnixTime not_before{};
+  UnixTime not_after{};
   Bytes public_key_info;                        // SubjectPublicKeyInfo, DER
   std::variant<std::monostate, EcPublicKey, RsaPublicKey> key;  // monostate: a kind that is not supported
-  std::vector<Extension> extensions;            // unique OIDs
+  std::vector<Extension> extensions;            // all, in order; unique OIDs. Unknown critical ones are the caller's
   std::optional<bool> is_ca;                    // basicConstraints cA, absent when the extension is
   std::optional<std::uint64_t> path_length;
   std::optional<std::uint16_t> key_usage;       // bit 0 (digitalSignature) is 0x8000, keyCertSign 0x0400, cRLSign 0x0200
@@ -59,7 +67,7 @@ inline constexpr std::size_t kMaxCrlSize = 4U << 20;
 
 /// DER, whole; `certificate_malformed` with the place.
 [[nodiscard]] Result<CertificatePtr> parse_certificate(ByteView der);
-/// A PEM text of up to `max` certificates, in order.
+/// A PEM text of one to `max` certificates, in order; any other kind of block is refused.
 [[nodiscard]] Result<std::vector<CertificatePtr>> parse_chain(std::string_view pem, std::size_t max = 8);
 
 struct RevokedEntry {
@@ -71,11 +79,11 @@ struct RevokedEntry {
 struct Crl {
   Bytes der;
   Bytes tbs;
-  SignatureAlgorithm algorithm;
+  SignatureAlgorithm algorithm = SignatureAlgorithm::other;
   Bytes signature;
-  Bytes issuer;
+  Bytes issuer;  // whole Name, DER
   std::string issuer_common_name;
-  UnixTime this_update;
+  UnixTime this_update{};
   std::optional<UnixTime> next_update;
   std::optional<std::uint64_t> number;  // cRLNumber when it fits
   Bytes authority_key_id;
@@ -84,10 +92,12 @@ struct Crl {
   [[nodiscard]] bool revokes(ByteView serial) const noexcept;
 };
 
-/// DER, whole; refuses critical extensions that it does not know, delta and indirect CRLs.
+/// DER, whole; `collateral_malformed` with the place. Refuses critical extensions (of the list and of entries), delta
+/// and indirect CRLs, and those of a part of the certificates (RFC 5280 sections 5.2.4, 5.2.5, 5.3.3).
 [[nodiscard]] Result<Crl> parse_crl(ByteView der);
 
-/// `signature_invalid` unless `issuer_key` signed it. Names, dates and constraints are the caller's.
+/// `signature_invalid` unless the key of `issuer` signed it; `unsupported` when algorithm and key do not fit each other
+/// here (RSA: 2048 to 8192 bits). Names, dates and constraints are the caller's.
 [[nodiscard]] Result<void> verify_signature(const Certificate& certificate, const Certificate& issuer);
 [[nodiscard]] Result<void> verify_signature(const Crl& crl, const Certificate& issuer);
 
@@ -100,7 +110,10 @@ struct NameSpec {
   std::string state;
   std::string country;       // two letters
 };
+/// commonName first, country last; UTF8String, the country PrintableString.
 [[nodiscard]] Bytes encode_name(const NameSpec& name);
+/// SHA-1 of the key's BIT STRING contents (RFC 5280 section 4.2.1.2, method 1): what certificates issued here carry.
+[[nodiscard]] Bytes key_id(const EcPublicKey& key);
 
 struct CertificateSpec {
   Bytes serial;  // big-endian, unsigned
@@ -115,7 +128,7 @@ struct CertificateSpec {
   std::vector<Extension> extensions;  // beside basicConstraints, keyUsage and the key identifiers
   Bytes authority_key_id;             // issuer's subject key id; empty for self-signed
 };
-/// Signed by `issuer_key` with its curve's ECDSA. The subject key id is SHA-1 of the key (RFC 5280 4.2.1.2).
+/// Signed by `issuer_key` with its curve's ECDSA; the subject key id is `key_id(spec.key)`.
 [[nodiscard]] Bytes issue_certificate(const CertificateSpec& spec, const EcPrivateKey& issuer_key);
 
 struct CrlSpec {

@@ -1,0 +1,108 @@
+#include <openssl/param_build.h>
+#include <openssl/rsa.h>
+
+#include "cloister/crypto/x509.hpp"
+#include "openssl.hpp"
+
+namespace cloister::crypto::x509 {
+namespace {
+
+using ParamBuilderPtr = std::unique_ptr<OSSL_PARAM_BLD, ossl::Releaser<OSSL_PARAM_BLD_free>>;
+using ParamsPtr = std::unique_ptr<OSSL_PARAM, ossl::Releaser<OSSL_PARAM_free>>;
+
+constexpr std::size_t kMinRsaBytes = 256;
+constexpr std::size_t kMaxRsaBytes = 1024;
+constexpr std::size_t kMaxExponentBytes = 8;
+
+Error mismatch() { return ossl::refused(Errc::signature_invalid, "the signature is not the issuer's over these bytes"); }
+
+Error unfit() { return Error{Errc::unsupported, "signature: an algorithm that is not supported with the issuer's key"}; }
+
+ossl::BnPtr number(ByteView big_endian) {
+  return ossl::made(ossl::BnPtr{BN_bin2bn(big_endian.data(), static_cast<int>(big_endian.size()), nullptr)});
+}
+
+/// Null when OpenSSL refuses the numbers.
+ossl::PkeyPtr rsa_handle(const RsaPublicKey& key) {
+  const auto modulus = number(key.modulus);
+  const auto exponent = number(key.exponent);
+  const auto builder = ossl::made(ParamBuilderPtr{OSSL_PARAM_BLD_new()});
+  ossl::must(OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_N, modulus.get()));
+  ossl::must(OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_E, exponent.get()));
+  const auto parameters = ossl::made(ParamsPtr{OSSL_PARAM_BLD_to_param(builder.get())});
+  const auto context = ossl::made(ossl::PkeyCtxPtr{EVP_PKEY_CTX_new_from_name(nullptr, "RSA", nullptr)});
+  ossl::must(EVP_PKEY_fromdata_init(context.get()));
+  EVP_PKEY* out = nullptr;
+  if (EVP_PKEY_fromdata(context.get(), &out, EVP_PKEY_PUBLIC_KEY, parameters.get()) != 1) return nullptr;
+  return ossl::PkeyPtr{out};
+}
+
+struct RsaScheme {
+  const char* hash;
+  bool pss;
+};
+
+std::optional<RsaScheme> rsa_scheme(SignatureAlgorithm algorithm) noexcept {
+  switch (algorithm) {
+    case SignatureAlgorithm::rsa_pss_sha384: return RsaScheme{"SHA2-384", true};
+    case SignatureAlgorithm::rsa_pkcs1_sha256: return RsaScheme{"SHA2-256", false};
+    case SignatureAlgorithm::rsa_pkcs1_sha384: return RsaScheme{"SHA2-384", false};
+    case SignatureAlgorithm::ecdsa_sha256:
+    case SignatureAlgorithm::ecdsa_sha384:
+    case SignatureAlgorithm::other: return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+Result<void> verify_rsa(const RsaPublicKey& key, const RsaScheme& scheme, ByteView message, ByteView signature) {
+  if (key.modulus.size() < kMinRsaBytes || key.modulus.size() > kMaxRsaBytes ||
+      key.exponent.size() > kMaxExponentBytes) {
+    return unfit();
+  }
+  const auto handle = rsa_handle(key);
+  if (!handle) return mismatch();
+  const auto context = ossl::made(ossl::MdCtxPtr{EVP_MD_CTX_new()});
+  EVP_PKEY_CTX* settings = nullptr;  // owned by `context`
+  ossl::must(EVP_DigestVerifyInit_ex(context.get(), &settings, scheme.hash, nullptr, nullptr, handle.get(), nullptr));
+  if (scheme.pss) {
+    ossl::must(EVP_PKEY_CTX_set_rsa_padding(settings, RSA_PKCS1_PSS_PADDING));
+    ossl::must(EVP_PKEY_CTX_set_rsa_pss_saltlen(settings, RSA_PSS_SALTLEN_DIGEST));
+  } else {
+    ossl::must(EVP_PKEY_CTX_set_rsa_padding(settings, RSA_PKCS1_PADDING));
+  }
+  if (EVP_DigestVerify(context.get(), ossl::data(signature), signature.size(), ossl::data(message), message.size()) !=
+      1) {
+    return mismatch();
+  }
+  return {};
+}
+
+/// The curve whose hash the algorithm names.
+std::optional<Curve> ecdsa_curve(SignatureAlgorithm algorithm) noexcept {
+  if (algorithm == SignatureAlgorithm::ecdsa_sha256) return Curve::p256;
+  if (algorithm == SignatureAlgorithm::ecdsa_sha384) return Curve::p384;
+  return std::nullopt;
+}
+
+Result<void> verify(SignatureAlgorithm algorithm, ByteView message, ByteView signature, const Certificate& issuer) {
+  if (const auto* key = std::get_if<EcPublicKey>(&issuer.key)) {
+    if (ecdsa_curve(algorithm) != key->curve()) return unfit();
+    return key->verify_der(message, signature);
+  }
+  const auto* key = std::get_if<RsaPublicKey>(&issuer.key);
+  const auto scheme = rsa_scheme(algorithm);
+  if (key == nullptr || !scheme) return unfit();
+  return verify_rsa(*key, *scheme, message, signature);
+}
+
+}  // namespace
+
+Result<void> verify_signature(const Certificate& certificate, const Certificate& issuer) {
+  return verify(certificate.algorithm, certificate.tbs, certificate.signature, issuer);
+}
+
+Result<void> verify_signature(const Crl& crl, const Certificate& issuer) {
+  return verify(crl.algorithm, crl.tbs, crl.signature, issuer);
+}
+
+}  // namespace cloister::crypto::x509

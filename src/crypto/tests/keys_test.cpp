@@ -1,0 +1,106 @@
+#include <gtest/gtest.h>
+
+#include "cloister/codec/text.hpp"
+#include "cloister/crypto/aead.hpp"
+#include "cloister/crypto/curve25519.hpp"
+#include "cloister/crypto/ecdsa.hpp"
+#include "support/support.hpp"
+
+namespace cloister::crypto {
+namespace {
+
+const auto kMessage = as_bytes("message");
+
+TEST(Aead, RefusesWhatIsShorterThanATag) {
+  const ByteArray<32> key{};
+  EXPECT_EQ(chacha20poly1305_open(key, Nonce{}, {}, Bytes(15)).error().code(), Errc::decryption_failed);
+}
+
+TEST(Aead, RefusesEveryChangedInput) {
+  ByteArray<32> key{1};
+  const Nonce nonce{2};
+  const auto sealed = chacha20poly1305_seal(key, nonce, as_bytes("ad"), kMessage);
+  EXPECT_TRUE(chacha20poly1305_open(key, nonce, as_bytes("ad"), sealed).ok());
+  EXPECT_FALSE(chacha20poly1305_open(key, Nonce{3}, as_bytes("ad"), sealed).ok());
+  EXPECT_FALSE(chacha20poly1305_open(key, nonce, as_bytes("AD"), sealed).ok());
+  for (std::size_t i = 0; i < sealed.size(); ++i) {
+    auto changed = sealed;
+    changed[i] ^= 1;
+    EXPECT_FALSE(chacha20poly1305_open(key, nonce, as_bytes("ad"), changed).ok()) << i;
+  }
+  key[0] ^= 1;
+  EXPECT_FALSE(chacha20poly1305_open(key, nonce, as_bytes("ad"), sealed).ok());
+}
+
+TEST(X25519Key, BothSidesAgree) {
+  test::SeededRandom random{1};
+  const auto a = X25519Key::generate(random);
+  const auto b = X25519Key::generate(random);
+  EXPECT_TRUE(equal(a.agree(b.public_key()).value().reveal(), b.agree(a.public_key()).value().reveal()));
+}
+
+TEST(Ed25519Key, KnownAnswer) {  // RFC 8032 section 7.1, test 2
+  const auto seed = codec::array_from_hex<32>("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb");
+  const auto key = Ed25519Key::from_seed(Secret<32>{seed.value()});
+  EXPECT_EQ(codec::to_hex(key.public_key()), "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c");
+  EXPECT_EQ(codec::to_hex(key.sign(ByteArray<1>{0x72})),
+            "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c"
+            "387b2eaeb4302aeeb00d291612bb0c00");
+}
+
+TEST(Ed25519Key, SignatureHoldsForItsMessageAndKeyAlone) {
+  test::SeededRandom random{2};
+  const auto key = Ed25519Key::generate(random);
+  const auto signature = key.sign(kMessage);
+  EXPECT_TRUE(ed25519_verify(key.public_key(), kMessage, signature).ok());
+  EXPECT_EQ(ed25519_verify(key.public_key(), as_bytes("other"), signature).error().code(), Errc::signature_invalid);
+  EXPECT_FALSE(ed25519_verify(Ed25519Key::generate(random).public_key(), kMessage, signature).ok());
+  EXPECT_FALSE(ed25519_verify(key.public_key(), kMessage, ByteView{signature}.first(63)).ok());
+}
+
+class Ecdsa : public testing::TestWithParam<Curve> {};
+INSTANTIATE_TEST_SUITE_P(Curves, Ecdsa, testing::Values(Curve::p256, Curve::p384),
+                         [](const auto& curve) { return curve.param == Curve::p256 ? "P256" : "P384"; });
+
+TEST_P(Ecdsa, SignatureHoldsForItsMessageAndKeyAlone) {
+  const auto key = EcPrivateKey::generate(GetParam());
+  const auto fixed = key.sign(kMessage);
+  const auto der = key.sign_der(kMessage);
+  EXPECT_EQ(fixed.size(), 2 * field_size(GetParam()));
+  EXPECT_TRUE(key.public_key().verify(kMessage, fixed).ok());
+  EXPECT_TRUE(key.public_key().verify_der(kMessage, der).ok());
+  EXPECT_EQ(key.public_key().verify(as_bytes("other"), fixed).error().code(), Errc::signature_invalid);
+  EXPECT_FALSE(EcPrivateKey::generate(GetParam()).public_key().verify(kMessage, fixed).ok());
+}
+
+TEST_P(Ecdsa, SignatureOfAnotherLengthIsRefused) {
+  const auto key = EcPrivateKey::generate(GetParam());
+  auto signature = key.sign(kMessage);
+  EXPECT_FALSE(key.public_key().verify(kMessage, ByteView{signature}.first(signature.size() - 1)).ok());
+  signature.push_back(0);
+  EXPECT_FALSE(key.public_key().verify(kMessage, signature).ok());
+  EXPECT_FALSE(key.public_key().verify_der(kMessage, {}).ok());
+}
+
+TEST_P(Ecdsa, SameSeedAndInfoGiveTheSameKey) {
+  const auto key = EcPrivateKey::derive(GetParam(), as_bytes("seed"), as_bytes("info"));
+  const auto same = EcPrivateKey::derive(GetParam(), as_bytes("seed"), as_bytes("info"));
+  EXPECT_EQ(key.public_key().xy(), same.public_key().xy());
+  EXPECT_NE(key.public_key().xy(), EcPrivateKey::derive(GetParam(), as_bytes("seed"), as_bytes("x")).public_key().xy());
+  EXPECT_NE(key.public_key().xy(), EcPrivateKey::derive(GetParam(), as_bytes("x"), as_bytes("info")).public_key().xy());
+  EXPECT_TRUE(same.public_key().verify(kMessage, key.sign(kMessage)).ok());
+}
+
+TEST_P(Ecdsa, PublicKeyMustBeAPointOfItsCurve) {
+  const auto key = EcPrivateKey::generate(GetParam());
+  auto xy = key.public_key().xy();
+  EXPECT_TRUE(EcPublicKey::from_xy(GetParam(), xy).ok());
+  EXPECT_EQ(EcPublicKey::from_xy(GetParam(), ByteView{xy}.subspan(1)).error().code(), Errc::key_invalid);
+  xy.back() ^= 1;
+  EXPECT_EQ(EcPublicKey::from_xy(GetParam(), xy).error().code(), Errc::key_invalid);
+  EXPECT_FALSE(EcPublicKey::from_xy(GetParam(), Bytes(xy.size(), 0)).ok());
+  EXPECT_FALSE(EcPublicKey::from_xy(GetParam(), Bytes(xy.size(), 0xFF)).ok());
+}
+
+}  // namespace
+}  // namespace cloister::crypto
