@@ -18,13 +18,21 @@ void copy(cbor::Reader& in, cbor::Writer& out, ByteView whole) {
   require(!in.failed() && !item.empty() && item.size() <= whole.size());
   in = begin;
   switch (item.front() >> 5U) {
-    case 0: out.uint(in.uint()); return;
-    case 1:
-      if (item.size() == 9 && item[1] >= 0x80) out.encoded(in.item());  // below the least int64
-      else out.integer(in.integer());
+    case 0:
+      out.uint(in.uint());
       return;
-    case 2: out.bytes(in.bytes()); return;
-    case 3: out.text(in.text()); return;
+    case 1:
+      if (item.size() == 9 && item[1] >= 0x80)
+        out.encoded(in.item());  // below the least int64
+      else
+        out.integer(in.integer());
+      return;
+    case 2:
+      out.bytes(in.bytes());
+      return;
+    case 3:
+      out.text(in.text());
+      return;
     case 4: {
       const auto count = in.array_up_to(SIZE_MAX);
       out.array(count);
@@ -38,8 +46,10 @@ void copy(cbor::Reader& in, cbor::Writer& out, ByteView whole) {
       return;
     }
     default:
-      if (in.take_null()) out.null();
-      else out.boolean(in.boolean());
+      if (in.take_null())
+        out.null();
+      else
+        out.boolean(in.boolean());
   }
 }
 }  // namespace

@@ -41,8 +41,11 @@ void read_as_its_type(const der::Element& element) {
       require(in.failed() || same_bytes(der::time(at), element.whole));
       return;
     }
-    case der::tag::kGeneralizedTime: (void)in.time(); return;
-    default: return;
+    case der::tag::kGeneralizedTime:
+      (void)in.time();
+      return;
+    default:
+      return;
   }
 }
 

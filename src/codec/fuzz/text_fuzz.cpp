@@ -23,7 +23,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (const auto blocks = parse_pem(text, 4)) {
     for (const auto& block : *blocks) {
       const auto again = parse_pem(to_pem(block.label, block.der));
-      require(again.ok() && again->size() == 1 && again->front().label == block.label && again->front().der == block.der);
+      require(again.ok() && again->size() == 1 && again->front().label == block.label &&
+              again->front().der == block.der);
     }
   }
   require(*from_hex(to_hex(bytes)) == to_bytes(bytes));

@@ -21,8 +21,8 @@ constexpr std::uint64_t kNull = 22;
 constexpr std::uint8_t kNullItem = 0xF6;
 
 std::string_view name_of(std::uint8_t major) noexcept {
-  constexpr std::string_view kNames[] = {"unsigned integer", "negative integer", "byte string", "text string",
-                                         "array",            "map",              "tag",         "simple value"};
+  constexpr std::string_view kNames[] = {
+      "unsigned integer", "negative integer", "byte string", "text string", "array", "map", "tag", "simple value"};
   return kNames[major];
 }
 
@@ -134,11 +134,21 @@ std::optional<Reader::Head> Reader::head() {
   std::optional<std::uint64_t> value;
   std::uint64_t least = 24;
   switch (small.value) {
-    case 24: value = in_.u8(); break;
-    case 25: value = in_.u16be(), least = std::uint64_t{UINT8_MAX} + 1; break;
-    case 26: value = in_.u32be(), least = std::uint64_t{UINT16_MAX} + 1; break;
-    case 27: value = in_.u64be(), least = std::uint64_t{UINT32_MAX} + 1; break;
-    default: fail(Errc::not_canonical, "indefinite length or reserved head"); return std::nullopt;
+    case 24:
+      value = in_.u8();
+      break;
+    case 25:
+      value = in_.u16be(), least = std::uint64_t{UINT8_MAX} + 1;
+      break;
+    case 26:
+      value = in_.u32be(), least = std::uint64_t{UINT16_MAX} + 1;
+      break;
+    case 27:
+      value = in_.u64be(), least = std::uint64_t{UINT32_MAX} + 1;
+      break;
+    default:
+      fail(Errc::not_canonical, "indefinite length or reserved head");
+      return std::nullopt;
   }
   if (small.major == kSimple) {
     fail(Errc::unsupported, "floating-point numbers and further simple values are not used");
@@ -222,7 +232,8 @@ std::size_t Reader::array_up_to(std::size_t max) {
   const auto found = head_of(kArray);
   if (!found) return 0;
   if (*found <= max) return static_cast<std::size_t>(*found);
-  fail(Errc::limit_exceeded, "an array of at most " + std::to_string(max) + " items expected, got " + std::to_string(*found));
+  fail(Errc::limit_exceeded,
+       "an array of at most " + std::to_string(max) + " items expected, got " + std::to_string(*found));
   return 0;
 }
 
@@ -238,7 +249,8 @@ std::size_t Reader::map_up_to(std::size_t max) {
   const auto found = head_of(kMap);
   if (!found) return 0;
   if (*found > max) {
-    fail(Errc::limit_exceeded, "a map of at most " + std::to_string(max) + " pairs expected, got " + std::to_string(*found));
+    fail(Errc::limit_exceeded,
+         "a map of at most " + std::to_string(max) + " pairs expected, got " + std::to_string(*found));
     return 0;
   }
   const auto first_pair = in_;
@@ -273,8 +285,11 @@ void Reader::skip(std::size_t depth) {
   if (!found) return;
   switch (found->major) {
     case kUint:
-    case kNegative: return;
-    case kBytes: (void)string_of(found->value); return;
+    case kNegative:
+      return;
+    case kBytes:
+      (void)string_of(found->value);
+      return;
     case kText:
       if (const auto content = string_of(found->value); check_text_ && !is_utf8(content)) {
         fail(Errc::malformed, "a text string is not UTF-8");
@@ -285,9 +300,11 @@ void Reader::skip(std::size_t depth) {
       if (depth == 0) return fail(Errc::limit_exceeded, "nested too deeply");
       return found->major == kArray ? skip_items(found->value, depth - 1) : skip_pairs(found->value, depth - 1);
     case kSimple:
-      if (found->value < kFalse || found->value > kNull) fail(Errc::unsupported, "a simple value other than false, true, null");
+      if (found->value < kFalse || found->value > kNull)
+        fail(Errc::unsupported, "a simple value other than false, true, null");
       return;
-    default: return fail(Errc::unsupported, "tags are not used");
+    default:
+      return fail(Errc::unsupported, "tags are not used");
   }
 }
 

@@ -87,7 +87,8 @@ std::optional<std::size_t> Reader::length() {
   if (!bytes) return fail(Errc::truncated, "a length ends early"), std::nullopt;
   std::size_t value = 0;
   for (const auto byte : *bytes) value = value << 8U | byte;
-  if (value < 0x80 || bytes->front() == 0) return fail(Errc::not_canonical, "a length is longer than it needs to be"), std::nullopt;
+  if (value < 0x80 || bytes->front() == 0)
+    return fail(Errc::not_canonical, "a length is longer than it needs to be"), std::nullopt;
   return value;
 }
 
@@ -103,7 +104,9 @@ Element Reader::any() {
   if (!size) return {};
   const auto contents = in_.take(*size);
   if (!contents) {
-    return fail(Errc::truncated, std::to_string(*size) + " bytes of contents expected, got " + std::to_string(in_.remaining())), Element{};
+    return fail(Errc::truncated,
+                std::to_string(*size) + " bytes of contents expected, got " + std::to_string(in_.remaining())),
+           Element{};
   }
   return {*identifier, *contents, before.first(before.size() - in_.remaining())};
 }
@@ -145,8 +148,10 @@ ByteView Reader::integer() {
 std::uint64_t Reader::uint() {
   auto contents = integer();
   if (error_) return 0;
-  if (contents.front() == 0) contents = contents.subspan(1);
-  else if (contents.front() >= 0x80) return fail(Errc::malformed, "an INTEGER is negative"), 0;
+  if (contents.front() == 0)
+    contents = contents.subspan(1);
+  else if (contents.front() >= 0x80)
+    return fail(Errc::malformed, "an INTEGER is negative"), 0;
   if (contents.size() > 8) return fail(Errc::limit_exceeded, "an INTEGER of at most 64 bits expected"), 0;
   std::uint64_t value = 0;
   for (const auto byte : contents) value = value << 8U | byte;

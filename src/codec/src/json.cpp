@@ -83,7 +83,8 @@ class Parser {
     return true;
   }
   void skip_space() noexcept {
-    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\r' || text_[at_] == '\t')) {
+    while (at_ < text_.size() &&
+           (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\r' || text_[at_] == '\t')) {
       ++at_;
     }
   }
@@ -98,13 +99,20 @@ class Parser {
 
   bool content(Value& out, std::size_t depth) {
     switch (peek()) {
-      case '{': return object(out.data_.emplace<Object>(), depth + 1);
-      case '[': return array(out.data_.emplace<Array>(), depth + 1);
-      case '"': return string(out.data_.emplace<std::string>());
-      case 't': return literal("true") && (out.data_ = true, true);
-      case 'f': return literal("false") && (out.data_ = false, true);
-      case 'n': return literal("null");
-      default: return number(out);
+      case '{':
+        return object(out.data_.emplace<Object>(), depth + 1);
+      case '[':
+        return array(out.data_.emplace<Array>(), depth + 1);
+      case '"':
+        return string(out.data_.emplace<std::string>());
+      case 't':
+        return literal("true") && (out.data_ = true, true);
+      case 'f':
+        return literal("false") && (out.data_ = false, true);
+      case 'n':
+        return literal("null");
+      default:
+        return number(out);
     }
   }
 
@@ -131,7 +139,8 @@ class Parser {
       skip_space();
     } while (take(','));
     if (!take('}')) return fail("',' or '}' expected");
-    if (const auto* name = duplicate_name(out)) return fail(Errc::duplicate_member, "member '" + *name + "' twice, object ends");
+    if (const auto* name = duplicate_name(out))
+      return fail(Errc::duplicate_member, "member '" + *name + "' twice, object ends");
     return true;
   }
 
@@ -152,7 +161,8 @@ class Parser {
     ++at_;
     while (true) {
       const auto plain = at_;
-      while (at_ < text_.size() && text_[at_] != '"' && text_[at_] != '\\' && static_cast<std::uint8_t>(text_[at_]) >= 0x20) {
+      while (at_ < text_.size() && text_[at_] != '"' && text_[at_] != '\\' &&
+             static_cast<std::uint8_t>(text_[at_]) >= 0x20) {
         ++at_;
       }
       out.append(text_, plain, at_ - plain);
@@ -168,14 +178,29 @@ class Parser {
     switch (c) {
       case '"':
       case '\\':
-      case '/': out.push_back(c); return true;
-      case 'b': out.push_back('\b'); return true;
-      case 'f': out.push_back('\f'); return true;
-      case 'n': out.push_back('\n'); return true;
-      case 'r': out.push_back('\r'); return true;
-      case 't': out.push_back('\t'); return true;
-      case 'u': return unicode_escape(out);
-      default: --at_; return fail("an escape character expected");
+      case '/':
+        out.push_back(c);
+        return true;
+      case 'b':
+        out.push_back('\b');
+        return true;
+      case 'f':
+        out.push_back('\f');
+        return true;
+      case 'n':
+        out.push_back('\n');
+        return true;
+      case 'r':
+        out.push_back('\r');
+        return true;
+      case 't':
+        out.push_back('\t');
+        return true;
+      case 'u':
+        return unicode_escape(out);
+      default:
+        --at_;
+        return fail("an escape character expected");
     }
   }
 
@@ -386,13 +411,27 @@ class Printer {
     out_.push_back('"');
     for (const char c : text) {
       switch (c) {
-        case '"': out_ += "\\\""; break;
-        case '\\': out_ += "\\\\"; break;
-        case '\b': out_ += "\\b"; break;
-        case '\f': out_ += "\\f"; break;
-        case '\n': out_ += "\\n"; break;
-        case '\r': out_ += "\\r"; break;
-        case '\t': out_ += "\\t"; break;
+        case '"':
+          out_ += "\\\"";
+          break;
+        case '\\':
+          out_ += "\\\\";
+          break;
+        case '\b':
+          out_ += "\\b";
+          break;
+        case '\f':
+          out_ += "\\f";
+          break;
+        case '\n':
+          out_ += "\\n";
+          break;
+        case '\r':
+          out_ += "\\r";
+          break;
+        case '\t':
+          out_ += "\\t";
+          break;
         default:
           if (static_cast<std::uint8_t>(c) < 0x20) {
             out_ += "\\u00";

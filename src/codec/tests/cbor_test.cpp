@@ -79,7 +79,8 @@ TEST(CborReader, ReadsWhatWasWritten) {
 }
 
 TEST(CborReader, RefusesHeadsThatAreTooLong) {
-  for (const auto* text : {"1817", "1900ff", "1a0000ffff", "1b00000000ffffffff", "3817", "5801ff", "780161", "980100", "b8016161f6"}) {
+  for (const auto* text :
+       {"1817", "1900ff", "1a0000ffff", "1b00000000ffffffff", "3817", "5801ff", "780161", "980100", "b8016161f6"}) {
     EXPECT_EQ(refusal(text), Errc::not_canonical) << text;
   }
 }
@@ -91,7 +92,8 @@ TEST(CborReader, RefusesIndefiniteLengthsAndReservedHeads) {
 }
 
 TEST(CborReader, RefusesTagsFloatsAndOtherSimpleValues) {
-  for (const auto* text : {"c101", "d81801", "f90000", "fa00000000", "fb0000000000000000", "e0", "f0", "f3", "f7", "f8ff", "f814"}) {
+  for (const auto* text :
+       {"c101", "d81801", "f90000", "fa00000000", "fb0000000000000000", "e0", "f0", "f3", "f7", "f8ff", "f814"}) {
     EXPECT_EQ(refusal(text), Errc::unsupported) << text;
   }
 }

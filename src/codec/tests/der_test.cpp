@@ -48,8 +48,8 @@ TEST(DerReader, ElementKeepsAllOfItsBytes) {
 }
 
 TEST(DerReader, RefusesLengthsThatAreNotMinimal) {
-  EXPECT_EQ(refusal("0480", kAny), Errc::not_canonical);            // indefinite
-  EXPECT_EQ(refusal("048101ab", kAny), Errc::not_canonical);        // long form of a short length
+  EXPECT_EQ(refusal("0480", kAny), Errc::not_canonical);                              // indefinite
+  EXPECT_EQ(refusal("048101ab", kAny), Errc::not_canonical);                          // long form of a short length
   EXPECT_EQ(refusal("04820080" + std::string(256, '0'), kAny), Errc::not_canonical);  // leading zero
   EXPECT_EQ(refusal("048180" + std::string(256, '0'), kAny), Errc::internal);
   EXPECT_EQ(refusal("0485000000000100", kAny), Errc::limit_exceeded);
@@ -57,7 +57,8 @@ TEST(DerReader, RefusesLengthsThatAreNotMinimal) {
 }
 
 TEST(DerReader, RefusesTruncationAndTrailingBytes) {
-  for (const auto* text : {"", "04", "0401", "048180", "0482ff", "0484ffffffff"}) EXPECT_EQ(refusal(text, kAny), Errc::truncated) << text;
+  for (const auto* text : {"", "04", "0401", "048180", "0482ff", "0484ffffffff"})
+    EXPECT_EQ(refusal(text, kAny), Errc::truncated) << text;
   EXPECT_EQ(refusal("050000", kAny), Errc::trailing_bytes);
 }
 
@@ -84,8 +85,10 @@ TEST(DerReader, BooleanIsZeroOrAllOnes) {
 
 TEST(DerReader, IntegersAreMinimal) {
   const auto integer = [](Reader& in) { (void)in.integer(); };
-  for (const auto* text : {"020100", "02017f", "02020080", "0201ff", "0202ff7f"}) EXPECT_EQ(refusal(text, integer), Errc::internal) << text;
-  for (const auto* text : {"0200", "0202007f", "0202ff80", "0203000001"}) EXPECT_EQ(refusal(text, integer), Errc::not_canonical) << text;
+  for (const auto* text : {"020100", "02017f", "02020080", "0201ff", "0202ff7f"})
+    EXPECT_EQ(refusal(text, integer), Errc::internal) << text;
+  for (const auto* text : {"0200", "0202007f", "0202ff80", "0203000001"})
+    EXPECT_EQ(refusal(text, integer), Errc::not_canonical) << text;
 }
 
 TEST(DerReader, UnsignedIntegersFit64Bits) {
@@ -112,7 +115,7 @@ TEST(DerReader, BitStringsOfWholeBytes) {
 
 TEST(DerReader, ObjectIdentifiersAreMinimal) {
   const auto oid_of = [](Reader& in) { (void)in.oid(); };
-  EXPECT_EQ(refusal("06022a86", oid_of), Errc::malformed);    // the last group is cut
+  EXPECT_EQ(refusal("06022a86", oid_of), Errc::malformed);      // the last group is cut
   EXPECT_EQ(refusal("06042a800101", oid_of), Errc::malformed);  // a leading zero group
   EXPECT_EQ(refusal("0600", oid_of), Errc::malformed);
   EXPECT_EQ(refusal("06042a808001", oid_of), Errc::malformed);
@@ -135,13 +138,21 @@ TEST(DerReader, ReadsTimes) {
 }
 
 TEST(DerReader, RefusesOtherTimes) {
-  const std::pair<std::uint8_t, std::string_view> refused[] = {
-      {tag::kUtcTime, "1805211045Z"},         {tag::kUtcTime, "180521104510"},        {tag::kUtcTime, "180521104510+0000"},
-      {tag::kUtcTime, "20180521104510Z"},     {tag::kUtcTime, "181321104510Z"},       {tag::kUtcTime, "180230104510Z"},
-      {tag::kUtcTime, "180521244510Z"},       {tag::kUtcTime, "18052110451:Z"},       {tag::kUtcTime, "180521104560Z"},
-      {tag::kGeneralizedTime, "180521104510Z"}, {tag::kGeneralizedTime, "20180521104510.5Z"},
-      {tag::kGeneralizedTime, "20180521104510"}, {tag::kGeneralizedTime, "20180521104510z"},
-      {tag::kGeneralizedTime, "00000101000000Z"}, {tag::kPrintableString, "180521104510Z"}};
+  const std::pair<std::uint8_t, std::string_view> refused[] = {{tag::kUtcTime, "1805211045Z"},
+                                                               {tag::kUtcTime, "180521104510"},
+                                                               {tag::kUtcTime, "180521104510+0000"},
+                                                               {tag::kUtcTime, "20180521104510Z"},
+                                                               {tag::kUtcTime, "181321104510Z"},
+                                                               {tag::kUtcTime, "180230104510Z"},
+                                                               {tag::kUtcTime, "180521244510Z"},
+                                                               {tag::kUtcTime, "18052110451:Z"},
+                                                               {tag::kUtcTime, "180521104560Z"},
+                                                               {tag::kGeneralizedTime, "180521104510Z"},
+                                                               {tag::kGeneralizedTime, "20180521104510.5Z"},
+                                                               {tag::kGeneralizedTime, "20180521104510"},
+                                                               {tag::kGeneralizedTime, "20180521104510z"},
+                                                               {tag::kGeneralizedTime, "00000101000000Z"},
+                                                               {tag::kPrintableString, "180521104510Z"}};
   for (const auto& [tag, text] : refused) {
     const auto bytes = element(tag, as_bytes(text));
     Reader in{bytes};
@@ -166,12 +177,13 @@ TEST(DerReader, AbsorbsTrailingBytesOfTheInnerReader) {
 }
 
 TEST(DerOid, BothWays) {
-  const std::pair<const char*, const char*> known[] = {{"1.2.840.113741.1.13.1", "2a864886f84d010d01"},
-                                                       {"1.2.840.10045.4.3.2", "2a8648ce3d040302"},
-                                                       {"2.5.29.15", "551d0f"},
-                                                       {"0.0", "00"},
-                                                       {"2.999", "8837"},
-                                                       {"1.3.6.1.4.1.18446744073709551615", "2b0601040181ffffffffffffffff7f"}};
+  const std::pair<const char*, const char*> known[] = {
+      {"1.2.840.113741.1.13.1", "2a864886f84d010d01"},
+      {"1.2.840.10045.4.3.2", "2a8648ce3d040302"},
+      {"2.5.29.15", "551d0f"},
+      {"0.0", "00"},
+      {"2.999", "8837"},
+      {"1.3.6.1.4.1.18446744073709551615", "2b0601040181ffffffffffffffff7f"}};
   for (const auto& [dotted, encoded] : known) {
     EXPECT_EQ(to_hex(oid(dotted)), encoded);
     EXPECT_EQ(oid_text(hex(encoded)), dotted);

@@ -37,15 +37,39 @@ TEST(JsonParser, KeepsIntegersExact) {
 }
 
 TEST(JsonParser, RefusesNumbersOutsideTheGrammar) {
-  for (const auto* text : {"01", "-", "-01", "+1", ".5", "1.", "1.e3", "1e", "1e+", "0x1", "1_0", "NaN", "Infinity", "-Infinity"}) {
+  for (const auto* text :
+       {"01", "-", "-01", "+1", ".5", "1.", "1.e3", "1e", "1e+", "0x1", "1_0", "NaN", "Infinity", "-Infinity"}) {
     EXPECT_FALSE(parse(text)) << text;
   }
   EXPECT_EQ(refusal("1e999"), Errc::unsupported);
 }
 
 TEST(JsonParser, RefusesBrokenStructure) {
-  for (const auto* text : {"", " ", "[", "]", "[1", "[1,", "[1,]", "[,1]", "[1 2]", "{", "{}}", "{\"a\"}", "{\"a\":}", "{\"a\":1,}",
-                           "{a:1}", "{1:1}", "{\"a\":1 \"b\":2}", "tru", "nul", "True", "'a'", "1 2", "[1]x", "/**/1", "\f1"}) {
+  for (const auto* text : {"",
+                           " ",
+                           "[",
+                           "]",
+                           "[1",
+                           "[1,",
+                           "[1,]",
+                           "[,1]",
+                           "[1 2]",
+                           "{",
+                           "{}}",
+                           "{\"a\"}",
+                           "{\"a\":}",
+                           "{\"a\":1,}",
+                           "{a:1}",
+                           "{1:1}",
+                           "{\"a\":1 \"b\":2}",
+                           "tru",
+                           "nul",
+                           "True",
+                           "'a'",
+                           "1 2",
+                           "[1]x",
+                           "/**/1",
+                           "\f1"}) {
     EXPECT_FALSE(parse(text)) << text;
   }
   EXPECT_EQ(refusal("{} {}"), Errc::trailing_bytes);
@@ -70,9 +94,9 @@ TEST(JsonParser, DecodesEscapes) {
 }
 
 TEST(JsonParser, RefusesBadStrings) {
-  for (const auto* text : {R"("\ud800")", R"("\udc00")", R"("\ud800x")", R"("\ud800\u0041")", R"("\ud800\ud800")", R"("\u12")",
-                           R"("\u12g4")", R"("\x41")", R"("\)", R"(")", R"("abc)", "\"\n\"", "\"\t\"", "\"\x01\"",
-                           "\"\xC0\x80\"", "\"\xED\xA0\x80\"", "\"\xFF\"", "\xEF\xBB\xBF{}"}) {
+  for (const auto* text : {R"("\ud800")", R"("\udc00")", R"("\ud800x")", R"("\ud800\u0041")", R"("\ud800\ud800")",
+                           R"("\u12")", R"("\u12g4")", R"("\x41")", R"("\)", R"(")", R"("abc)", "\"\n\"", "\"\t\"",
+                           "\"\x01\"", "\"\xC0\x80\"", "\"\xED\xA0\x80\"", "\"\xFF\"", "\xEF\xBB\xBF{}"}) {
     EXPECT_FALSE(parse(text)) << text;
   }
   EXPECT_FALSE(parse(std::string_view{"\"\0\"", 3}));

@@ -19,8 +19,12 @@ TEST(Hex, RefusesOddLengthForeignCharactersAndWrongSize) {
 
 // RFC 4648 section 10.
 TEST(Base64, KnownAnswers) {
-  const std::pair<const char*, const char*> known[] = {{"", ""},          {"f", "Zg=="},      {"fo", "Zm8="},
-                                                       {"foo", "Zm9v"},   {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="},
+  const std::pair<const char*, const char*> known[] = {{"", ""},
+                                                       {"f", "Zg=="},
+                                                       {"fo", "Zm8="},
+                                                       {"foo", "Zm9v"},
+                                                       {"foob", "Zm9vYg=="},
+                                                       {"fooba", "Zm9vYmE="},
                                                        {"foobar", "Zm9vYmFy"}};
   for (const auto& [plain, encoded] : known) {
     EXPECT_EQ(to_base64(as_bytes(plain)), encoded);
@@ -64,9 +68,9 @@ TEST(Utf8, AcceptsWellFormed) {
 }
 
 TEST(Utf8, RefusesOverlongSurrogatesAndTruncation) {
-  for (const auto* text : {"\x80", "\xC0\x80", "\xC1\xBF", "\xC2", "\xC2\x41", "\xE0\x9F\xBF", "\xED\xA0\x80", "\xE2\x82",
-                           "\xE2\x82\x41", "\xF0\x8F\xBF\xBF", "\xF0\x90\x80", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80",
-                           "\xFF", "ok\xC3"}) {
+  for (const auto* text :
+       {"\x80", "\xC0\x80", "\xC1\xBF", "\xC2", "\xC2\x41", "\xE0\x9F\xBF", "\xED\xA0\x80", "\xE2\x82", "\xE2\x82\x41",
+        "\xF0\x8F\xBF\xBF", "\xF0\x90\x80", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xFF", "ok\xC3"}) {
     EXPECT_FALSE(is_utf8(as_bytes(text))) << to_hex(as_bytes(text));
   }
 }
@@ -93,8 +97,9 @@ TEST(Pem, RefusesBrokenBlocks) {
   for (const auto* text :
        {"", "no block", "-----BEGIN X-----\nAAAA\n", "-----BEGIN X-----\nAAAA\n-----END Y-----\n",
         "-----BEGIN -----\nAAAA\n-----END -----\n", "-----BEGIN X\nAAAA\n-----END X-----\n",
-        "-----BEGIN X-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END X-----\n", "-----BEGIN X-----\nAAA\n-----END X-----\n",
-        "-----BEGIN X-----\n-----BEGIN X-----\nAAAA\n-----END X-----\n", " -----BEGIN X-----\nAAAA\n-----END X-----\n"}) {
+        "-----BEGIN X-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END X-----\n",
+        "-----BEGIN X-----\nAAA\n-----END X-----\n", "-----BEGIN X-----\n-----BEGIN X-----\nAAAA\n-----END X-----\n",
+        " -----BEGIN X-----\nAAAA\n-----END X-----\n"}) {
     EXPECT_FALSE(parse_pem(text)) << text;
   }
 }

@@ -16,7 +16,8 @@
 /// `unsupported` for tags, floating-point numbers and other simple values, `malformed` and `truncated` otherwise.
 namespace cloister::codec::cbor {
 
-/// Appends items; the caller writes as many items as each head announces, and text that is UTF-8 (readers refuse other).
+/// Appends items; the caller writes as many items as each head announces, and text that is UTF-8 (readers refuse
+/// other).
 class Writer {
  public:
   Writer& uint(std::uint64_t value);
@@ -72,8 +73,8 @@ class Reader {
   [[nodiscard]] std::size_t array_up_to(std::size_t max);
   /// The head of a map of exactly `count` pairs; the keys are then read with `key`.
   void map(std::size_t count);
-  /// The head of a map of at most `max` pairs, which is checked whole (key order, nesting) before this returns; the pairs
-  /// are then read in turn.
+  /// The head of a map of at most `max` pairs, which is checked whole (key order, nesting) before this returns; the
+  /// pairs are then read in turn.
   [[nodiscard]] std::size_t map_up_to(std::size_t max);
   /// A text key that must be exactly `name`.
   void key(std::string_view name);

@@ -44,8 +44,8 @@ struct Element {
 };
 
 /// Reads a series of elements. The first refusal sticks; later reads return empty elements; `finish` reports it.
-/// Identifier octets that DER does not allow (primitive SEQUENCE, constructed OCTET STRING, high tag numbers…) are refused.
-/// Views point into the bytes that the reader was made with; nothing is allocated before a refusal.
+/// Identifier octets that DER does not allow (primitive SEQUENCE, constructed OCTET STRING, high tag numbers…) are
+/// refused. Views point into the bytes that the reader was made with; nothing is allocated before a refusal.
 class Reader {
  public:
   explicit Reader(ByteView bytes) noexcept : in_{bytes} {}
@@ -57,8 +57,8 @@ class Reader {
   /// The next element if it has this identifier octet.
   [[nodiscard]] std::optional<Element> optional(std::uint8_t tag);
   /// A reader over the contents of the next element, which must have this identifier octet; it begins with the refusal
-  /// that this reader has, so that checking the inner one alone loses nothing. Trailing bytes inside are the caller's to
-  /// check, by `finish` or `absorb`.
+  /// that this reader has, so that checking the inner one alone loses nothing. Trailing bytes inside are the caller's
+  /// to check, by `finish` or `absorb`.
   [[nodiscard]] Reader enter(std::uint8_t tag);
 
   [[nodiscard]] bool boolean();

@@ -60,7 +60,9 @@ class Value {
   Value& set(std::string_view name, Value value);
 
   /// Where this value stood in the parsed text: [begin, end) offsets; empty for built values.
-  [[nodiscard]] std::string_view raw(std::string_view text) const noexcept { return text.substr(begin_, end_ - begin_); }
+  [[nodiscard]] std::string_view raw(std::string_view text) const noexcept {
+    return text.substr(begin_, end_ - begin_);
+  }
 
   friend bool operator==(const Value& a, const Value& b) noexcept { return a.data_ == b.data_; }
 
@@ -72,8 +74,8 @@ class Value {
 };
 
 /// The whole text is one value; white space around it is allowed, anything else is refused. Numbers beyond the range of
-/// a double, lone surrogates and a byte order mark are refused. Errors: `limit_exceeded`, `malformed`, `unsupported` (a number too large), `truncated`,
-/// `duplicate_member`, `trailing_bytes`, with the offset of the byte.
+/// a double, lone surrogates and a byte order mark are refused. Errors, with the offset of the byte: `limit_exceeded`,
+/// `malformed`, `truncated`, `duplicate_member`, `trailing_bytes`, `unsupported` (a number too large).
 [[nodiscard]] Result<Value> parse(std::string_view text, const Limits& limits = {});
 /// Compact, members in stored order, control characters escaped, non-ASCII left as it is (built strings must be UTF-8,
 /// or readers will refuse the text). Numbers must be finite (asserted).
