@@ -1,0 +1,129 @@
+#include "cloister/protocol/messages.hpp"
+
+#include <gtest/gtest.h>
+
+#include "cloister/codec/cbor.hpp"
+#include "cloister/protocol/challenge.hpp"
+
+namespace cloister::protocol {
+namespace {
+
+const SessionId kSession = *SessionId::parse("ses-a");
+const AttemptId kAttempt = *AttemptId::parse("att-a");
+
+std::vector<ToTd> all_to_td() {
+  Challenge challenge;
+  challenge.instance = *InstanceId::parse("inst-a");
+  Challenge for_validator;
+  for_validator.hotkey = ByteArray<32>{1};
+  AssignJob job;
+  job.job = *JobId::parse("job-a");
+  job.attempt = kAttempt;
+  job.fence = 3;
+  job.version = *VersionId::parse("ver-a");
+  job.ciphertext = Bytes(100, 7);
+  job.timeout_ms = 1000;
+  Release release;
+  release.secrets.push_back({"name", "a/b", 2, ByteArray<32>{1}, Bytes{1, 2, 3}});
+  return {challenge, for_validator, Accepted{kSession, from_micros(-5)}, Refused{"a", "b"}, release, Release{}, job,
+          CancelJob{kAttempt}, ResultAccepted{kAttempt}, ResultRefused{kAttempt, "stale_fence"}};
+}
+
+std::vector<ToServer> all_to_server() {
+  Attest attest{Bytes{1}, Bytes{2}, Bytes{3}, Bytes{4}};
+  SubmitResult result;
+  result.attempt = kAttempt;
+  result.envelope = Bytes{1};
+  return {attest, Ready{4}, Failed{"a", "b"}, Heartbeat{kAttempt, 2, 50}, AttemptFailed{kAttempt, 1, "x"}, result};
+}
+
+TEST(ChannelMessages, RoundTrip) {
+  for (const auto& message : all_to_td()) {
+    const auto bytes = encode(message);
+    auto decoded = decode_to_td(bytes);
+    ASSERT_TRUE(decoded) << decoded.error().text();
+    EXPECT_EQ(decoded->index(), message.index());
+    EXPECT_EQ(encode(*decoded), bytes);
+  }
+  for (const auto& message : all_to_server()) {
+    const auto bytes = encode(message);
+    auto decoded = decode_to_server(bytes);
+    ASSERT_TRUE(decoded) << decoded.error().text();
+    EXPECT_EQ(decoded->index(), message.index());
+    EXPECT_EQ(encode(*decoded), bytes);
+  }
+}
+
+TEST(ChannelMessages, OfOneDirectionAreRefusedInTheOther) {
+  for (const auto& message : all_to_td()) EXPECT_FALSE(decode_to_server(encode(message)));
+  for (const auto& message : all_to_server()) EXPECT_FALSE(decode_to_td(encode(message)));
+}
+
+TEST(ChannelMessages, RefuseEveryTruncationAndTrailingBytes) {
+  for (const auto& message : all_to_td()) {
+    auto bytes = encode(message);
+    for (std::size_t n = 0; n < bytes.size(); ++n) EXPECT_FALSE(decode_to_td(ByteView{bytes}.first(n)));
+    bytes.push_back(0);
+    EXPECT_FALSE(decode_to_td(bytes));
+  }
+}
+
+TEST(ChannelMessages, RefuseValuesOutOfRange) {
+  EXPECT_FALSE(decode_to_server(encode(ToServer{Ready{0}})));
+  EXPECT_FALSE(decode_to_server(encode(ToServer{Ready{65}})));
+  EXPECT_FALSE(decode_to_server(encode(ToServer{Heartbeat{kAttempt, 1, 101}})));
+  EXPECT_FALSE(decode_to_server(encode(ToServer{Failed{"code", std::string(513, 'x')}})));
+  Release release;
+  release.secrets.resize(65);
+  EXPECT_FALSE(decode_to_td(encode(ToTd{release})));
+}
+
+TEST(ChannelMessages, RefuseAnotherDomain) {
+  codec::cbor::Writer out;
+  out.array(3).text("cloister/msg/2").text("ready").uint(1);
+  EXPECT_FALSE(decode_to_server(std::move(out).take()));
+}
+
+TEST(ReleaseInfo, DiffersInEveryMember) {
+  const auto base = release_info(kSession, "a", 1);
+  EXPECT_NE(base, release_info(*SessionId::parse("ses-b"), "a", 1));
+  EXPECT_NE(base, release_info(kSession, "b", 1));
+  EXPECT_NE(base, release_info(kSession, "a", 2));
+}
+
+TEST(ChallengeFrames, RoundTripThroughADeframer) {
+  using namespace challenge;
+  Bytes stream;
+  const std::vector<ToGuest> messages = {Ready{2}, Progress{"job-a", 10}, Log{"info", "text"},
+                                         protocol::challenge::Result{"job-a", "ok", Bytes{1, 2}}, Failed{"no salt"}};
+  for (const auto& message : messages) append(stream, frame(message));
+  Deframer deframer;
+  std::size_t seen = 0;
+  for (const auto byte : stream) {
+    deframer.feed({&byte, 1});
+    auto next = deframer.next();
+    ASSERT_TRUE(next);
+    if (!*next) continue;
+    auto decoded = decode_to_guest(**next);
+    ASSERT_TRUE(decoded) << decoded.error().text();
+    EXPECT_EQ(decoded->index(), messages[seen].index());
+    EXPECT_EQ(frame(*decoded), frame(messages[seen]));
+    ++seen;
+  }
+  EXPECT_EQ(seen, messages.size());
+}
+
+TEST(ChallengeFrames, RefuseTooLongAndForeignOnes) {
+  using namespace challenge;
+  Deframer deframer;
+  deframer.feed(Bytes{0xFF, 0xFF, 0xFF, 0xFF});
+  EXPECT_EQ(deframer.next().error().code(), Errc::limit_exceeded);
+  const auto start = frame(ToChallenge{Start{{{"salt", Bytes{1}}}}});
+  EXPECT_TRUE(decode_to_challenge(ByteView{start}.subspan(4)));
+  EXPECT_FALSE(decode_to_guest(ByteView{start}.subspan(4)));
+  const auto odd = frame(ToGuest{protocol::challenge::Result{"job-a", "perhaps", {}}});
+  EXPECT_FALSE(decode_to_guest(ByteView{odd}.subspan(4)));
+}
+
+}  // namespace
+}  // namespace cloister::protocol
