@@ -11,7 +11,7 @@ namespace cloister::test {
 
 std::filesystem::path source_dir() {
   if (const char* dir = std::getenv("CLOISTER_SOURCE_DIR")) return dir;
-  return std::filesystem::path{__FILE__}.parent_path().parent_path().parent_path();
+  return CLOISTER_SOURCE_DIR;
 }
 
 std::optional<std::filesystem::path> vectors() {

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include "cloister/codec/cbor.hpp"
-#include "cloister/protocol/challenge.hpp"
 
 namespace cloister::protocol {
 namespace {
@@ -89,40 +88,6 @@ TEST(ReleaseInfo, DiffersInEveryMember) {
   EXPECT_NE(base, release_info(*SessionId::parse("ses-b"), "a", 1));
   EXPECT_NE(base, release_info(kSession, "b", 1));
   EXPECT_NE(base, release_info(kSession, "a", 2));
-}
-
-TEST(ChallengeFrames, RoundTripThroughADeframer) {
-  using namespace challenge;
-  Bytes stream;
-  const std::vector<ToGuest> messages = {Ready{2}, Progress{"job-a", 10}, Log{"info", "text"},
-                                         protocol::challenge::Result{"job-a", "ok", Bytes{1, 2}}, Failed{"no salt"}};
-  for (const auto& message : messages) append(stream, frame(message));
-  Deframer deframer;
-  std::size_t seen = 0;
-  for (const auto byte : stream) {
-    deframer.feed({&byte, 1});
-    auto next = deframer.next();
-    ASSERT_TRUE(next);
-    if (!*next) continue;
-    auto decoded = decode_to_guest(**next);
-    ASSERT_TRUE(decoded) << decoded.error().text();
-    EXPECT_EQ(decoded->index(), messages[seen].index());
-    EXPECT_EQ(frame(*decoded), frame(messages[seen]));
-    ++seen;
-  }
-  EXPECT_EQ(seen, messages.size());
-}
-
-TEST(ChallengeFrames, RefuseTooLongAndForeignOnes) {
-  using namespace challenge;
-  Deframer deframer;
-  deframer.feed(Bytes{0xFF, 0xFF, 0xFF, 0xFF});
-  EXPECT_EQ(deframer.next().error().code(), Errc::limit_exceeded);
-  const auto start = frame(ToChallenge{Start{{{"salt", Bytes{1}}}}});
-  EXPECT_TRUE(decode_to_challenge(ByteView{start}.subspan(4)));
-  EXPECT_FALSE(decode_to_guest(ByteView{start}.subspan(4)));
-  const auto odd = frame(ToGuest{protocol::challenge::Result{"job-a", "perhaps", {}}});
-  EXPECT_FALSE(decode_to_guest(ByteView{odd}.subspan(4)));
 }
 
 }  // namespace
