@@ -1,0 +1,91 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "cloister/core/log.hpp"
+#include "cloister/http/router.hpp"
+#include "cloister/runtime/io_context.hpp"
+#include "cloister/runtime/task.hpp"
+
+namespace cloister::http {
+
+/// Finds the principal of a bearer token, or `unauthenticated`. Called once for each request to a route that is not
+/// public; never with an empty token.
+using Authenticator = std::function<runtime::Task<Result<Principal>>(std::string bearer_token)>;
+
+/// An authenticator that knows nobody: for servers whose routes are all public.
+[[nodiscard]] Authenticator deny_all();
+
+/// One answered request.
+struct RequestMetric {
+  std::string_view route;  // the pattern; "unmatched" when there was none
+  std::string_view method;
+  int status;
+  double seconds;          // from the first byte of the header to the last of the response
+};
+/// Called on the connection's strand; must be quick and thread-safe.
+using MetricsHook = std::function<void(const RequestMetric&)>;
+
+/// PEM files. TLS 1.3 only.
+struct TlsFiles {
+  std::filesystem::path certificate;  // with its chain
+  std::filesystem::path key;
+};
+
+struct ServerLimits {
+  std::size_t max_header = 16U << 10;  // bytes of request line and header fields
+  std::size_t max_target = 4U << 10;
+  std::size_t max_connections = 1024;  // above it: 503 with Retry-After
+  std::chrono::milliseconds handshake_timeout{10'000};
+  std::chrono::milliseconds header_timeout{10'000};  // from its first byte, or from the connection's begin
+  std::chrono::milliseconds idle_timeout{60'000};    // between two requests of a connection
+  std::chrono::milliseconds write_timeout{30'000};   // for each 64 KiB of a response
+};
+
+struct ServerOptions {
+  std::string address = "127.0.0.1";  // IPv4 or IPv6; beyond loopback only with TLS
+  std::uint16_t port = 0;             // 0: the system chooses
+  std::optional<TlsFiles> tls;
+  ServerLimits limits;
+  std::filesystem::path upload_directory;  // for BodyMode::file; the system's temporary directory when empty
+  Authenticator authenticator = deny_all();
+  MetricsHook metrics;
+  /// Where handlers run; the connection's own strand when empty.
+  runtime::Executor handlers;
+};
+
+/// An HTTP/1.1 and WebSocket server. Thread-safe. Call `stop` and wait for it before destruction.
+class Server {
+ public:
+  /// Binds and serves. `io` and `logger` must outlive the server. `configuration_invalid` for a bad address, unusable
+  /// TLS files, or an address beyond loopback without TLS; `io_error` when the port cannot be bound.
+  [[nodiscard]] static Result<std::unique_ptr<Server>> listen(runtime::IoContext& io, ServerOptions options,
+                                                              Router router, log::Logger& logger);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  [[nodiscard]] std::uint16_t port() const noexcept;
+  /// "http://127.0.0.1:8443", with the real port.
+  [[nodiscard]] std::string base_url() const;
+  /// Open connections.
+  [[nodiscard]] std::size_t connections() const;
+
+  /// Accepts nothing more, closes idle connections and WebSockets (1001), lets requests end within `drain`, then
+  /// cancels. Idempotent.
+  [[nodiscard]] runtime::Task<void> stop(std::chrono::milliseconds drain = std::chrono::seconds{5});
+
+ private:
+  struct Impl;
+  explicit Server(std::shared_ptr<Impl> impl);
+  std::shared_ptr<Impl> impl_;  // shared with its connections
+};
+
+}  // namespace cloister::http
