@@ -33,9 +33,9 @@ class Platform {
  public:
   struct Options {
     Names names = Names::lab;
-    std::optional<TcbState> tcb;  // nothing: TcbState::current(created)
-    std::vector<crypto::x509::RevokedEntry> revoked_pcks;   // entries of the PCK CA's CRL
-    std::vector<crypto::x509::RevokedEntry> revoked_cas;    // entries of the root's CRL
+    std::optional<TcbState> tcb{};  // nothing: TcbState::current(created)
+    std::vector<crypto::x509::RevokedEntry> revoked_pcks{};  // entries of the PCK CA's CRL
+    std::vector<crypto::x509::RevokedEntry> revoked_cas{};   // entries of the root's CRL
   };
 
   /// A new platform. `created` (whole seconds are kept) begins the certificates' validity: 30 years the root's, 15 the

@@ -1,62 +1,43 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 #include <vector>
 
 #include "cloister/core/bytes.hpp"
 #include "cloister/core/time.hpp"
+#include "cloister/evidence/tcb_info.hpp"
 
 /// LAB ONLY - NOT HARDWARE. Security versions: what one machine runs, and what its maker has published about versions.
 /// A TCB recovery is told by changing one or the other.
 namespace cloister::lab {
 
-/// What the machine runs. The PCK certificate carries the first two, TD reports the third, the QE's report the last.
+/// What the machine runs.
 struct MachineTcb {
-  ByteArray<16> sgx_components{};  // microcode and SGX firmware, also CPUSVN
-  std::uint16_t pcesvn = 0;
-  ByteArray<16> tee_tcb_svn{};     // [0] the TDX module's minor SVN, [1] its major version, [2] the SEAM loader's SVN
-  std::uint16_t qe_isvsvn = 0;
+  ByteArray<16> sgx_components{};  // microcode and SGX firmware; in the PCK certificate, and CPUSVN of reports
+  std::uint16_t pcesvn = 0;        // in the PCK certificate
+  ByteArray<16> tee_tcb_svn{};     // in TD reports: [0] the module's minor SVN, [1] its major version, [2] microcode
+  std::uint16_t qe_isvsvn = 0;     // in the quoting enclave's report
 };
 
-/// One level of `tcbLevels` in TCB Info v3.
-struct PlatformLevel {
-  ByteArray<16> sgx_components{};
-  std::uint16_t pcesvn = 0;
-  ByteArray<16> tdx_components{};
-  UnixTime date{};
-  std::string status;  // as PCS spells it: "UpToDate", "OutOfDate", …
-  std::vector<std::string> advisories;
-};
-
-/// One level of a TDX module identity or of the QE identity.
-struct IsvLevel {
-  std::uint16_t isvsvn = 0;
-  UnixTime date{};
-  std::string status;
-  std::vector<std::string> advisories;
-};
-
-/// The TDX module of one major version: an entry of `tdxModuleIdentities`, "TDX_01" for 1.
-struct ModuleIdentity {
-  std::uint8_t major_version = 0;
-  std::vector<IsvLevel> levels;
-};
-
-/// What TCB Info and QE identity say. Levels stand in descending order, as verifiers expect.
+/// What TCB Info and QE identity say. Levels stand in descending order: the first that a machine reaches counts.
 struct PublishedTcb {
-  std::uint32_t evaluation_data_number = 0;  // tcbEvaluationDataNumber of both documents
-  std::vector<PlatformLevel> levels;
-  std::vector<ModuleIdentity> modules;
-  std::vector<IsvLevel> qe_levels;
+  std::uint32_t evaluation_data_number = 0;  // of both documents
+  std::vector<evidence::TcbLevel> levels;
+  std::vector<evidence::TdxModuleIdentity> modules;
+  std::vector<evidence::IsvTcbLevel> qe_levels;
 };
 
 struct TcbState {
   MachineTcb machine;
   PublishedTcb published;
 
-  /// A machine that is up to date, and one older level below it. `date` is the newest level's.
+  /// A machine that is up to date in everything, with one level below it that is not. `date`: of the newest levels,
+  /// whole seconds; the others are half a year older.
   [[nodiscard]] static TcbState current(UnixTime date);
 };
+
+/// The SVNs of a level as TCB Info spells them, with the names of the components that have one.
+[[nodiscard]] evidence::TcbComponents sgx_components(const ByteArray<16>& svns);
+[[nodiscard]] evidence::TcbComponents tdx_components(const ByteArray<16>& svns);
 
 }  // namespace cloister::lab

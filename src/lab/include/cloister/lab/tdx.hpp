@@ -12,6 +12,7 @@
 #include "cloister/core/bytes.hpp"
 #include "cloister/core/result.hpp"
 #include "cloister/crypto/secret.hpp"
+#include "cloister/evidence/td_report.hpp"
 #include "cloister/lab/tdx_status.hpp"
 #include "cloister/measure/rtmr.hpp"
 #include "cloister/measure/td_image.hpp"
@@ -42,8 +43,7 @@ enum class OpState { uninitialized = 0, initialized = 1, runnable = 2 };
 /// Who inside the guest asks. Firmware and kernel may extend every register; programs get RTMR2 and RTMR3 alone.
 enum class GuestLevel { boot, user };
 
-inline constexpr std::size_t kTdReportSize = 1024;
-using TdReportBytes = ByteArray<kTdReportSize>;
+using TdReportBytes = ByteArray<evidence::kTdReportSize>;
 
 /// What the module knows of the machine that it runs on, and every TDREPORT says (TEE_TCB_INFO).
 struct ModuleInfo {
@@ -51,7 +51,7 @@ struct ModuleInfo {
   ByteArray<16> tee_tcb_svn{};
   Digest48 mr_seam{};         // measurement of the module
   Digest48 mr_signer_seam{};  // zero: signed by the platform's maker
-  std::uint64_t seam_attributes = 0;
+  ByteArray<8> seam_attributes{};
 };
 
 /// The CPU's key for the MACs of TDREPORTs of this machine (SEAMREPORT): it never leaves the machine.
@@ -60,7 +60,7 @@ class ReportKey {
  public:
   explicit ReportKey(crypto::Secret<32> key) : key_{std::move(key)} {}
   /// Writes the MAC of the report's first 224 bytes to bytes 224 to 255.
-  void seal(std::span<std::uint8_t, kTdReportSize> report) const;
+  void seal(std::span<std::uint8_t, evidence::kTdReportSize> report) const;
   /// What EVERIFYREPORT2 and TDG.MR.VERIFYREPORT check: type, MAC, and the two hashes that tie TEE_TCB_INFO and
   /// TDINFO to it. `invalid_reportmacstruct` otherwise, also for another length.
   [[nodiscard]] Status verify(ByteView report) const;
