@@ -1,0 +1,120 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cloister/attestation/verify.hpp"
+#include "cloister/codec/json.hpp"
+#include "cloister/core/bytes.hpp"
+#include "cloister/core/result.hpp"
+
+/// What a relying party demands of evidence that is authentic, and the decision.
+namespace cloister::policy {
+
+/// What a version of a challenge measures as, under names that only its owner gives a meaning to.
+struct ReferenceValue {
+  std::string challenge;
+  std::string version;
+  Digest48 mrtd{};
+  Digest32 image_digest{};   // SHA-256 of the OCI manifest
+  Digest32 config_digest{};  // SHA-256 of the measured configuration
+
+  friend bool operator==(const ReferenceValue&, const ReferenceValue&) = default;
+};
+
+/// Measurements that one acceptable enclave or TD has; what is absent may be anything. A TDX member makes it one of
+/// TDs, an SGX member one of enclaves; never both.
+struct Measurements {
+  std::optional<Digest48> mrtd;
+  std::array<std::optional<Digest48>, 4> rtmr;
+  std::optional<Digest48> mr_config_id;
+  std::optional<Digest48> mr_owner;
+  std::optional<Digest48> mr_owner_config;
+  std::optional<Digest32> mr_enclave;
+  std::optional<Digest32> mr_signer;
+  std::optional<std::uint16_t> isv_prod_id;
+  std::optional<std::uint16_t> min_isv_svn;
+
+  friend bool operator==(const Measurements&, const Measurements&) = default;
+};
+
+/// RTMR3 of a TD that measured this image and this configuration at launch (docs/protocol/launch.md).
+[[nodiscard]] Digest48 launch_rtmr3(const Digest32& image_digest, const Digest32& config_digest);
+/// RTMR3 of a validator's TD, which has a configuration but no image.
+[[nodiscard]] Digest48 launch_rtmr3(const Digest32& config_digest);
+/// MRTD, RTMR0 to RTMR2 zero, RTMR3 by `launch_rtmr3`.
+[[nodiscard]] Measurements measurements_of(const ReferenceValue& value);
+
+/// An appraisal policy; a value. The default demands UpToDate and no debug, and accepts any measurement.
+struct Policy {
+  std::vector<attestation::TcbStatus> accepted_statuses = {attestation::TcbStatus::up_to_date};
+  bool allow_debug = false;
+  bool allow_migratable = true;
+  bool allow_trailing_bytes = true;
+  bool require_ve_disable = false;    // TDX: SEPT_VE_DISABLE must be set
+  bool allow_reserved_attributes = false;
+  std::uint32_t min_evaluation_data_number = 0;  // of TCB info and QE identity
+  std::optional<std::vector<std::string>> allowed_advisories;  // when given: no others
+  std::vector<std::string> denied_advisories;
+  std::vector<Measurements> measurements;  // one of them must fit; empty: any
+
+  friend bool operator==(const Policy&, const Policy&) = default;
+};
+
+inline constexpr std::size_t kMaxPolicySize = 256 * 1024;
+
+/// JSON: {"version":1,"accepted_statuses":["UpToDate",…],"allow_debug":false,…,"measurements":[{"mrtd":hex,…}]}, every
+/// member but the version optional; a measurement may also be {"mrtd":…,"image_digest":"sha256:…","config_digest":
+/// "sha256:…"}. Strict: `policy_invalid` with the member. `Revoked` and `NotSupported` cannot be accepted.
+[[nodiscard]] Result<Policy> parse_policy(std::string_view json);
+[[nodiscard]] codec::json::Value to_json(const Policy& policy);
+/// SHA-256 of the canonical JSON: compact, every member written, in a fixed order. Equal policies, equal digests.
+[[nodiscard]] Digest32 digest(const Policy& policy);
+
+/// Why evidence was not accepted; never empty for a refusal.
+struct Reason {
+  Errc code;
+  std::string detail;
+};
+
+struct Decision {
+  bool accepted = false;
+  std::vector<Reason> reasons;  // all of them, in the order of the policy's members; empty when accepted
+  Digest32 policy_digest{};
+
+  /// The first reason as an error; only for a refusal.
+  [[nodiscard]] Error error() const;
+};
+
+/// Evidence that was authentic, bound and accepted by a policy. Made by `appraise` only.
+class Appraised {
+ public:
+  [[nodiscard]] const attestation::Claims& claims() const noexcept { return evidence_.claims(); }
+  [[nodiscard]] const attestation::Tcb& tcb() const noexcept { return evidence_.tcb(); }
+  [[nodiscard]] const attestation::Report& report() const noexcept { return evidence_.report(); }
+  [[nodiscard]] bool lab() const noexcept { return evidence_.lab(); }
+  [[nodiscard]] const Digest32& policy_digest() const noexcept { return policy_digest_; }
+
+ private:
+  friend struct Appraiser;
+  Appraised(attestation::BoundEvidence evidence, const Digest32& policy_digest)
+      : evidence_{std::move(evidence)}, policy_digest_{policy_digest} {}
+  attestation::BoundEvidence evidence_;
+  Digest32 policy_digest_;
+};
+
+struct Appraisal {
+  Decision decision;
+  std::optional<Appraised> appraised;  // exactly when accepted
+};
+
+/// The decision alone: for showing it, also of evidence that nobody asked to be bound.
+[[nodiscard]] Decision decide(const Policy& policy, const attestation::AuthenticEvidence& evidence);
+/// Pure; thread-safe.
+[[nodiscard]] Appraisal appraise(const Policy& policy, attestation::BoundEvidence evidence);
+
+}  // namespace cloister::policy
