@@ -37,6 +37,8 @@ namespace detail {
 /// cancelled so.
 [[nodiscard]] Task<bool> run_until(Deadline deadline, Task<void> work);
 [[nodiscard]] Task<void> run_on(Executor executor, Task<void> work);
+/// Runs both, one after the other; `work` must not throw.
+[[nodiscard]] Task<void> run_then(Task<void> work, Task<void> cleanup);
 
 template <class T>
 Task<void> keep_outcome(Task<T> work, std::optional<T>& out, std::exception_ptr& thrown) {
@@ -71,5 +73,18 @@ template <class T>
   if (thrown) std::rethrow_exception(thrown);
   co_return std::move(*out);
 }
+
+/// Runs `work`, then `cleanup` whatever became of `work`: a value, an exception, or cancellation, which never reaches
+/// `cleanup`. For what a destructor cannot do, such as awaiting a task group.
+template <class T>
+[[nodiscard]] Task<T> finally(Task<T> work, Task<void> cleanup) {
+  std::optional<T> out;
+  std::exception_ptr thrown;
+  Task<void> guarded = detail::keep_outcome(std::move(work), out, thrown);
+  co_await detail::run_then(std::move(guarded), std::move(cleanup));
+  if (thrown) std::rethrow_exception(thrown);
+  co_return std::move(*out);
+}
+[[nodiscard]] Task<void> finally(Task<void> work, Task<void> cleanup);
 
 }  // namespace cloister::runtime

@@ -26,7 +26,8 @@ class TaskGroup {
   /// The same, on a strand of its own.
   void spawn_on(Executor executor, std::string name, Task<void> task);
 
-  /// Cancels every task and returns when all have ended. Not from a task of the group. Idempotent.
+  /// Cancels every task and returns when all have ended. Not from a task of the group, and in a task that may itself
+  /// be cancelled only as the cleanup of `finally`. Idempotent.
   [[nodiscard]] Task<void> cancel_and_wait();
   /// Returns when no task runs; `deadline_exceeded` when some still do at the deadline.
   [[nodiscard]] Task<Result<void>> wait_until_empty(Deadline deadline);

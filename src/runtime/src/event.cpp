@@ -1,0 +1,73 @@
+#include "cloister/runtime/event.hpp"
+
+#include <boost/asio.hpp>
+#include <list>
+#include <mutex>
+
+namespace cloister::runtime {
+namespace asio = boost::asio;
+namespace {
+
+/// One task that waits. The timer is touched only on the task's executor.
+struct Waiter {
+  Waiter(const Executor& where, SteadyTime until) : executor{where}, timer{where, until} {}
+  Executor executor;
+  asio::steady_timer timer;
+};
+using WaiterPtr = std::shared_ptr<Waiter>;
+
+void wake(const WaiterPtr& waiter) {
+  asio::post(waiter->executor, [waiter] { waiter->timer.cancel(); });
+}
+
+}  // namespace
+
+struct AsyncEvent::State {
+  mutable std::mutex mutex;
+  std::uint64_t version = 0;
+  bool destroyed = false;
+  std::list<WaiterPtr> waiters;
+
+  void wake_all() {
+    for (const auto& waiter : waiters) wake(waiter);
+    waiters.clear();
+  }
+};
+
+AsyncEvent::AsyncEvent() : state_{std::make_shared<State>()} {}
+
+AsyncEvent::~AsyncEvent() {
+  const std::lock_guard lock{state_->mutex};
+  state_->destroyed = true;
+  state_->wake_all();
+}
+
+std::uint64_t AsyncEvent::version() const {
+  const std::lock_guard lock{state_->mutex};
+  return state_->version;
+}
+
+void AsyncEvent::notify_all() {
+  const std::lock_guard lock{state_->mutex};
+  ++state_->version;
+  state_->wake_all();
+}
+
+Task<Result<void>> AsyncEvent::wait(std::uint64_t seen, Deadline deadline) {
+  const auto state = state_;
+  const Executor executor = co_await asio::this_coro::executor;
+  const auto waiter = std::make_shared<Waiter>(executor, deadline.at());
+  {
+    const std::lock_guard lock{state->mutex};
+    if (state->version != seen) co_return Result<void>{};
+    state->waiters.push_back(waiter);
+  }
+  const auto [failure] = co_await waiter->timer.async_wait(asio::as_tuple(asio::use_awaitable));
+  const std::lock_guard lock{state->mutex};
+  state->waiters.remove(waiter);
+  if (state->version != seen) co_return Result<void>{};
+  if (failure || state->destroyed) co_return Error{Errc::cancelled, "the wait was cancelled"};
+  co_return Error{Errc::deadline_exceeded, "nothing happened before the deadline"};
+}
+
+}  // namespace cloister::runtime
