@@ -3,6 +3,7 @@
 #include <thread>
 
 #include "cloister/codec/text.hpp"
+#include "cloister/device/boot.hpp"
 #include "cloister/device/lab_socket_device.hpp"
 #include "cloister/device/tee_wire.hpp"
 #include "support/support.hpp"
@@ -125,6 +126,40 @@ TEST(LabSocketDevice, SaysThatThePlatformIsGone) {
   LabSocketDevice device{std::move(pair->first)};
   pair->second.reset();
   EXPECT_EQ(device.quote(data64()).error().code(), Errc::peer_closed);
+}
+
+Boot boot() { return {.configuration = {1, 2}, .blobs = {{.sha256 = Digest32{1}, .descriptor = 6}, {.sha256 = {}, .descriptor = 7}}}; }
+
+TEST(Boot, ComesBackAsItWas) {
+  const auto memfd = process::sealed_memfd("boot", encode(boot()));
+  ASSERT_TRUE(memfd.ok());
+  const auto read = read_boot(memfd->get());
+  ASSERT_TRUE(read.ok()) << read.error().text();
+  EXPECT_EQ(*read, boot());
+}
+
+TEST(Boot, RefusesDescriptorsThatAreNoBlobs) {
+  auto broken = boot();
+  broken.blobs[1].descriptor = 6;
+  EXPECT_EQ(decode_boot(encode(broken)).error().code(), Errc::malformed);
+  broken.blobs[1].descriptor = kStreamDescriptor;
+  EXPECT_EQ(decode_boot(encode(broken)).error().code(), Errc::malformed);
+  broken.blobs[1].descriptor = 6 + static_cast<int>(kMaxBootBlobs);
+  EXPECT_EQ(decode_boot(encode(broken)).error().code(), Errc::malformed);
+}
+
+TEST(Boot, RefusesTooMuchAndOddBytes) {
+  auto large = boot();
+  large.configuration.resize(kMaxBootSize);
+  EXPECT_EQ(decode_boot(encode(large)).error().code(), Errc::limit_exceeded);
+  auto trailing = encode(boot());
+  trailing.push_back(0);
+  EXPECT_EQ(decode_boot(trailing).error().code(), Errc::trailing_bytes);
+  auto domain = encode(boot());
+  domain[2] = 'x';
+  EXPECT_FALSE(decode_boot(domain).ok());
+  auto pair = process::stream_pair();
+  EXPECT_EQ(read_boot(pair->first.get()).error().code(), Errc::invalid_argument);
 }
 
 }  // namespace
