@@ -1,0 +1,87 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cloister/core/random.hpp"
+#include "cloister/core/result.hpp"
+#include "cloister/core/time.hpp"
+#include "cloister/crypto/curve25519.hpp"
+#include "cloister/kms/kms.hpp"
+#include "cloister/merkle/log.hpp"
+#include "cloister/merkle/tree.hpp"
+#include "cloister/storage/database.hpp"
+
+namespace cloister::audit {
+
+/// The Kms's key that signs heads.
+inline constexpr std::string_view kSigningKey = "audit";
+
+/// The append-only log. A leaf is a row that commits with the act that it tells of; `advance` builds the tree over the
+/// rows and signs its head. The last head is also kept in a file beside the database, so that a database that was set
+/// back is found. Thread-safe; everything it is made from outlives it.
+class Log {
+ public:
+  struct Options {
+    std::filesystem::path head_file;  // "audit-head.cbor" beside the database, or on another disk
+    /// Accepts that database and head file do not agree: begins a new log, whose first leaf ("log.rollback") names
+    /// both heads.
+    bool accept_rollback = false;
+  };
+  /// Continues the newest log, or begins the first. `database_behind_head` when the database does not hold what the
+  /// head file says it held, or the file of a log with leaves is missing; `storage_corrupt` when the database's own
+  /// last head is not of this key, or not over its tree.
+  [[nodiscard]] static Result<std::unique_ptr<Log>> open(storage::Database& database, const kms::Kms& kms,
+                                                         Random& random, const Options& options, UnixTime now);
+
+  [[nodiscard]] const std::string& id() const noexcept { return id_; }
+  /// What heads are signed with: goes into trust files.
+  [[nodiscard]] const crypto::Ed25519Public& key() const noexcept { return key_; }
+
+  /// Adds a leaf in the transaction of the act. Returns its index, which holds once the transaction commits.
+  [[nodiscard]] Result<std::uint64_t> append(storage::Transaction& transaction, const merkle::AuditLeaf& leaf);
+
+  /// Brings the tree up to the committed rows; returns the newest head, which is signed, stored and in the head file
+  /// when this returns. A log that did not grow keeps its head. To be called about once a second.
+  [[nodiscard]] Result<merkle::SignedHead> advance(UnixTime now);
+  /// The newest head.
+  [[nodiscard]] merkle::SignedHead head() const;
+
+  /// The encoded leaf; `not_found`.
+  [[nodiscard]] Result<Bytes> leaf(std::uint64_t index) const;
+  /// At most `limit` (1000) encoded leaves from `first` on.
+  [[nodiscard]] Result<std::vector<Bytes>> leaves(std::uint64_t first, std::uint32_t limit) const;
+  /// The newest leaf of a kind about a subject; `not_found`. It may be newer than the head.
+  [[nodiscard]] Result<std::uint64_t> find(std::string_view kind, std::string_view subject) const;
+  /// That a leaf stands in the tree of that size, which must not be larger than the newest head's. `not_found` while
+  /// the head does not cover the leaf.
+  [[nodiscard]] Result<merkle::InclusionProof> prove_inclusion(std::uint64_t index, std::uint64_t tree_size) const;
+  [[nodiscard]] Result<merkle::ConsistencyProof> prove_consistency(std::uint64_t first_size,
+                                                                   std::uint64_t second_size) const;
+  /// Hashes every leaf again and compares with the newest head: `storage_corrupt` when a row was changed.
+  [[nodiscard]] Result<void> check() const;
+
+ private:
+  Log(storage::Database& database, const kms::Kms& kms, std::filesystem::path head_file, std::string id,
+      const crypto::Ed25519Public& key)
+      : database_{database}, kms_{kms}, head_file_{std::move(head_file)}, id_{std::move(id)}, key_{key} {}
+  [[nodiscard]] Result<merkle::SignedHead> sign(std::uint64_t size, const merkle::Hash& root, UnixTime now) const;
+  [[nodiscard]] Result<void> resume();
+  storage::Database& database_;
+  const kms::Kms& kms_;
+  std::filesystem::path head_file_;
+  std::string id_;
+  crypto::Ed25519Public key_;
+  std::mutex advancing_;        // one sequencer at a time; guards frontier_
+  merkle::Frontier frontier_;
+  mutable std::mutex mutex_;    // guards head_
+  merkle::SignedHead head_;
+};
+
+}  // namespace cloister::audit
