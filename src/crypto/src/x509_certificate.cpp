@@ -3,6 +3,7 @@
 #include "cloister/codec/der.hpp"
 #include "cloister/codec/text.hpp"
 #include "cloister/crypto/x509.hpp"
+#include "x509_extensions.hpp"
 #include "x509_oids.hpp"
 #include "x509_parts.hpp"
 
@@ -56,9 +57,13 @@ Result<PublicKey> read_public_key(ByteView contents) {
     CLOISTER_TRY(key, read_rsa_key(bits));
     return PublicKey{std::move(key)};
   }
-  const bool supported = parameters.tag == tag::kOid && (same_bytes(parameters.contents, oids::kP256) ||
-                                                         same_bytes(parameters.contents, oids::kP384));
-  if (!same_bytes(type, oids::kEcKey) || !supported) return PublicKey{};
+  if (!same_bytes(type, oids::kEcKey)) return PublicKey{};
+  if (parameters.tag != tag::kOid) {
+    return Error{Errc::malformed, "id-ecPublicKey: a named curve expected (RFC 5480 section 2.1.1)"};
+  }
+  if (!same_bytes(parameters.contents, oids::kP256) && !same_bytes(parameters.contents, oids::kP384)) {
+    return PublicKey{};
+  }
   CLOISTER_TRY(key, read_ec_key(parameters.contents, bits));
   return PublicKey{std::move(key)};
 }
@@ -114,8 +119,9 @@ Result<void> read_known(const Extension& extension, Certificate& out) {
     auto id = parts::read_authority_key_id(extension.value);
     if (!id) return id.error().in("authorityKeyIdentifier");
     out.authority_key_id = std::move(id).value();
+    return {};
   }
-  return {};
+  return parts::check_shape(extension);
 }
 
 /// TBSCertificate (RFC 5280 section 4.1).

@@ -2,6 +2,7 @@
 
 #include "cloister/codec/der.hpp"
 #include "cloister/crypto/x509.hpp"
+#include "x509_extensions.hpp"
 #include "x509_oids.hpp"
 #include "x509_parts.hpp"
 

@@ -19,21 +19,6 @@ bool is_printable(ByteView text) {
   });
 }
 
-bool is_ascii(ByteView text) {
-  return std::ranges::all_of(text, [](std::uint8_t c) { return c < 0x80; });
-}
-
-/// True for a string of a supported type within its alphabet.
-bool valid_string(const der::Element& value) {
-  if (std::ranges::find(value.contents, 0) != value.contents.end()) return false;
-  switch (value.tag) {
-    case tag::kUtf8String: return codec::is_utf8(value.contents);
-    case tag::kPrintableString: return is_printable(value.contents);
-    case tag::kIa5String: return is_ascii(value.contents);
-    default: return false;
-  }
-}
-
 /// AlgorithmIdentifier of SHA-384; its NULL may be absent (RFC 4055 section 2.1).
 bool read_sha384(der::Reader& in) {
   auto algorithm = in.enter(tag::kSequence);
@@ -66,6 +51,20 @@ bool is_pss_sha384(ByteView contents) {
 }
 
 }  // namespace
+
+bool is_ascii(ByteView text) {
+  return std::ranges::all_of(text, [](std::uint8_t c) { return c < 0x80; });
+}
+
+bool valid_string(const der::Element& value) {
+  if (std::ranges::find(value.contents, 0) != value.contents.end()) return false;
+  switch (value.tag) {
+    case tag::kUtf8String: return codec::is_utf8(value.contents);
+    case tag::kPrintableString: return is_printable(value.contents);
+    case tag::kIa5String: return is_ascii(value.contents);
+    default: return false;
+  }
+}
 
 Result<std::string> read_name(ByteView contents) {
   std::string common_name;
@@ -144,20 +143,6 @@ Result<std::vector<Extension>> read_extensions(ByteView contents) {
   } while (!in.at_end());
   CLOISTER_CHECK(in.finish());
   return out;
-}
-
-Result<Bytes> read_authority_key_id(ByteView value) {
-  der::Reader top{value};
-  auto in = top.enter(tag::kSequence);
-  const auto identifier = in.optional(tag::context(0, false));
-  const auto issuer = in.optional(tag::context(1, true));
-  const auto serial = in.optional(tag::context(2, false));
-  if (issuer.has_value() != serial.has_value()) {
-    in.fail(Errc::malformed, "authorityCertIssuer and authorityCertSerialNumber come together");
-  }
-  top.absorb(in);
-  CLOISTER_CHECK(top.finish());
-  return identifier ? to_bytes(identifier->contents) : Bytes{};
 }
 
 Result<void> check_serial(ByteView contents) {

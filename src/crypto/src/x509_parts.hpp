@@ -17,8 +17,9 @@ namespace cloister::crypto::x509::parts {
 [[nodiscard]] Result<SignatureAlgorithm> read_signature_algorithm(ByteView contents);
 /// At least one extension, no OID twice.
 [[nodiscard]] Result<std::vector<Extension>> read_extensions(ByteView contents);
-/// The keyIdentifier; empty when absent.
-[[nodiscard]] Result<Bytes> read_authority_key_id(ByteView value);
+/// True for a UTF8String, PrintableString or IA5String within its alphabet, without a NUL.
+[[nodiscard]] bool valid_string(const codec::der::Element& value);
+[[nodiscard]] bool is_ascii(ByteView text);
 /// INTEGER contents of at most 20 octets of magnitude, of any sign.
 [[nodiscard]] Result<void> check_serial(ByteView contents);
 
