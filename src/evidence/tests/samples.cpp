@@ -198,9 +198,7 @@ std::vector<QuoteFile> quote_files(const std::filesystem::path& vectors) {
   }
   std::vector<QuoteFile> out;
   for (const auto& path : paths) {
-    auto bytes = cloister::test::read_file(path);
-    if (path.extension() == ".hex") bytes = *codec::from_hex(as_text(bytes));
-    out.push_back({path.filename().string(), std::move(bytes)});
+    out.push_back({path.filename().string(), cloister::test::read_file(path)});
   }
   return out;
 }

@@ -45,9 +45,16 @@ TEST(TdReport, StandsAtTheOffsetsOfTheManual) {
 
 TEST(TdReport, RealReportsHashTheirParts) {
   CLOISTER_VECTORS_OR_SKIP(vectors);
-  for (const auto* name : {"tdx/attestation-rs/tdx_tdreport_live.bin", "tdx/go-tdx-guest/report.dat"}) {
+  constexpr std::size_t kHclHeadSize = 32;  // Azure puts the report behind a head of its own
+  const std::vector<std::pair<const char*, std::size_t>> files{
+      {"tdx/attestation-rs/tdx_tdreport_live.bin", 0},
+      {"az-tdx-vtpm/trustee/hcl-report.bin", kHclHeadSize},
+      {"az-tdx-vtpm/azure-cvm-tooling/hcl-report-tdx.bin", kHclHeadSize},
+  };
+  for (const auto& [name, offset] : files) {
     SCOPED_TRACE(name);
-    const auto bytes = cloister::test::read_file(vectors / "attestation" / name);
+    const auto file = cloister::test::read_file(vectors / "attestation" / name);
+    const auto bytes = to_bytes(ByteView{file}.subspan(offset, kTdReportSize));
     const auto report = parse_td_report(bytes);
     ASSERT_TRUE(report) << report.error().text();
     EXPECT_EQ(encode_td_report(*report), bytes);
