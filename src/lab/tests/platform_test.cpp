@@ -179,15 +179,15 @@ TEST_F(PlatformTest, TcbStateIsWhatTheCallerSays) {
   const auto made = quote(platform);
   EXPECT_EQ(made.td()->tee_tcb_svn, state.machine.tee_tcb_svn);
   EXPECT_EQ(made.signature().qe_report.isv_svn, 3U);
-  EXPECT_EQ(evidence::parse_tcb_info_body(platform.collateral(kNow).tcb_info)->tcb_evaluation_data_number, 18U);
+  EXPECT_EQ(evidence::parse_tcb_info_body(platform.collateral(kNow).tcb_info).value().tcb_evaluation_data_number, 18U);
 }
 
 TEST_F(PlatformTest, RevokedCertificatesAreInTheirCrls) {
   const auto serial = Platform::create(seed(), kCreated).pck_certificate()->serial;
   const auto platform = Platform::create(seed(), kCreated, {.revoked_pcks = {{serial, kCreated}}});
   const auto collateral = platform.collateral(kNow);
-  EXPECT_TRUE(crypto::x509::parse_crl(collateral.pck_crl)->revokes(platform.pck_certificate()->serial));
-  EXPECT_FALSE(crypto::x509::parse_crl(collateral.root_ca_crl)->revokes(platform.pck_certificate()->serial));
+  EXPECT_TRUE(crypto::x509::parse_crl(collateral.pck_crl).value().revokes(platform.pck_certificate()->serial));
+  EXPECT_FALSE(crypto::x509::parse_crl(collateral.root_ca_crl).value().revokes(platform.pck_certificate()->serial));
 }
 
 TEST_F(PlatformTest, QuoteRepeatsTheReport) {
@@ -236,7 +236,8 @@ TEST_F(PlatformTest, QuoteIsSignedFromTheTdToThePckCertificate) {
 TEST_F(PlatformTest, QuotingEnclaveFitsItsIdentity) {
   const auto platform = Platform::create(seed(), kCreated);
   const auto identity = evidence::parse_qe_identity_body(platform.collateral(kNow).qe_identity).value();
-  const auto& report = quote(platform).signature().qe_report;
+  const auto made = quote(platform);
+  const auto& report = made.signature().qe_report;
   EXPECT_EQ(identity.id, evidence::EnclaveId::td_qe);
   EXPECT_EQ(report.mr_signer, identity.mr_signer);
   EXPECT_EQ(report.isv_prod_id, identity.isv_prod_id);

@@ -5,7 +5,6 @@
 #include "cloister/codec/cursor.hpp"
 #include "cloister/codec/json.hpp"
 #include "cloister/codec/text.hpp"
-#include "cloister/measure/rtmr.hpp"
 #include "support/support.hpp"
 
 namespace cloister::measure {
@@ -49,12 +48,6 @@ TEST(TdMeasurement, AddAndExtendMeasuresSixteenChunksInOrder) {
     steps.extend(0x5000 + i * kTdChunkSize, chunk);
   }
   EXPECT_EQ(whole.finish(), steps.finish());
-}
-
-TEST(Rtmr, ExtendHashesTheOldValueAndTheDigest) {
-  const auto separator = crypto::sha384(ByteArray<4>{});
-  EXPECT_EQ(codec::to_hex(rtmr_extend(Digest48{}, separator)),
-            "518923b0f955d08da077c96aaba522b9decede61c599cea6c41889cfbea4ae4d50529d96fe4d1afdafb65e7f95bf23c4");
 }
 
 TEST(TdvfProfile, IsOneOfTwoNames) {
