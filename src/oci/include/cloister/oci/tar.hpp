@@ -33,9 +33,10 @@ class Reader {
   [[nodiscard]] Result<std::optional<Entry>> next();
 
  private:
-  struct Extended;
-  [[nodiscard]] Result<ByteView> contents(std::uint64_t size);
+  [[nodiscard]] Result<ByteView> take(std::uint64_t size);
+  [[nodiscard]] Result<std::optional<Entry>> end();
   ByteView rest_;
+  bool ended_ = false;
 };
 
 /// A reproducible archive: the entries in the given order, owner 0, time 0. Paths that do not fit into ustar get a pax
