@@ -124,7 +124,15 @@ function(cloister_test)
   include(GoogleTest)
   gtest_discover_tests(${T_NAME}
     DISCOVERY_MODE PRE_TEST
-    PROPERTIES LABELS "${T_LABELS}" TIMEOUT ${T_TIMEOUT} ENVIRONMENT "CLOISTER_SOURCE_DIR=${CMAKE_SOURCE_DIR}")
+    PROPERTIES TIMEOUT ${T_TIMEOUT} ENVIRONMENT "CLOISTER_SOURCE_DIR=${CMAKE_SOURCE_DIR}")
+  # gtest_discover_tests takes no list as a property's value, so the labels are set after the discovery.
+  set(labels_file "${CMAKE_CURRENT_BINARY_DIR}/${T_NAME}_labels.cmake")
+  file(CONFIGURE OUTPUT "${labels_file}" @ONLY CONTENT [[
+if(@T_NAME@_TESTS)
+  set_tests_properties(${@T_NAME@_TESTS} PROPERTIES LABELS "@T_LABELS@")
+endif()
+]])
+  set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES "${labels_file}")
 endfunction()
 
 function(cloister_fuzz)
