@@ -21,6 +21,7 @@ class TrustAnchor {
   /// marker (or a lab's name) and `kind` is not `lab`; `root_untrusted` when `kind` is `lab` and it does not.
   [[nodiscard]] static Result<TrustAnchor> make(crypto::x509::CertificatePtr root, AnchorKind kind);
   [[nodiscard]] const crypto::x509::Certificate& root() const noexcept { return *root_; }
+  [[nodiscard]] const crypto::x509::CertificatePtr& shared_root() const noexcept { return root_; }
   [[nodiscard]] AnchorKind kind() const noexcept { return kind_; }
 
  private:
@@ -41,8 +42,8 @@ class TrustAnchors {
   [[nodiscard]] const std::vector<TrustAnchor>& all() const noexcept { return anchors_; }
   /// The anchor with this certificate's subject and public key, or null.
   [[nodiscard]] const TrustAnchor* find(const crypto::x509::Certificate& root) const noexcept;
-  /// The anchor that is named as the issuer of this certificate, or null; proves nothing yet.
-  [[nodiscard]] const TrustAnchor* issuer_of(const crypto::x509::Certificate& certificate) const noexcept;
+  /// The anchor that issued this certificate, by name and signature, or null.
+  [[nodiscard]] const TrustAnchor* issuer_of(const crypto::x509::Certificate& certificate) const;
 
  private:
   std::vector<TrustAnchor> anchors_;

@@ -13,7 +13,7 @@
 namespace cloister::attestation {
 
 /// The statuses of Intel's quote verification (sgx_ql_qv_result_t), and NotSupported where no level matches.
-/// `Revoked` and `NotSupported` are never acceptable to a policy.
+/// From best to worst. `Revoked` and `NotSupported` are never acceptable to a policy.
 enum class TcbStatus {
   up_to_date,
   sw_hardening_needed,
@@ -55,7 +55,7 @@ struct TcbGap {
 struct Tcb {
   TcbStatus status;    // platform, module, QE and relaunch advice converged
   TcbStatus platform;  // of the launch TCB, before convergence
-  std::optional<TcbStatus> module;  // TDX module; absent for SGX
+  std::optional<TcbStatus> module;  // TDX module; absent for SGX, and for modules without an identity (major version 0)
   TcbStatus qe;
   /// Of a relaunchable TD (quote version 5, TEE_TCB_SVN2): the status of the TCB that the host runs now.
   std::optional<TcbStatus> current;

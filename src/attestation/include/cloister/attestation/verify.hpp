@@ -14,6 +14,7 @@
 namespace cloister::attestation {
 
 struct Outcome;
+class BoundEvidence;
 
 /// Evidence of which every check held at the time of the verification. Made by `verify` only.
 class AuthenticEvidence {
@@ -25,7 +26,7 @@ class AuthenticEvidence {
 
  private:
   friend Outcome verify(const evidence::Quote&, const evidence::CollateralDocuments&, const TrustAnchors&, UnixTime);
-  friend class BoundEvidence;
+  friend Result<BoundEvidence> bind(AuthenticEvidence&&, const Digest64&);
   explicit AuthenticEvidence(Report report) : report_{std::move(report)} {}
   Report report_;
 };
@@ -41,7 +42,7 @@ class BoundEvidence {
 
  private:
   friend Result<BoundEvidence> bind(AuthenticEvidence&&, const Digest64&);
-  explicit BoundEvidence(AuthenticEvidence evidence);
+  explicit BoundEvidence(AuthenticEvidence evidence) : evidence_{std::move(evidence)} {}
   AuthenticEvidence evidence_;
 };
 
