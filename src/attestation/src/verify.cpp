@@ -33,7 +33,11 @@ Report empty_report(const evidence::Quote& quote) {
   return report;
 }
 
-Check& check_of(Report& report, CheckId id) { return *std::ranges::find(report.checks, id, &Check::id); }
+Check& check_of(Report& report, CheckId id) {
+  const auto found = std::ranges::find(report.checks, id, &Check::id);
+  CLOISTER_ASSERT(found != report.checks.end());
+  return *found;
+}
 
 const crypto::EcPublicKey* p256_key(const x509::Certificate& certificate) {
   const auto* key = std::get_if<crypto::EcPublicKey>(&certificate.key);
