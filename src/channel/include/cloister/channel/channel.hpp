@@ -81,6 +81,7 @@ class Transport {
  private:
   friend class Initiator;
   friend class Responder;
+  friend struct TransportAccess;
   struct State;
   explicit Transport(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
