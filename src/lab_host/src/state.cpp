@@ -1,0 +1,130 @@
+#include "state.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "cloister/codec/text.hpp"
+
+namespace cloister::lab_host {
+namespace {
+
+namespace fs = std::filesystem;
+using process::errno_error;
+using process::UniqueFd;
+
+constexpr std::size_t kSeedSize = 32;
+constexpr std::size_t kMaxRootSize = 64U << 10;
+constexpr mode_t kOthers = 077;
+
+/// Makes the directory, or sees that it is ours alone.
+Result<void> secure_directory(const fs::path& directory) {
+  std::error_code failed;
+  if (directory.has_parent_path()) fs::create_directories(directory.parent_path(), failed);
+  if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) return errno_error("create " + directory.string());
+  struct stat status {};
+  if (::lstat(directory.c_str(), &status) != 0) return errno_error(directory.string());
+  if (!S_ISDIR(status.st_mode) || status.st_uid != ::geteuid() || (status.st_mode & 022) != 0) {
+    return Error{Errc::configuration_invalid,
+                 directory.string() + ": a directory of this user that no other may write to expected"};
+  }
+  return {};
+}
+
+Result<UniqueFd> take_lock(const fs::path& directory) {
+  UniqueFd lock{::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  if (!lock.valid()) return errno_error("open " + directory.string());
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    return Error{Errc::conflict, directory.string() + ": another platform runs here"};
+  }
+  return lock;
+}
+
+Result<Bytes> read_small(const fs::path& path, std::size_t max) {
+  CLOISTER_TRY(fd, process::open_file(path));
+  Bytes out(max + 1);
+  std::size_t have = 0;
+  while (have < out.size()) {
+    const auto got = ::read(fd.get(), out.data() + have, out.size() - have);
+    if (got < 0) return errno_error("read " + path.string());
+    if (got == 0) break;
+    have += static_cast<std::size_t>(got);
+  }
+  if (have > max) return Error{Errc::configuration_invalid, path.string() + ": longer than expected"};
+  out.resize(have);
+  return out;
+}
+
+Result<crypto::Secret<32>> read_seed(const fs::path& path) {
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) != 0) return errno_error(path.string());
+  if ((status.st_mode & kOthers) != 0) {
+    return Error{Errc::configuration_invalid, path.string() + ": others may read it; mode 0600 expected"};
+  }
+  CLOISTER_TRY(bytes, read_small(path, kSeedSize));
+  if (bytes.size() != kSeedSize) return Error{Errc::configuration_invalid, path.string() + ": 32 bytes expected"};
+  auto seed = crypto::Secret<32>::copy_of(bytes);
+  crypto::cleanse(bytes);
+  return seed;
+}
+
+Result<crypto::Secret<32>> make_seed(const fs::path& path, Random& random) {
+  auto seed = crypto::Secret<32>::random(random);
+  CLOISTER_CHECK(replace_file(path, seed.reveal(), 0600));
+  return seed;
+}
+
+/// A directory without a root has shown its platform to nobody: it is made new, under the seed if there is one.
+Result<lab::Platform> make_platform(const fs::path& directory, const Clock& clock, Random& random) {
+  const auto seed_path = directory / kSeedFile;
+  CLOISTER_TRY(seed, fs::exists(seed_path) ? read_seed(seed_path) : make_seed(seed_path, random));
+  auto platform = lab::Platform::create(std::move(seed), clock.now());
+  const auto pem = codec::to_pem("CERTIFICATE", platform.root());
+  CLOISTER_CHECK(replace_file(directory / kRootFile, as_bytes(pem), 0644));
+  return platform;
+}
+
+Result<lab::Platform> read_platform(const fs::path& directory) {
+  const auto root_path = directory / kRootFile;
+  if (!fs::exists(directory / kSeedFile)) {
+    return Error{Errc::configuration_invalid, root_path.string() + " is there, and the seed is not"};
+  }
+  CLOISTER_TRY(seed, read_seed(directory / kSeedFile));
+  CLOISTER_TRY(pem, read_small(root_path, kMaxRootSize));
+  CLOISTER_TRY(blocks, codec::parse_pem(as_text(pem)));
+  if (blocks.size() != 1) return Error{Errc::configuration_invalid, root_path.string() + ": one certificate expected"};
+  auto platform = lab::Platform::open(std::move(seed), blocks.front().der);
+  if (!platform) return Error{Errc::configuration_invalid, root_path.string() + ": " + platform.error().text()};
+  return platform;
+}
+
+}  // namespace
+
+Result<void> replace_file(const fs::path& path, ByteView contents, unsigned mode) {
+  const fs::path fresh = path.native() + ".new";
+  ::unlink(fresh.c_str());
+  const UniqueFd fd{::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode)};
+  if (!fd.valid()) return errno_error("create " + fresh.string());
+  for (auto rest = contents; !rest.empty();) {
+    const auto written = ::write(fd.get(), rest.data(), rest.size());
+    if (written < 0) return errno_error("write " + fresh.string());
+    rest = rest.subspan(static_cast<std::size_t>(written));
+  }
+  if (::fsync(fd.get()) != 0) return errno_error("fsync " + fresh.string());
+  if (::rename(fresh.c_str(), path.c_str()) != 0) return errno_error("rename " + fresh.string());
+  return {};
+}
+
+Result<State> open_state(const fs::path& directory, const Clock& clock, Random& random) {
+  CLOISTER_CHECK(secure_directory(directory));
+  CLOISTER_TRY(lock, take_lock(directory));
+  CLOISTER_TRY(platform, fs::exists(directory / kRootFile) ? read_platform(directory)
+                                                           : make_platform(directory, clock, random));
+  auto root_pem = codec::to_pem("CERTIFICATE", platform.root());
+  return State{.lock = std::move(lock), .platform = std::move(platform), .root_pem = std::move(root_pem)};
+}
+
+}  // namespace cloister::lab_host
