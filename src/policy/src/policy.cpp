@@ -1,0 +1,190 @@
+#include "cloister/policy/policy.hpp"
+
+#include <algorithm>
+
+#include "cloister/codec/text.hpp"
+#include "cloister/crypto/hash.hpp"
+#include "reference_json.hpp"
+
+namespace cloister::policy {
+namespace {
+
+namespace json = codec::json;
+using attestation::TcbStatus;
+
+constexpr std::size_t kMaxList = 4096;
+constexpr std::array<std::string_view, 4> kRtmrNames = {"rtmr0", "rtmr1", "rtmr2", "rtmr3"};
+
+bool never_acceptable(TcbStatus status) { return status == TcbStatus::revoked || status == TcbStatus::not_supported; }
+
+std::vector<TcbStatus> read_statuses(json::Fields& fields, std::string_view name) {
+  std::vector<TcbStatus> out;
+  for (const auto& item : fields.array(name)) {
+    const auto* text = item.as_string();
+    const auto status = text == nullptr ? std::nullopt : attestation::tcb_status_from_string(*text);
+    if (!status || never_acceptable(*status)) {
+      fields.fail(Errc::malformed, name, "TCB statuses expected that a policy may accept");
+      return out;
+    }
+    if (std::ranges::find(out, *status) == out.end()) out.push_back(*status);
+  }
+  return out;
+}
+
+std::vector<std::string> read_texts(json::Fields& fields, std::string_view name) {
+  std::vector<std::string> out;
+  for (const auto& item : fields.array(name)) {
+    const auto* text = item.as_string();
+    if (text == nullptr || text->empty() || out.size() == kMaxList) {
+      fields.fail(Errc::malformed, name, "a list of advisory ids expected");
+      return out;
+    }
+    out.push_back(*text);
+  }
+  std::ranges::sort(out);
+  const auto repeated = std::ranges::unique(out);
+  out.erase(repeated.begin(), repeated.end());
+  return out;
+}
+
+template <std::size_t N>
+std::optional<ByteArray<N>> optional_digest(json::Fields& fields, std::string_view name) {
+  const auto* value = fields.optional_any(name);
+  if (value == nullptr || value->is_null()) return std::nullopt;
+  return fields.hex_array<N>(name);
+}
+
+std::optional<std::uint16_t> optional_u16(json::Fields& fields, std::string_view name) {
+  const auto number = fields.optional_integer(name, 0, 0xFFFF);
+  return number ? std::optional{static_cast<std::uint16_t>(*number)} : std::nullopt;
+}
+
+bool names_td(const Measurements& m) {
+  return m.mrtd || m.mr_config_id || m.mr_owner || m.mr_owner_config ||
+         std::ranges::any_of(m.rtmr, [](const auto& rtmr) { return rtmr.has_value(); });
+}
+bool names_enclave(const Measurements& m) { return m.mr_enclave || m.mr_signer || m.isv_prod_id || m.min_isv_svn; }
+
+Result<Measurements> read_reference(const json::Value& value) {
+  json::Fields fields{value, "measurement"};
+  ReferenceValue reference;
+  reference.mrtd = fields.hex_array<48>("mrtd");
+  reference.image_digest = sha256_member(fields, "image_digest");
+  reference.config_digest = sha256_member(fields, "config_digest");
+  CLOISTER_CHECK(fields.finish());
+  return measurements_of(reference);
+}
+
+Result<Measurements> read_measurements(const json::Value& value) {
+  if (value.as_object() != nullptr && value.find("image_digest") != nullptr) return read_reference(value);
+  json::Fields fields{value, "measurement"};
+  Measurements out;
+  out.mrtd = optional_digest<48>(fields, "mrtd");
+  for (std::size_t i = 0; i < kRtmrNames.size(); ++i) out.rtmr[i] = optional_digest<48>(fields, kRtmrNames[i]);
+  out.mr_config_id = optional_digest<48>(fields, "mr_config_id");
+  out.mr_owner = optional_digest<48>(fields, "mr_owner");
+  out.mr_owner_config = optional_digest<48>(fields, "mr_owner_config");
+  out.mr_enclave = optional_digest<32>(fields, "mr_enclave");
+  out.mr_signer = optional_digest<32>(fields, "mr_signer");
+  out.isv_prod_id = optional_u16(fields, "isv_prod_id");
+  out.min_isv_svn = optional_u16(fields, "min_isv_svn");
+  CLOISTER_CHECK(fields.finish());
+  if (names_td(out) == names_enclave(out)) {
+    return Error{Errc::malformed, "measurement: members of a TD or of an enclave expected, not both and not none"};
+  }
+  return out;
+}
+
+template <std::size_t N>
+json::Value hex_or_null(const std::optional<ByteArray<N>>& value) {
+  return value ? json::Value{codec::to_hex(*value)} : json::Value{};
+}
+json::Value number_or_null(const std::optional<std::uint16_t>& value) {
+  return value ? json::Value{std::int64_t{*value}} : json::Value{};
+}
+
+json::Value to_json(const Measurements& m) {
+  json::Object out;
+  out.emplace_back("mrtd", hex_or_null(m.mrtd));
+  for (std::size_t i = 0; i < kRtmrNames.size(); ++i) out.emplace_back(std::string{kRtmrNames[i]}, hex_or_null(m.rtmr[i]));
+  out.emplace_back("mr_config_id", hex_or_null(m.mr_config_id));
+  out.emplace_back("mr_owner", hex_or_null(m.mr_owner));
+  out.emplace_back("mr_owner_config", hex_or_null(m.mr_owner_config));
+  out.emplace_back("mr_enclave", hex_or_null(m.mr_enclave));
+  out.emplace_back("mr_signer", hex_or_null(m.mr_signer));
+  out.emplace_back("isv_prod_id", number_or_null(m.isv_prod_id));
+  out.emplace_back("min_isv_svn", number_or_null(m.min_isv_svn));
+  return json::Value{std::move(out)};
+}
+
+json::Value texts(const std::vector<std::string>& list) {
+  json::Array out;
+  for (const auto& text : list) out.emplace_back(text);
+  return json::Value{std::move(out)};
+}
+
+Result<Policy> read_policy(const json::Value& value) {
+  json::Fields fields{value, "policy"};
+  Policy out;
+  static_cast<void>(fields.integer("version", 1, 1));
+  const auto flag = [&](std::string_view name, bool& into) { into = fields.optional_boolean(name).value_or(into); };
+  if (fields.optional_any("accepted_statuses") != nullptr) out.accepted_statuses = read_statuses(fields, "accepted_statuses");
+  flag("allow_debug", out.allow_debug);
+  flag("allow_migratable", out.allow_migratable);
+  flag("allow_trailing_bytes", out.allow_trailing_bytes);
+  flag("require_ve_disable", out.require_ve_disable);
+  flag("allow_reserved_attributes", out.allow_reserved_attributes);
+  out.min_evaluation_data_number =
+      static_cast<std::uint32_t>(fields.optional_integer("min_evaluation_data_number", 0, UINT32_MAX).value_or(0));
+  if (const auto* allowed = fields.optional_any("allowed_advisories"); allowed != nullptr && !allowed->is_null()) {
+    out.allowed_advisories = read_texts(fields, "allowed_advisories");
+  }
+  if (fields.optional_any("denied_advisories") != nullptr) out.denied_advisories = read_texts(fields, "denied_advisories");
+  const auto& measurements = fields.optional_array("measurements");
+  if (measurements.size() > kMaxList) fields.fail(Errc::limit_exceeded, "measurements", "too many");
+  CLOISTER_CHECK(fields.finish());
+  for (const auto& item : measurements) {
+    CLOISTER_TRY(one, read_measurements(item));
+    out.measurements.push_back(one);
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<Policy> parse_policy(std::string_view text) {
+  const auto invalid = [](const Error& error) { return Error{Errc::policy_invalid, error.text()}; };
+  auto value = json::parse(text, {.bytes = kMaxPolicySize, .depth = 8, .values = 100'000});
+  if (!value) return invalid(value.error());
+  auto policy = read_policy(*value);
+  if (!policy) return invalid(policy.error());
+  return policy;
+}
+
+json::Value to_json(const Policy& policy) {
+  json::Array statuses;
+  for (const auto status : attestation::kTcbStatuses) {
+    if (std::ranges::find(policy.accepted_statuses, status) != policy.accepted_statuses.end()) {
+      statuses.emplace_back(attestation::to_string(status));
+    }
+  }
+  json::Array measurements;
+  for (const auto& one : policy.measurements) measurements.push_back(to_json(one));
+  json::Object out;
+  out.emplace_back("version", 1);
+  out.emplace_back("accepted_statuses", std::move(statuses));
+  out.emplace_back("allow_debug", policy.allow_debug);
+  out.emplace_back("allow_migratable", policy.allow_migratable);
+  out.emplace_back("allow_trailing_bytes", policy.allow_trailing_bytes);
+  out.emplace_back("require_ve_disable", policy.require_ve_disable);
+  out.emplace_back("allow_reserved_attributes", policy.allow_reserved_attributes);
+  out.emplace_back("min_evaluation_data_number", policy.min_evaluation_data_number);
+  out.emplace_back("allowed_advisories", policy.allowed_advisories ? texts(*policy.allowed_advisories) : json::Value{});
+  out.emplace_back("denied_advisories", texts(policy.denied_advisories));
+  out.emplace_back("measurements", std::move(measurements));
+  return json::Value{std::move(out)};
+}
+
+Digest32 digest(const Policy& policy) { return crypto::sha256(as_bytes(json::write(to_json(policy)))); }
+
+}  // namespace cloister::policy
