@@ -38,6 +38,17 @@ Bytes name(Names names, std::string_view role) {
   return crypto::x509::encode_name(spec);
 }
 
+/// cRLDistributionPoints (RFC 5280 section 4.2.1.13) of what the root issued. The address leads nowhere (RFC 2606): the
+/// lab's CRLs come with its collateral. The PCK certificate has none, because go-tdx-guest accepts exactly six extensions
+/// there, of which one is the lab's marker.
+crypto::x509::Extension root_crl_location() {
+  namespace der = codec::der;
+  const auto address = der::element(der::tag::context(6, false), as_bytes("https://lab.invalid/root-ca.crl"));
+  const auto full_name = der::element(der::tag::context(0, true), address);
+  const auto point = der::sequence({der::element(der::tag::context(0, true), full_name)});
+  return {.oid = der::oid("2.5.29.31"), .critical = false, .value = der::sequence({point})};
+}
+
 /// Positive and without a leading zero, whatever was derived.
 Bytes serial_of(ByteArray<16> derived) {
   derived[0] = static_cast<std::uint8_t>((derived[0] & 0x3F) | 0x40);
@@ -61,7 +72,7 @@ CertificatePtr self_signed_root(const Seed& seed, const crypto::EcPrivateKey& ke
                .is_ca = true,
                .path_length = 1,
                .key_usage = kUsageCa,
-               .extensions = {evidence::lab_marker()},
+               .extensions = {evidence::lab_marker(), root_crl_location()},
                .authority_key_id = {}},
               key);
 }
@@ -85,7 +96,7 @@ Issued issue_child(const Seed& seed, const Issued& issuer, Names names, const Ch
                            .is_ca = child.is_ca,
                            .path_length = child.is_ca ? std::optional<unsigned>{0} : std::nullopt,
                            .key_usage = child.is_ca ? kUsageCa : kUsageLeaf,
-                           .extensions = {evidence::lab_marker()},
+                           .extensions = {evidence::lab_marker(), root_crl_location()},
                            .authority_key_id = issuer.certificate->subject_key_id},
                           issuer.key);
   return {std::move(key), std::move(certificate)};
