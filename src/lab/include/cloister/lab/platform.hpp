@@ -15,8 +15,9 @@
 
 namespace cloister::lab {
 
-/// Whose names the certificates carry. `lab`: "LAB ONLY - NOT HARDWARE SGX Root CA" and so on. `vendor`: Intel's, for
-/// verifiers that accept no others. The lab's marker extension is in every certificate either way.
+/// Whose names the certificates carry. `lab`: "LAB ONLY - NOT HARDWARE SGX Root CA" and so on. `vendor`: Intel's, to
+/// show a lab's evidence to verifiers of others that accept no other names; our own accepts such a root under no anchor.
+/// The lab's marker extension is in every certificate either way.
 enum class Names { lab, vendor };
 
 enum class QuoteFormat {

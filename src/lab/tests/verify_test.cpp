@@ -1,0 +1,156 @@
+#include <gtest/gtest.h>
+
+#include "cloister/attestation/verify.hpp"
+#include "cloister/lab/platform.hpp"
+
+/// What the lab makes, seen by the verifier that everybody else uses. Only this test links it.
+namespace cloister::lab {
+namespace {
+
+using attestation::AnchorKind;
+using attestation::CheckId;
+using attestation::CheckResult;
+using attestation::TcbStatus;
+using attestation::TrustAnchor;
+using attestation::TrustAnchors;
+
+const UnixTime kCreated = from_civil(2026, 3, 1, 12, 0, 0).value();
+const UnixTime kNow = kCreated + std::chrono::days{10};
+
+crypto::Secret<32> seed(std::uint8_t first = 1) { return crypto::Secret<32>{ByteArray<32>{first}}; }
+
+TrustAnchors lab_anchors(const Platform& platform) {
+  TrustAnchors anchors;
+  anchors.add(TrustAnchor::make(crypto::x509::parse_certificate(platform.root()).value(), AnchorKind::lab).value());
+  return anchors;
+}
+
+class LabEvidence : public ::testing::Test {
+ protected:
+  Bytes program_ = Bytes(5000, 0x33);
+  Digest64 report_data_{};
+
+  LabEvidence() { report_data_.fill(0x64); }
+
+  [[nodiscard]] evidence::Quote quote(const Platform& platform, QuoteFormat format = QuoteFormat::v4,
+                                      const tdx::TdParams& params = {}) const {
+    const std::vector<measure::TdFile> files{{"cloister-guest", 0755, program_}};
+    const auto td = platform.launch(params, files).value();
+    return evidence::parse_quote(platform.quote(*td.tdg_mr_report(report_data_), format).value()).value();
+  }
+  [[nodiscard]] attestation::Outcome verify(const Platform& platform, const TrustAnchors& anchors, UnixTime at = kNow,
+                                            QuoteFormat format = QuoteFormat::v4) const {
+    const auto collateral = evidence::parse_documents(platform.collateral(kNow)).value();
+    return attestation::verify(quote(platform, format), collateral, anchors, at);
+  }
+  static std::string problem(const attestation::Outcome& outcome) {
+    return outcome.report.error() ? outcome.report.error()->text() : "none";
+  }
+};
+
+TEST_F(LabEvidence, VerifiesUnderItsRootAsUpToDate) {
+  const auto platform = Platform::create(seed(), kCreated);
+  for (const auto format : {QuoteFormat::v4, QuoteFormat::v5}) {
+    auto outcome = verify(platform, lab_anchors(platform), kNow, format);
+    ASSERT_TRUE(outcome.evidence.has_value()) << problem(outcome);
+    EXPECT_TRUE(outcome.evidence->lab());
+    EXPECT_EQ(outcome.evidence->tcb().status, TcbStatus::up_to_date);
+    EXPECT_EQ(outcome.evidence->tcb().module, TcbStatus::up_to_date);
+    EXPECT_EQ(outcome.evidence->tcb().qe, TcbStatus::up_to_date);
+    EXPECT_TRUE(outcome.evidence->tcb().distance.empty());
+    EXPECT_EQ(outcome.report.trailing_bytes, 0U);
+    EXPECT_TRUE(attestation::bind(std::move(*outcome.evidence), report_data_).ok());
+  }
+}
+
+TEST_F(LabEvidence, IsRefusedWithoutItsRoot) {
+  const auto platform = Platform::create(seed(), kCreated);
+  const auto other = Platform::create(seed(2), kCreated);
+  for (const auto& anchors : {TrustAnchors{}, TrustAnchors::vendors(), lab_anchors(other)}) {
+    const auto outcome = verify(platform, anchors);
+    EXPECT_FALSE(outcome.evidence.has_value());
+    EXPECT_EQ(outcome.report.check(CheckId::pck_chain).result, CheckResult::fail);
+  }
+}
+
+TEST_F(LabEvidence, ImitatingTheVendorsNamesDoesNotHelp) {
+  const auto platform = Platform::create(seed(), kCreated, {.names = Names::vendor});
+  const auto outcome = verify(platform, TrustAnchors::vendors());
+  EXPECT_FALSE(outcome.evidence.has_value());
+  EXPECT_EQ(outcome.report.check(CheckId::pck_chain).code, Errc::lab_root_not_trusted);
+  const auto root = crypto::x509::parse_certificate(platform.root()).value();
+  for (const auto kind : {AnchorKind::intel, AnchorKind::given, AnchorKind::lab}) {
+    EXPECT_FALSE(TrustAnchor::make(root, kind).ok());
+  }
+}
+
+TEST_F(LabEvidence, HoldsAfterThePlatformIsOpenedAgain) {
+  const auto first = Platform::create(seed(), kCreated);
+  const auto again = Platform::open(seed(), first.root()).value();
+  const auto outcome = verify(again, lab_anchors(first));
+  EXPECT_TRUE(outcome.evidence.has_value()) << problem(outcome);
+}
+
+TEST_F(LabEvidence, IsBoundedByTheDatesOfItsCollateral) {
+  const auto platform = Platform::create(seed(), kCreated);
+  const auto anchors = lab_anchors(platform);
+  EXPECT_TRUE(verify(platform, anchors, kNow + std::chrono::days{29}).evidence.has_value());
+  EXPECT_FALSE(verify(platform, anchors, kNow + std::chrono::days{31}).evidence.has_value());
+  EXPECT_FALSE(verify(platform, anchors, kNow - std::chrono::days{1}).evidence.has_value());
+  EXPECT_FALSE(verify(platform, anchors, kCreated - std::chrono::days{1}).evidence.has_value());
+}
+
+TEST_F(LabEvidence, RevokedPlatformIsRefused) {
+  const auto serial = Platform::create(seed(), kCreated).pck_certificate()->serial;
+  const auto platform = Platform::create(seed(), kCreated, {.revoked_pcks = {{serial, kCreated}}});
+  const auto outcome = verify(platform, lab_anchors(platform));
+  EXPECT_FALSE(outcome.evidence.has_value());
+  EXPECT_EQ(outcome.report.check(CheckId::pck_revocation).result, CheckResult::fail);
+}
+
+TEST_F(LabEvidence, TcbRecoveryMakesAMachineOutOfDate) {
+  auto state = TcbState::current(kCreated);
+  state.machine.sgx_components[0] -= 1;  // the microcode of before
+  const auto behind = Platform::create(seed(), kCreated, {.tcb = state});
+  const auto outcome = verify(behind, lab_anchors(behind));
+  ASSERT_TRUE(outcome.evidence.has_value()) << problem(outcome);
+  EXPECT_EQ(outcome.evidence->tcb().status, TcbStatus::out_of_date);
+  ASSERT_EQ(outcome.evidence->tcb().advisory_ids.size(), 1U);
+
+  state = TcbState::current(kCreated);
+  state.machine.tee_tcb_svn[0] -= 1;  // the TDX module of before
+  const auto module = Platform::create(seed(), kCreated, {.tcb = state});
+  EXPECT_EQ(verify(module, lab_anchors(module)).evidence.value().tcb().module, TcbStatus::out_of_date);
+
+  state = TcbState::current(kCreated);
+  state.machine.qe_isvsvn -= 1;
+  const auto qe = Platform::create(seed(), kCreated, {.tcb = state});
+  EXPECT_EQ(verify(qe, lab_anchors(qe)).evidence.value().tcb().qe, TcbStatus::out_of_date);
+}
+
+TEST_F(LabEvidence, EveryChangedByteOfAQuoteIsRefused) {
+  const auto platform = Platform::create(seed(), kCreated);
+  const auto anchors = lab_anchors(platform);
+  const auto collateral = evidence::parse_documents(platform.collateral(kNow)).value();
+  const auto good = to_bytes(quote(platform).bytes());
+  for (std::size_t i = 0; i < 1400; i += 7) {  // header to authentication data
+    auto changed = good;
+    changed[i] ^= 0x10;
+    const auto parsed = evidence::parse_quote(changed);
+    if (!parsed) continue;
+    EXPECT_FALSE(attestation::verify(*parsed, collateral, anchors, kNow).evidence.has_value()) << "byte " << i;
+  }
+}
+
+TEST_F(LabEvidence, DebugTdsSaySo) {
+  const auto platform = Platform::create(seed(), kCreated);
+  const auto collateral = evidence::parse_documents(platform.collateral(kNow)).value();
+  tdx::TdParams params;
+  params.attributes |= tdx::TdParams::kDebug;
+  const auto outcome = attestation::verify(quote(platform, QuoteFormat::v4, params), collateral, lab_anchors(platform), kNow);
+  ASSERT_TRUE(outcome.evidence.has_value()) << problem(outcome);
+  EXPECT_TRUE(attestation::attribute_findings(outcome.evidence->claims()).debug);
+}
+
+}  // namespace
+}  // namespace cloister::lab
