@@ -123,21 +123,21 @@ struct CertificateSpec {
   UnixTime not_after;
   EcPublicKey key;
   bool is_ca = false;
-  std::optional<unsigned> path_length;
+  std::optional<unsigned> path_length{};
   std::uint16_t key_usage = 0x8000;
-  std::vector<Extension> extensions;  // beside basicConstraints, keyUsage and the key identifiers
-  Bytes authority_key_id;             // issuer's subject key id; empty for self-signed
+  std::vector<Extension> extensions{};  // beside basicConstraints, keyUsage and the key identifiers
+  Bytes authority_key_id{};               // issuer's subject key id; empty for self-signed
 };
 /// Signed by `issuer_key` with its curve's ECDSA; the subject key id is `key_id(spec.key)`.
 [[nodiscard]] Bytes issue_certificate(const CertificateSpec& spec, const EcPrivateKey& issuer_key);
 
 struct CrlSpec {
   Bytes issuer;
-  Bytes authority_key_id;
+  Bytes authority_key_id{};
   std::uint64_t number = 1;
   UnixTime this_update;
   UnixTime next_update;
-  std::vector<RevokedEntry> revoked;
+  std::vector<RevokedEntry> revoked{};
 };
 [[nodiscard]] Bytes issue_crl(const CrlSpec& spec, const EcPrivateKey& issuer_key);
 
