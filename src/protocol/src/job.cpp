@@ -109,6 +109,15 @@ Digest32 request_hash(const model::JobRequest& request) {
   return crypto::sha256(std::move(out).take());
 }
 
+Bytes encode_job_record(const model::Job& job, const ChallengeId& challenge) {
+  Writer out;
+  out.array(12).text("cloister/job/1").text(job.id.str()).text(job.tenant.str()).text(job.version.str());
+  out.text(challenge.str()).bytes(job.request_hash).bytes(job.salt).bytes(job.input_commitment);
+  out.bytes(job.commitment_key_digest).bytes(job.ciphertext_digest);
+  out.integer(to_micros(job.submitted)).integer(to_micros(job.deadline));
+  return std::move(out).take();
+}
+
 model::JobRequest seal_job(const ClientJobKeys& keys, const VersionId& version, std::string_view idempotency_key,
                            const Digest32& salt, ByteView payload, std::chrono::seconds deadline) {
   model::JobRequest request;

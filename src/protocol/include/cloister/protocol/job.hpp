@@ -54,6 +54,10 @@ class ClientJobKeys {
 /// recipients.
 [[nodiscard]] Digest32 request_hash(const model::JobRequest& request);
 
+/// The unchanging facts of a job, as receipts and the audit log have them: ["cloister/job/1", job, tenant, version,
+/// challenge, request_hash, salt, input_commitment, commitment_key_digest, ciphertext_digest, submitted, deadline].
+[[nodiscard]] Bytes encode_job_record(const model::Job& job, const ChallengeId& challenge);
+
 /// The payload encrypted once, without recipients.
 [[nodiscard]] model::JobRequest seal_job(const ClientJobKeys& keys, const VersionId& version,
                                          std::string_view idempotency_key, const Digest32& salt, ByteView payload,

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <filesystem>
+
+#include "cloister/core/log.hpp"
+#include "cloister/core/random.hpp"
+#include "cloister/core/result.hpp"
+#include "cloister/core/time.hpp"
+#include "cloister/device/tee_device.hpp"
+#include "cloister/guest/boot.hpp"
+#include "cloister/process/descriptor.hpp"
+
+namespace cloister::guest {
+
+/// Where a guest lives. The references outlive it.
+struct Surroundings {
+  device::TeeDevice& device;
+  process::UniqueFd stream;       // relayed to the server
+  std::filesystem::path scratch;  // an empty directory that only this TD writes to
+  const Clock& clock;
+  Random& random;
+  log::Logger& logger;
+};
+
+/// Runs a TD from its launch to its end, and returns why it ended: `peer_closed` is the ordinary end. Nothing of the
+/// image is executed before the server has accepted the evidence that measures it.
+[[nodiscard]] Error run(Boot boot, Surroundings surroundings);
+
+}  // namespace cloister::guest

@@ -1,0 +1,298 @@
+#include "cloister/guest/guest.hpp"
+
+#include <poll.h>
+
+#include <array>
+
+#include "challenge_process.hpp"
+#include "cloister/crypto/hpke.hpp"
+#include "cloister/evidence/event_log.hpp"
+#include "cloister/oci/image.hpp"
+#include "cloister/oci/unpack.hpp"
+#include "cloister/protocol/launch.hpp"
+#include "cloister/protocol/report_data.hpp"
+#include "server_link.hpp"
+#include "worker.hpp"
+
+namespace cloister::guest {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr seconds kStepTimeout{60};      // for each step of the start
+constexpr milliseconds kHeartbeat{2000};  // while attempts run
+
+/// The TD's keys, which its evidence binds. They never leave it.
+struct Keys {
+  crypto::X25519Key payload;
+  crypto::Ed25519Key result;
+};
+
+class Guest {
+ public:
+  Guest(Boot boot, Surroundings surroundings)
+      : boot_{std::move(boot)},
+        s_{std::move(surroundings)},
+        keys_{crypto::X25519Key::generate(s_.random), crypto::Ed25519Key::generate(s_.random)} {}
+
+  Error run() {
+    auto ended = start();
+    if (!ended) return std::move(ended).error();
+    return configuration_.role == protocol::Role::instance ? run_instance() : run_validator();
+  }
+
+ private:
+  [[nodiscard]] Deadline step() const { return Deadline::after(s_.clock, kStepTimeout); }
+
+  /// Measures, shakes hands and attests.
+  Result<void> start() {
+    CLOISTER_TRY(configuration, protocol::decode_configuration(boot_.configuration));
+    configuration_ = std::move(configuration);
+    if (configuration_.role == protocol::Role::instance) {
+      CLOISTER_CHECK(verify_image());
+      CLOISTER_CHECK(measure(protocol::kImageEvent, *configuration_.image_digest));
+    }
+    CLOISTER_CHECK(measure(protocol::kConfigurationEvent, protocol::configuration_digest(boot_.configuration)));
+    CLOISTER_TRY(link, ServerLink::connect(std::move(s_.stream), configuration_.server_keys.front(),
+                                           configuration_.role, s_.random, step()));
+    link_.emplace(std::move(link));
+    CLOISTER_TRY(message, link_->receive(step()));
+    const auto* challenge = std::get_if<protocol::Challenge>(&message);
+    if (challenge == nullptr) return Error{Errc::channel_message_invalid, "a challenge was expected"};
+    CLOISTER_CHECK(attest(*challenge));
+    CLOISTER_TRY(answer, link_->receive(step()));
+    return accepted(answer);
+  }
+
+  [[nodiscard]] oci::BlobSource blobs() const {
+    return [this](const Digest32& digest, std::uint64_t max_bytes) -> Result<Bytes> {
+      const auto found = boot_.blobs.find(digest);
+      if (found == boot_.blobs.end()) return Error{Errc::not_found, "a blob of the image was not given"};
+      return oci::read_descriptor(found->second, max_bytes);
+    };
+  }
+
+  Result<void> verify_image() {
+    CLOISTER_TRY(image, oci::load(*configuration_.image_digest, blobs()));
+    CLOISTER_CHECK(oci::verify_layers(image, blobs()));
+    image_ = std::move(image);
+    return {};
+  }
+
+  Result<void> measure(std::string_view name, const Digest32& digest) {
+    evidence::GuestEvent event;
+    event.rtmr = protocol::kLaunchRtmr;
+    event.name = name;
+    event.payload = to_bytes(ByteView{digest});
+    CLOISTER_CHECK(s_.device.extend_rtmr(event.rtmr, evidence::guest_event_digest(event.name, event.payload)));
+    events_.push_back(std::move(event));
+    return {};
+  }
+
+  Result<void> attest(const protocol::Challenge& challenge) {
+    protocol::Preimage preimage;
+    preimage.role = configuration_.role;
+    preimage.server_key_id = protocol::server_key_id(link_->server_key());
+    preimage.nonce = challenge.nonce;
+    preimage.handshake_hash = link_->handshake_hash();
+    preimage.instance = challenge.instance;
+    preimage.hotkey = challenge.hotkey;
+    if (configuration_.role == protocol::Role::instance) {
+      if (!challenge.instance) return Error{Errc::channel_message_invalid, "the challenge names no instance"};
+      instance_ = *challenge.instance;
+      preimage.keys = {{std::string{protocol::kPayloadUse}, "x25519", to_bytes(ByteView{keys_.payload.public_key()})},
+                       {std::string{protocol::kResultUse}, "ed25519", to_bytes(ByteView{keys_.result.public_key()})}};
+    }
+    protocol::Attest answer;
+    answer.preimage = protocol::encode(preimage);
+    CLOISTER_TRY(quote, s_.device.quote(protocol::report_data(answer.preimage)));
+    answer.evidence = std::move(quote.evidence);
+    answer.event_log = evidence::encode_guest_event_log(events_);
+    answer.configuration = boot_.configuration;
+    return link_->send(answer);
+  }
+
+  Result<void> accepted(const protocol::ToTd& answer) {
+    if (const auto* refused = std::get_if<protocol::Refused>(&answer)) {
+      return Error{errc_from_string(refused->code).value_or(Errc::permission_denied), refused->detail};
+    }
+    const auto* accepted = std::get_if<protocol::Accepted>(&answer);
+    if (accepted == nullptr) return Error{Errc::channel_message_invalid, "accepted or refused was expected"};
+    session_ = accepted->session;
+    s_.logger.info("attested", {{"session", session_.str()}});
+    return {};
+  }
+
+  /// A validator's TD answers challenges until the server is gone.
+  Error run_validator() {
+    for (;;) {
+      auto message = link_->receive(Deadline{SteadyTime::max()});
+      if (!message) return std::move(message).error();
+      auto handled = [&]() -> Result<void> {
+        if (const auto* challenge = std::get_if<protocol::Challenge>(&*message)) return attest(*challenge);
+        return accepted(*message);
+      }();
+      if (!handled) return std::move(handled).error();
+    }
+  }
+
+  Error run_instance() {
+    auto started = start_challenge();
+    if (!started) {
+      // The server is told why this instance will not serve.
+      const auto& why = started.error();
+      if (link_->send(protocol::Failed{std::string{to_string(why.code())}, why.detail().substr(0, 500)})) {
+        drain();
+      }
+      return std::move(started).error();
+    }
+    auto served = serve();
+    return served ? Error{Errc::internal, "the loop ended without a reason"} : std::move(served).error();
+  }
+
+  /// Opens the secrets, unpacks the image, runs its entry point, and waits until that is ready.
+  Result<void> start_challenge() {
+    CLOISTER_TRY(message, link_->receive(step()));
+    const auto* release = std::get_if<protocol::Release>(&message);
+    if (release == nullptr) return Error{Errc::channel_message_invalid, "the release of the secrets was expected"};
+    std::vector<OpenedSecret> secrets;
+    for (const auto& sealed : release->secrets) {
+      const auto info = protocol::release_info(session_, sealed.path, sealed.version);
+      auto value = crypto::hpke_open(keys_.payload, sealed.enc, info, {}, sealed.ciphertext);
+      if (!value) return value.error().in(sealed.path);
+      secrets.push_back({sealed.name, *std::move(value)});
+    }
+    const auto root = s_.scratch / "root";
+    CLOISTER_CHECK(oci::unpack(*image_, blobs(), root));
+    CLOISTER_TRY(challenge, ChallengeProcess::start(*image_, root, secrets));
+    s_.logger.info("challenge.started", {{"not_isolated", challenge.not_isolated()}});
+    challenge_.emplace(std::move(challenge));
+    worker_.emplace(Identity{instance_, *configuration_.version, *configuration_.image_digest, session_,
+                             std::move(keys_.payload), std::move(keys_.result)},
+                    s_.clock, s_.random);
+    const auto deadline = step();
+    while (!ready_) {
+      CLOISTER_CHECK(challenge_->flush());
+      const auto events = static_cast<short>(challenge_->wants_write() ? POLLIN | POLLOUT : POLLIN);
+      CLOISTER_CHECK(process::wait_for(challenge_->fd(), events, deadline));
+      CLOISTER_CHECK(from_challenge());
+    }
+    return {};
+  }
+
+  Result<void> serve() {
+    for (;;) {
+      while (auto message = link_->next()) {
+        if (!*message) return std::move(*message).error();
+        CLOISTER_CHECK(from_server(**message));
+      }
+      CLOISTER_CHECK(beat());
+      CLOISTER_CHECK(link_->flush());
+      auto flushed = challenge_->flush();
+      if (!flushed) return challenge_ended(flushed.error());
+      std::array<pollfd, 2> polled{
+          {{link_->fd(), static_cast<short>(link_->wants_write() ? POLLIN | POLLOUT : POLLIN), 0},
+           {challenge_->fd(), static_cast<short>(challenge_->wants_write() ? POLLIN | POLLOUT : POLLIN), 0}}};
+      const int timeout = worker_->running() > 0 ? static_cast<int>(kHeartbeat.count() / 4) : -1;
+      if (::poll(polled.data(), polled.size(), timeout) < 0 && errno != EINTR) return process::errno_error("poll");
+      if ((polled[0].revents & (POLLIN | POLLHUP | POLLERR)) != 0) CLOISTER_CHECK(link_->read());
+      if ((polled[1].revents & (POLLIN | POLLHUP | POLLERR)) != 0) {
+        auto taken = from_challenge();
+        if (!taken) return challenge_ended(taken.error());
+      }
+    }
+  }
+
+  Result<void> from_server(const protocol::ToTd& message) {
+    if (const auto* job = std::get_if<protocol::AssignJob>(&message)) {
+      auto assigned = worker_->assign(*job);
+      if (const auto* failed = std::get_if<protocol::AttemptFailed>(&assigned)) return link_->send(*failed);
+      auto& opened = std::get<protocol::challenge::Job>(assigned);
+      challenge_->send(opened);
+      crypto::cleanse(opened.payload);
+      return {};
+    }
+    if (const auto* cancel = std::get_if<protocol::CancelJob>(&message)) {
+      worker_->cancel(cancel->attempt);
+      return {};
+    }
+    if (const auto* taken = std::get_if<protocol::ResultAccepted>(&message)) {
+      worker_->settled(taken->attempt);
+      return {};
+    }
+    if (const auto* refused = std::get_if<protocol::ResultRefused>(&message)) {
+      s_.logger.warn("result.refused", {{"attempt", refused->attempt.str()}, {"code", refused->code}});
+      worker_->settled(refused->attempt);
+      return {};
+    }
+    return Error{Errc::channel_message_invalid, "this message was not expected by a ready instance"};
+  }
+
+  Result<void> from_challenge() {
+    CLOISTER_TRY(messages, challenge_->receive());
+    for (const auto& message : messages) {
+      if (const auto* ready = std::get_if<protocol::challenge::Ready>(&message)) {
+        if (ready_) return Error{Errc::challenge_failed, "the challenge was ready before"};
+        ready_ = true;
+        CLOISTER_CHECK(link_->send(protocol::Ready{ready->slots}));
+      } else if (const auto* failed = std::get_if<protocol::challenge::Failed>(&message)) {
+        return Error{Errc::challenge_failed, failed->detail.substr(0, 400)};
+      } else if (const auto* log = std::get_if<protocol::challenge::Log>(&message)) {
+        s_.logger.info("challenge.log", {{"level", log->level}, {"text", log->text}});
+      } else if (const auto* progress = std::get_if<protocol::challenge::Progress>(&message)) {
+        worker_->progress(*progress);
+      } else {
+        CLOISTER_TRY(result, worker_->finish(std::get<protocol::challenge::Result>(message)));
+        if (result) CLOISTER_CHECK(link_->send(*result));
+      }
+    }
+    return {};
+  }
+
+  /// The challenge is gone: its attempts failed, and this instance ends.
+  Result<void> challenge_ended(const Error& why) {
+    for (const auto& failed : worker_->fail_all(std::string{to_string(Errc::challenge_failed)})) {
+      CLOISTER_CHECK(link_->send(failed));
+    }
+    CLOISTER_CHECK(link_->send(protocol::Failed{std::string{to_string(Errc::challenge_failed)}, why.detail().substr(0, 500)}));
+    drain();
+    return why;
+  }
+
+  Result<void> beat() {
+    const auto now = s_.clock.steady();
+    for (const auto& overdue : worker_->take_overdue()) CLOISTER_CHECK(link_->send(overdue));
+    if (worker_->running() == 0 || now < next_beat_) return {};
+    next_beat_ = now + kHeartbeat;
+    for (const auto& beat : worker_->heartbeats()) CLOISTER_CHECK(link_->send(beat));
+    return {};
+  }
+
+  /// Sends what waits, for as long as one step may take; the end follows, so failures no longer matter.
+  void drain() {
+    const auto deadline = step();
+    while (link_->flush() && link_->wants_write() && process::wait_for(link_->fd(), POLLOUT, deadline)) {
+    }
+  }
+
+  Boot boot_;
+  Surroundings s_;
+  Keys keys_;
+  protocol::Configuration configuration_;
+  std::optional<oci::Image> image_;
+  std::vector<evidence::GuestEvent> events_;
+  std::optional<ServerLink> link_;
+  InstanceId instance_;
+  SessionId session_;
+  std::optional<ChallengeProcess> challenge_;
+  std::optional<Worker> worker_;
+  bool ready_ = false;
+  SteadyTime next_beat_{};
+};
+
+}  // namespace
+
+Error run(Boot boot, Surroundings surroundings) { return Guest{std::move(boot), std::move(surroundings)}.run(); }
+
+}  // namespace cloister::guest

@@ -1,0 +1,167 @@
+#include "worker.hpp"
+
+#include <gtest/gtest.h>
+
+#include "cloister/crypto/hash.hpp"
+#include "cloister/guest/boot.hpp"
+#include "cloister/codec/cbor.hpp"
+#include "cloister/protocol/job.hpp"
+#include "support/support.hpp"
+
+namespace cloister::guest {
+namespace {
+
+using std::chrono::seconds;
+
+const VersionId kVersion = *VersionId::parse("ver-a");
+const InstanceId kInstance = *InstanceId::parse("inst-a");
+
+/// An instance and a client that seals jobs to it.
+struct Scene {
+  test::SeededRandom random{5};
+  test::FakeClock clock{*from_civil(2026, 1, 1, 0, 0, 0)};
+  crypto::X25519Key payload_key = crypto::X25519Key::generate(random);
+  crypto::X25519Public payload_public = payload_key.public_key();
+  crypto::Ed25519Key result_key = crypto::Ed25519Key::generate(random);
+  crypto::Ed25519Public result_public = result_key.public_key();
+  Worker worker{Identity{kInstance, kVersion, crypto::sha256(to_bytes("image")), *SessionId::parse("ses-a"),
+                         std::move(payload_key), std::move(result_key)},
+                clock, random};
+  crypto::Secret<32> client = crypto::Secret<32>::random(random);
+  Digest32 salt = protocol::ClientJobKeys::salt(client, "k", to_bytes("in"));
+  protocol::ClientJobKeys keys = protocol::ClientJobKeys::derive(client, salt);
+
+  protocol::AssignJob job(const char* attempt = "att-a") {
+    const auto request = protocol::seal_job(keys, kVersion, "k", salt, to_bytes("in"), seconds{60});
+    auto recipient = *protocol::seal_recipient(keys.content_key(), keys.job(), kVersion, kInstance, payload_public,
+                                               request.input_commitment, crypto::sha256(request.ciphertext), random);
+    protocol::AssignJob out;
+    out.job = keys.job();
+    out.attempt = *AttemptId::parse(attempt);
+    out.fence = 1;
+    out.version = kVersion;
+    out.input_commitment = request.input_commitment;
+    out.enc = recipient.enc;
+    out.sealed_key = recipient.sealed_key;
+    out.ciphertext = request.ciphertext;
+    out.timeout_ms = 10'000;
+    return out;
+  }
+};
+
+std::string failure(const std::variant<protocol::challenge::Job, protocol::AttemptFailed>& assigned) {
+  const auto* failed = std::get_if<protocol::AttemptFailed>(&assigned);
+  return failed == nullptr ? "" : failed->code;
+}
+
+TEST(Worker, ExecutesAndSignsAResultThatTheClientOpens) {
+  Scene s;
+  const auto job = s.job();
+  const auto assigned = s.worker.assign(job);
+  const auto* given = std::get_if<protocol::challenge::Job>(&assigned);
+  ASSERT_NE(given, nullptr) << failure(assigned);
+  EXPECT_EQ(as_text(given->payload), "in");
+  s.clock.advance(seconds{1});
+  auto result = s.worker.finish({given->job, "ok", to_bytes("out")});
+  ASSERT_TRUE(result && *result);
+  const auto& sent = **result;
+  EXPECT_TRUE(crypto::ed25519_verify(s.result_public, sent.envelope, sent.signature));
+  auto envelope = protocol::decode_envelope(sent.envelope);
+  ASSERT_TRUE(envelope);
+  EXPECT_EQ(envelope->finished - envelope->started, seconds{1});
+  model::JobResult stored;
+  stored.job = job.job;
+  stored.attempt = job.attempt;
+  stored.enc = sent.enc;
+  stored.sealed_output = sent.sealed_output;
+  auto output = protocol::open_output(s.keys, *envelope, stored);
+  ASSERT_TRUE(output) << output.error().text();
+  EXPECT_EQ(as_text(output->reveal()), "out");
+}
+
+TEST(Worker, KeepsAResultUntilItIsSettled) {
+  Scene s;
+  const auto assigned = s.worker.assign(s.job());
+  ASSERT_TRUE(s.worker.finish({std::get<protocol::challenge::Job>(assigned).job, "ok", {}}));
+  EXPECT_EQ(s.worker.unsettled().size(), 1U);
+  s.worker.settled(*AttemptId::parse("att-a"));
+  EXPECT_TRUE(s.worker.unsettled().empty());
+}
+
+TEST(Worker, RefusesWhatDoesNotOpenOrIsNotForIt) {
+  Scene s;
+  auto job = s.job();
+  job.ciphertext[0] ^= 1;
+  EXPECT_EQ(failure(s.worker.assign(job)), "decryption_failed");
+  job = s.job();
+  job.input_commitment[0] ^= 1;
+  EXPECT_EQ(failure(s.worker.assign(job)), "decryption_failed");
+  job = s.job();
+  job.version = *VersionId::parse("ver-b");
+  EXPECT_EQ(failure(s.worker.assign(job)), "invalid_argument");
+  EXPECT_EQ(s.worker.running(), 0U);
+}
+
+TEST(Worker, RefusesTheSameAttemptTwice) {
+  Scene s;
+  ASSERT_EQ(failure(s.worker.assign(s.job())), "");
+  EXPECT_EQ(failure(s.worker.assign(s.job())), "conflict");
+}
+
+TEST(Worker, ForgetsCancelledAttempts) {
+  Scene s;
+  const auto assigned = s.worker.assign(s.job());
+  s.worker.cancel(*AttemptId::parse("att-a"));
+  auto result = s.worker.finish({std::get<protocol::challenge::Job>(assigned).job, "ok", {}});
+  ASSERT_TRUE(result);
+  EXPECT_FALSE(*result);
+}
+
+TEST(Worker, EndsAttemptsWhoseTimeIsOver) {
+  Scene s;
+  ASSERT_EQ(failure(s.worker.assign(s.job())), "");
+  s.clock.advance(seconds{9});
+  EXPECT_TRUE(s.worker.take_overdue().empty());
+  s.clock.advance(seconds{1});
+  const auto overdue = s.worker.take_overdue();
+  ASSERT_EQ(overdue.size(), 1U);
+  EXPECT_EQ(overdue[0].code, "job_timeout");
+  EXPECT_EQ(s.worker.running(), 0U);
+}
+
+TEST(Worker, BeatsForRunningAttemptsWithTheirProgress) {
+  Scene s;
+  ASSERT_EQ(failure(s.worker.assign(s.job())), "");
+  s.worker.progress({"att-a", 40});
+  s.worker.progress({"att-other", 90});
+  const auto beats = s.worker.heartbeats();
+  ASSERT_EQ(beats.size(), 1U);
+  EXPECT_EQ(beats[0].percent, 40);
+  EXPECT_EQ(s.worker.fail_all("challenge_failed").size(), 1U);
+  EXPECT_TRUE(s.worker.heartbeats().empty());
+}
+
+Bytes boot_bytes(std::uint64_t descriptor, std::size_t copies = 1) {
+  codec::cbor::Writer out;
+  out.array(3).text("cloister/boot/1").bytes(to_bytes("conf")).array(copies);
+  for (std::size_t i = 0; i < copies; ++i) out.array(2).bytes(Digest32{1}).uint(descriptor);
+  return std::move(out).take();
+}
+
+TEST(Boot, NamesBlobsByDigest) {
+  auto boot = decode_boot(boot_bytes(6));
+  ASSERT_TRUE(boot) << boot.error().text();
+  EXPECT_EQ(as_text(boot->configuration), "conf");
+  EXPECT_EQ(boot->blobs.at(Digest32{1}), 6);
+}
+
+TEST(Boot, RefusesDescriptorsOfOtherThingsAndRepeatedBlobs) {
+  EXPECT_FALSE(decode_boot(boot_bytes(3)));
+  EXPECT_FALSE(decode_boot(boot_bytes(5)));
+  EXPECT_FALSE(decode_boot(boot_bytes(100'000)));
+  EXPECT_FALSE(decode_boot(boot_bytes(6, 2)));
+  EXPECT_FALSE(decode_boot({}));
+}
+
+}  // namespace
+}  // namespace cloister::guest
