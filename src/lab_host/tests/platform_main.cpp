@@ -1,17 +1,10 @@
-// A platform as a process of its own: `test_platform STATE`; prints its line when it is ready.
-#include <cstdio>
+// A platform as a process of its own: `lab_host_test_platform STATE`.
+#include <iostream>
 
-#include "cloister/lab_host/host.hpp"
+#include "cloister/lab_host/serve.hpp"
 
 int main(int, char** argv) {
   using namespace cloister;
-  SystemClock clock;
-  SystemRandom random;
   log::NullLogger logger;
-  auto host = lab_host::Host::open({.state = argv[1]}, process::Sandbox::probe(), clock, random, logger);
-  if (!host) return 1;
-  std::printf("ready\n");
-  std::fflush(stdout);
-  auto never = process::stream_pair();
-  return host->run(never->first.get()) ? 0 : 1;
+  return lab_host::serve({.state = argv[1]}, std::cout, logger) ? 0 : 1;
 }

@@ -36,16 +36,21 @@ Result<void> try_bubblewrap(const fs::path& program, std::optional<uid_t> user) 
   auto arguments = isolation_arguments();
   add(arguments, {"--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--size", "65536", "--tmpfs", "/tmp",
                   "--remount-ro", "/", "--chdir", "/tmp", "--", program.native(), "--version"});
+  CLOISTER_TRY(errors, pipe_pair());
   CLOISTER_TRY(child, ChildProcess::start({.program = program,
                                            .arguments = std::move(arguments),
                                            .environment = {},
-                                           .descriptors = {},
+                                           .descriptors = {{.source = errors.second.get(), .target = STDERR_FILENO}},
                                            .directory = "/",
                                            .limits = {},
                                            .user = user}));
   CLOISTER_TRY(status, child.wait(Deadline{std::chrono::steady_clock::now() + std::chrono::seconds{10}}));
-  if (!status.success()) return Error{Errc::unavailable, program.string() + " ended with " + status.text()};
-  return {};
+  if (status.success()) return {};
+  errors.second.reset();
+  std::array<char, 200> words;
+  const auto got = std::max<ssize_t>(::read(errors.first.get(), words.data(), words.size()), 0);
+  std::string why{words.data(), static_cast<std::size_t>(got)};
+  return Error{Errc::unavailable, why.empty() ? program.string() + ": " + status.text() : why.substr(0, why.find('\n'))};
 }
 
 Result<void> write_file(const fs::path& path, const SandboxFile& file) {
@@ -136,7 +141,7 @@ Sandbox Sandbox::probe() {
     for (const auto& user : users) {
       const auto works = try_bubblewrap(path, user);
       if (!works) {
-        reason = works.error().text();
+        reason = works.error().detail();
         continue;
       }
       Sandbox out;

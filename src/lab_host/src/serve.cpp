@@ -1,0 +1,49 @@
+#include "cloister/lab_host/serve.hpp"
+
+#include <signal.h>
+#include <sys/signalfd.h>
+
+#include <ostream>
+
+#include "cloister/codec/json.hpp"
+
+namespace cloister::lab_host {
+namespace {
+
+namespace json = codec::json;
+
+/// Readable once one of the signals that end a service has come.
+Result<process::UniqueFd> ending_signals() {
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  ::sigaddset(&signals, SIGTERM);
+  ::sigaddset(&signals, SIGINT);
+  if (::pthread_sigmask(SIG_BLOCK, &signals, nullptr) != 0) return process::errno_error("block signals");
+  process::UniqueFd fd{::signalfd(-1, &signals, SFD_CLOEXEC)};
+  if (!fd.valid()) return process::errno_error("signalfd");
+  return fd;
+}
+
+std::string ready_line(const Host& host) {
+  return json::write(json::Object{{"control", host.control_socket().native()},
+                                  {"root", host.root_file().native()},
+                                  {"collateral", host.collateral_file().native()},
+                                  {"isolated", host.sandbox().isolates()},
+                                  {"sandbox", host.sandbox().description()},
+                                  {"lab", true}});
+}
+
+}  // namespace
+
+Result<void> serve(HostOptions options, std::ostream& out, log::Logger& logger) {
+  SystemClock clock;
+  SystemRandom random;
+  CLOISTER_TRY(signals, ending_signals());
+  auto sandbox = process::Sandbox::probe();
+  if (!sandbox.isolates()) logger.warn("lab_platform_not_isolated", {{"reason", sandbox.description()}, {"lab", true}});
+  CLOISTER_TRY(host, Host::open(std::move(options), std::move(sandbox), clock, random, logger));
+  out << ready_line(host) << std::endl;
+  return host.run(signals.get());
+}
+
+}  // namespace cloister::lab_host
