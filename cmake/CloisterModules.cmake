@@ -3,7 +3,9 @@
 # cloister_module(NAME n [SRCS …] [EXPOSES m…] [USES m…] [LINK_PUBLIC lib…] [LINK_PRIVATE lib…] [ASIO])
 #   EXPOSES: modules that appear in our public headers; USES: modules that only our .cpp files include.
 #   Both must be rows of the table that name allows, in a smaller layer, declared earlier.
-# cloister_test(NAME t MODULE m SRCS … [USES m…] [LINK lib…] [LABELS l…] [RESOURCE_LOCK r])
+# cloister_test(NAME t MODULE m SRCS … [USES m…] [LINK lib…] [LABELS l…] [STARTS program…] [RESOURCE_LOCK r])
+#   STARTS: programs of cloister_test_program; the test has the path of NAME as CLOISTER_NAME in capitals.
+# cloister_test_program(NAME p SRCS … [USES m…] [STATIC]): what a test starts
 # cloister_fuzz(NAME f MODULE m SRC file [USES m…]): a libFuzzer binary, or a replay of fuzz/corpus/<name> as a test.
 
 function(cloister_load_modules table)
@@ -94,7 +96,7 @@ function(cloister_use_asio target)
 endfunction()
 
 function(cloister_test)
-  cmake_parse_arguments(T "ASIO" "NAME;MODULE;RESOURCE_LOCK;TIMEOUT" "SRCS;USES;LINK;LABELS" ${ARGN})
+  cmake_parse_arguments(T "ASIO" "NAME;MODULE;RESOURCE_LOCK;TIMEOUT" "SRCS;USES;LINK;LABELS;STARTS" ${ARGN})
   if(NOT BUILD_TESTING OR CLOISTER_FUZZ)
     return()
   endif()
@@ -114,6 +116,11 @@ function(cloister_test)
   if(TARGET cloister_test_support)
     target_link_libraries(${T_NAME} PRIVATE cloister_test_support)
   endif()
+  foreach(program IN LISTS T_STARTS)
+    add_dependencies(${T_NAME} ${program})
+    string(TOUPPER "CLOISTER_${program}" definition)
+    target_compile_definitions(${T_NAME} PRIVATE "${definition}=\"$<TARGET_FILE:${program}>\"")
+  endforeach()
   if(T_ASIO)
     cloister_use_asio(${T_NAME})
   endif()
@@ -133,6 +140,22 @@ if(@T_NAME@_TESTS)
 endif()
 ]])
   set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES "${labels_file}")
+endfunction()
+
+# A program that tests start. STATIC: alone in a root without libraries, hence also without sanitizers.
+function(cloister_test_program)
+  cmake_parse_arguments(P "STATIC" "NAME" "SRCS;USES" ${ARGN})
+  if(NOT BUILD_TESTING OR CLOISTER_FUZZ)
+    return()
+  endif()
+  add_executable(${P_NAME} ${P_SRCS})
+  list(TRANSFORM P_USES PREPEND cloister_)
+  target_link_libraries(${P_NAME} PRIVATE ${P_USES} cloister_warnings)
+  set_target_properties(${P_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
+  if(P_STATIC)
+    target_compile_options(${P_NAME} PRIVATE -fno-sanitize=all)
+    target_link_options(${P_NAME} PRIVATE -fno-sanitize=all -static)
+  endif()
 endfunction()
 
 function(cloister_fuzz)

@@ -31,7 +31,7 @@ using ::testing::Not;
 Deadline soon() { return Deadline{std::chrono::steady_clock::now() + std::chrono::seconds{60}}; }
 
 const provider::TdImage& guest_image() {
-  static const auto image = provider::td_image_of_program(CLOISTER_TEST_GUEST);
+  static const auto image = provider::td_image_of_program(CLOISTER_LAB_HOST_TEST_GUEST);
   EXPECT_TRUE(image.ok()) << image.error().text();
   return *image;
 }
@@ -396,7 +396,7 @@ TEST_P(LabHostTest, WritesCollateralThatItAlsoServes) {
 
 TEST_P(LabHostTest, AGuestRunsItsChallengeApart) {
   provider::StartRequest request;
-  request.blobs.push_back(blob_of(as_text(test::read_file(CLOISTER_PROBE))));
+  request.blobs.push_back(blob_of(as_text(test::read_file(CLOISTER_PROCESS_PROBE))));
   auto guest = start(std::move(request));
   EXPECT_THAT(guest.ask("confine no_new_privileges"), HasSubstr("(exit 1)"));
   EXPECT_THAT(guest.ask("confine descriptors"), HasSubstr("isolated: 0 1 2  (exit 0)"));
@@ -463,7 +463,7 @@ class LabPlatformProcess : public ::testing::Test {
  protected:
   void SetUp() override {
     auto output = process::pipe_pair();
-    auto child = process::ChildProcess::start({.program = CLOISTER_TEST_PLATFORM,
+    auto child = process::ChildProcess::start({.program = CLOISTER_LAB_HOST_TEST_PLATFORM,
                                                .arguments = {(dir_.path() / "state").native()},
                                                .environment = {},
                                                .descriptors = {{.source = output->second.get(), .target = 1}},

@@ -26,7 +26,7 @@ namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-const fs::path kProbe = CLOISTER_PROBE;
+const fs::path kProbe = CLOISTER_PROCESS_PROBE;
 
 Deadline soon(std::chrono::milliseconds span = std::chrono::seconds{20}) {
   return Deadline{std::chrono::steady_clock::now() + span};
@@ -323,7 +323,7 @@ TEST(ChildProcess, TakesItsGroupAlongWhenTheObjectEnds) {
 
 TEST(ChildProcess, DiesWithItsParent) {
   auto pipe = pipe_pair();
-  Command command{.program = CLOISTER_LAUNCHER, .arguments = {kProbe.native()}, .environment = {},
+  Command command{.program = CLOISTER_PROCESS_LAUNCHER, .arguments = {kProbe.native()}, .environment = {},
                   .descriptors = {{.source = pipe->second.get(), .target = 1}}, .directory = "/", .limits = {}, .user = {}};
   auto parent = ChildProcess::start(command);
   ASSERT_TRUE(parent.ok());

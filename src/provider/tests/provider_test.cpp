@@ -85,15 +85,15 @@ std::vector<std::string> paths(const TdImage& image) {
 }
 
 TEST(TdImage, OfAStaticProgramIsTheProgram) {
-  const auto image = td_image_of_program(CLOISTER_STATIC_PROGRAM);
+  const auto image = td_image_of_program(CLOISTER_PROVIDER_STATIC);
   ASSERT_TRUE(image.ok()) << image.error().text();
   EXPECT_THAT(paths(*image), ::testing::ElementsAre("provider_static"));
   EXPECT_EQ(image->front().mode, 0755U);
-  EXPECT_TRUE(same_bytes(image->front().contents(), test::read_file(CLOISTER_STATIC_PROGRAM)));
+  EXPECT_TRUE(same_bytes(image->front().contents(), test::read_file(CLOISTER_PROVIDER_STATIC)));
 }
 
 TEST(TdImage, OfADynamicProgramHasLoaderAndLibrariesInOrder) {
-  const auto image = td_image_of_program(CLOISTER_DYNAMIC_PROGRAM);
+  const auto image = td_image_of_program(CLOISTER_PROVIDER_DYNAMIC);
   ASSERT_TRUE(image.ok()) << image.error().text();
   auto names = paths(*image);
   EXPECT_EQ(names.front(), "provider_dynamic");
@@ -117,7 +117,7 @@ TEST(TdImage, RefusesWhatIsNoProgram) {
 }
 
 TEST(ElfInterpreter, RefusesTablesOutsideOfTheFile) {
-  const auto program = test::read_file(CLOISTER_DYNAMIC_PROGRAM);
+  const auto program = test::read_file(CLOISTER_PROVIDER_DYNAMIC);
   ASSERT_TRUE(*elf_interpreter(program));
   auto broken = program;
   broken[39] = 0x7F;  // offset of the program headers
