@@ -91,8 +91,7 @@ json::Value hex_list(const std::vector<ByteArray<32>>& keys) {
 
 }  // namespace
 
-Result<attestation::TrustAnchors> TrustFile::anchors() const {
-  auto out = attestation::TrustAnchors::vendors();
+Result<attestation::TrustAnchors> TrustFile::anchors(attestation::TrustAnchors out) const {
   for (const auto& [list, kind] : {std::pair{&roots, AnchorKind::given}, std::pair{&lab_roots, AnchorKind::lab}}) {
     for (const auto& root : *list) {
       CLOISTER_TRY(anchor, attestation::TrustAnchor::make(root, kind));

@@ -23,9 +23,10 @@ struct TrustFile {
   std::vector<ByteArray<32>> server_keys;           // X25519 public keys of the server's channel
   std::vector<ReferenceValue> reference_values;
 
-  /// The vendors' roots, and those of this file. Fails when a root does not suit its list (`root_untrusted`,
+  /// `base` and the roots of this file. Fails when a root does not suit its list (`root_untrusted`,
   /// `lab_root_not_trusted`).
-  [[nodiscard]] Result<attestation::TrustAnchors> anchors() const;
+  [[nodiscard]] Result<attestation::TrustAnchors> anchors(
+      attestation::TrustAnchors base = attestation::TrustAnchors::vendors()) const;
   /// The reference values of one version of one challenge (names as the file has them).
   [[nodiscard]] std::vector<ReferenceValue> values_of(std::string_view challenge, std::string_view version) const;
 };

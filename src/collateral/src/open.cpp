@@ -1,0 +1,108 @@
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+
+#include "cloister/codec/json.hpp"
+#include "cloister/collateral/bundle.hpp"
+#include "cloister/collateral/recognise.hpp"
+
+namespace cloister::collateral {
+namespace {
+
+namespace fs = std::filesystem;
+namespace json = codec::json;
+
+constexpr std::string_view kManifest = "manifest.json";
+
+Result<Bytes> read(const fs::path& path) {
+  std::error_code failure;
+  const auto size = fs::file_size(path, failure);
+  if (failure) return Error{Errc::io_error, path.string() + ": " + failure.message()};
+  if (size > kMaxBundleFileSize) return Error{Errc::limit_exceeded, path.string() + ": larger than 12 MiB"};
+  std::ifstream in(path, std::ios::binary);
+  Bytes out(std::istreambuf_iterator<char>(in), {});
+  if (!in.good() && !in.eof()) return Error{Errc::io_error, path.string() + ": cannot be read"};
+  return out;
+}
+
+struct Entry {
+  std::string file;
+  std::string kind;  // empty: whatever it is
+};
+
+Result<std::vector<Entry>> read_manifest(const fs::path& path) {
+  CLOISTER_TRY(text, read(path));
+  const auto malformed = [&](std::string why) { return Error{Errc::collateral_malformed, path.string() + ": " + std::move(why)}; };
+  auto value = json::parse(as_text(text));
+  if (!value) return malformed(value.error().text());
+  const auto* files = value->as_array();
+  if (const auto* member = value->find("files")) files = member->as_array();
+  if (files == nullptr) return malformed("a list of files expected");
+  std::vector<Entry> out;
+  for (const auto& item : *files) {
+    json::Fields fields{item, "file"};
+    Entry entry{fields.string("file"), fields.optional_string("kind").value_or("")};
+    static_cast<void>(fields.optional_any("key"));
+    if (auto end = fields.finish_lenient(); !end) return malformed(end.error().text());
+    if (fs::path{entry.file}.filename() != fs::path{entry.file} || entry.file.empty() || entry.file.starts_with('.')) {
+      return malformed('"' + entry.file + "\" is not the name of a file in this directory");
+    }
+    out.push_back(std::move(entry));
+  }
+  return out;
+}
+
+Result<std::vector<Entry>> list_files(const fs::path& directory) {
+  std::vector<Entry> out;
+  std::error_code failure;
+  for (fs::directory_iterator at{directory, failure}, end; !failure && at != end; at.increment(failure)) {
+    const auto name = at->path().filename().string();
+    if (at->is_regular_file(failure) && !name.starts_with('.')) out.push_back({name, {}});
+    if (out.size() > kMaxBundleFiles) return Error{Errc::limit_exceeded, directory.string() + ": more than 1024 files"};
+  }
+  if (failure) return Error{Errc::io_error, directory.string() + ": " + failure.message()};
+  std::ranges::sort(out, {}, &Entry::file);
+  return out;
+}
+
+/// True unless the manifest gives a kind of ours that the content is not of.
+bool kind_agrees(std::string_view kind, const Recognised& content) {
+  if (kind == "tcb_info") return std::holds_alternative<evidence::SignedTcbInfo>(content);
+  if (kind == "qe_identity") return std::holds_alternative<evidence::SignedQeIdentity>(content);
+  if (kind == "pck_crl" || kind == "root_ca_crl") return std::holds_alternative<crypto::x509::Crl>(content);
+  if (kind == "certificates") return std::holds_alternative<Certificates>(content);
+  if (kind == "collateral") return std::holds_alternative<evidence::QuoteCollateral>(content);
+  return true;
+}
+
+Result<Bundle> open_directory(const fs::path& directory) {
+  std::error_code failure;
+  const bool listed = fs::exists(directory / kManifest, failure);
+  CLOISTER_TRY(entries, listed ? read_manifest(directory / kManifest) : list_files(directory));
+  if (entries.size() > kMaxBundleFiles) return Error{Errc::limit_exceeded, directory.string() + ": more than 1024 files"};
+  std::vector<BundleFile> files;
+  for (const auto& entry : entries) {
+    CLOISTER_TRY(content, read(directory / entry.file));
+    const auto part = recognise(content);
+    if (part && !kind_agrees(entry.kind, *part)) {
+      return Error{Errc::collateral_malformed, entry.file + ": the manifest calls it " + entry.kind + ", and it is none"};
+    }
+    files.push_back({entry.file, std::move(content)});
+  }
+  return Bundle::from_files(files);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<CollateralSource>> open_collateral(const fs::path& path) {
+  std::error_code failure;
+  if (fs::is_directory(path, failure)) {
+    CLOISTER_TRY(bundle, open_directory(path));
+    return std::unique_ptr<CollateralSource>{std::make_unique<Bundle>(std::move(bundle))};
+  }
+  CLOISTER_TRY(text, read(path));
+  CLOISTER_TRY(collateral, evidence::parse_quote_collateral(as_text(text)));
+  return std::unique_ptr<CollateralSource>{std::make_unique<SingleCollateral>(std::move(collateral))};
+}
+
+}  // namespace cloister::collateral

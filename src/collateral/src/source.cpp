@@ -1,0 +1,21 @@
+#include "cloister/collateral/source.hpp"
+
+#include "cloister/evidence/pck.hpp"
+#include "cloister/collateral/recognise.hpp"
+
+namespace cloister::collateral {
+
+std::string_view to_string(CaType type) noexcept { return type == CaType::processor ? "processor" : "platform"; }
+
+Wanted wanted_by(const evidence::Quote& quote) {
+  Wanted out{.tee = quote.tee(), .fmspc = std::nullopt, .ca = std::nullopt};
+  const auto& certification = quote.signature().certification;
+  if (certification.type != evidence::CertificationType::pck_chain) return out;
+  const auto chain = crypto::x509::parse_chain(as_text(certification.data));
+  if (!chain || chain->empty()) return out;
+  out.ca = ca_type(chain->front()->issuer_common_name);
+  if (const auto extension = evidence::pck_extension(*chain->front())) out.fmspc = extension->fmspc;
+  return out;
+}
+
+}  // namespace cloister::collateral
