@@ -31,11 +31,6 @@ Result<void> check_size(std::size_t size) {
                                          std::to_string(size)};
 }
 
-Result<void> check_count(std::size_t count) {
-  if (count < kMaxEvents) return {};
-  return Error{Errc::limit_exceeded, "event log: at most " + std::to_string(kMaxEvents) + " events expected"};
-}
-
 // --- TCG crypto-agile format ---
 
 struct Algorithm {
@@ -51,7 +46,6 @@ class CcelReader {
     CLOISTER_CHECK(read_spec_id());
     EventLog out;
     while (!at_padding()) {
-      CLOISTER_CHECK(check_count(out.size()));
       auto event = read_event();
       if (!event) return event.error().in("event " + std::to_string(out.size()));
       out.push_back(std::move(event).value());
@@ -189,7 +183,6 @@ Result<EventLog> parse_dstack_event_log(std::string_view text) {
   if (items == nullptr) return malformed("an array expected");
   EventLog out;
   for (const auto& item : *items) {
-    CLOISTER_CHECK(check_count(out.size()));
     CLOISTER_TRY(event, read_dstack_event(item, out.size()));
     out.push_back(std::move(event));
   }

@@ -14,6 +14,7 @@
 namespace cloister::evidence {
 
 inline constexpr std::size_t kMaxEventLogSize = 1U << 20;
+/// Of a guest's own log; the other formats need more than 64 bytes an event, so that the size limits them.
 inline constexpr std::size_t kMaxEvents = 16'384;
 /// EV_NO_ACTION (TCG PC Client Platform Firmware Profile, "Event types"): logged, never extended.
 inline constexpr std::uint32_t kEventNoAction = 3;
