@@ -4,9 +4,10 @@
 #   EXPOSES: modules that appear in our public headers; USES: modules that only our .cpp files include.
 #   Both must be rows of the table that name allows, in a smaller layer, declared earlier.
 # cloister_test(NAME t MODULE m SRCS … [USES m…] [LINK lib…] [LABELS l…] [STARTS program…] [RESOURCE_LOCK r])
-#   STARTS: programs of cloister_test_program; the test has the path of NAME as CLOISTER_NAME in capitals.
+#   STARTS: programs, e.g. of cloister_test_program; the test has the path of NAME as CLOISTER_NAME in capitals.
 # cloister_test_program(NAME p SRCS … [USES m…] [STATIC]): what a test starts
-# cloister_fuzz(NAME f MODULE m SRC file [USES m…]): a libFuzzer binary, or a replay of fuzz/corpus/<name> as a test.
+# cloister_fuzz(NAME f [MODULE m] SRC file [USES m…] [LINK lib…]): a libFuzzer binary, or a replay of fuzz/corpus/<name>
+#   beside the calling CMakeLists.txt as a test.
 
 function(cloister_load_modules table)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${table}")
@@ -118,7 +119,8 @@ function(cloister_test)
   endif()
   foreach(program IN LISTS T_STARTS)
     add_dependencies(${T_NAME} ${program})
-    string(TOUPPER "CLOISTER_${program}" definition)
+    string(MAKE_C_IDENTIFIER "CLOISTER_${program}" definition)
+    string(TOUPPER "${definition}" definition)
     target_compile_definitions(${T_NAME} PRIVATE "${definition}=\"$<TARGET_FILE:${program}>\"")
   endforeach()
   if(T_ASIO)
@@ -159,19 +161,21 @@ function(cloister_test_program)
 endfunction()
 
 function(cloister_fuzz)
-  cmake_parse_arguments(F "" "NAME;MODULE;SRC" "USES" ${ARGN})
+  cmake_parse_arguments(F "" "NAME;MODULE;SRC" "USES;LINK" ${ARGN})
   if(NOT BUILD_TESTING)
     return()
   endif()
   list(TRANSFORM F_USES PREPEND cloister_)
-  set(corpus "${CMAKE_SOURCE_DIR}/src/${F_MODULE}/fuzz/corpus/${F_NAME}")
+  list(TRANSFORM F_MODULE PREPEND cloister_)
+  set(libraries ${F_MODULE} ${F_USES} ${F_LINK} cloister_warnings)
+  set(corpus "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/corpus/${F_NAME}")
   if(CLOISTER_FUZZ)
     add_executable(${F_NAME} ${F_SRC})
-    target_link_libraries(${F_NAME} PRIVATE cloister_${F_MODULE} ${F_USES} cloister_warnings)
+    target_link_libraries(${F_NAME} PRIVATE ${libraries})
     target_link_options(${F_NAME} PRIVATE -fsanitize=fuzzer)
   else()
     add_executable(${F_NAME} ${F_SRC} "${CMAKE_SOURCE_DIR}/tests/support/fuzz_replay.cpp")
-    target_link_libraries(${F_NAME} PRIVATE cloister_${F_MODULE} ${F_USES} cloister_warnings)
+    target_link_libraries(${F_NAME} PRIVATE ${libraries})
     set_target_properties(${F_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
     add_test(NAME fuzz.${F_NAME} COMMAND ${F_NAME} "${corpus}")
     set_tests_properties(fuzz.${F_NAME} PROPERTIES LABELS "unit;fuzz" TIMEOUT 120)
