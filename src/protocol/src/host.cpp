@@ -19,7 +19,9 @@ const json::Limits kLimits{.bytes = 256 * 1024, .depth = 4, .values = 1024};
 Value write(const Hello& m) {
   return Object{{"type", "hello"}, {"server_id", m.server_id}, {"nonce", codec::to_hex(m.nonce)}};
 }
-Value write(const Welcome& m) { return Object{{"type", "welcome"}, {"validator", m.validator.str()}}; }
+Value write(const Welcome& m) {
+  return Object{{"type", "welcome"}, {"validator", m.validator.str()}, {"token", m.token}};
+}
 Value write(const Start& m) {
   json::Array blobs;
   for (const auto& blob : m.blobs) blobs.emplace_back(codec::to_hex(blob));
@@ -118,7 +120,10 @@ Result<ToHost> decode_to_host(std::string_view bytes) {
     m.nonce = fields.hex_array<32>("nonce");
     message = std::move(m);
   } else if (type == "welcome") {
-    message = Welcome{id<ValidatorId>(fields, "validator")};
+    Welcome m;
+    m.validator = id<ValidatorId>(fields, "validator");
+    m.token = fields.string("token");
+    message = std::move(m);
   } else if (type == "start") {
     message = read_start(fields);
   } else if (type == "stop") {

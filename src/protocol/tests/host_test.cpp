@@ -8,7 +8,7 @@ namespace {
 const InstanceId kInstance = *InstanceId::parse("inst-a");
 
 TEST(HostMessages, RoundTrip) {
-  const std::vector<ToHost> to_host = {Hello{"server", ByteArray<32>{1}}, Welcome{*ValidatorId::parse("val-a")},
+  const std::vector<ToHost> to_host = {Hello{"server", ByteArray<32>{1}}, Welcome{*ValidatorId::parse("val-a"), "token"},
                                        Start{kInstance, Bytes{1, 2}, {Digest32{1}, Digest32{2}}, 256}, Stop{kInstance},
                                        StartValidatorTd{Bytes{1}}, RefusedLogin{"unknown", "no such hotkey"}};
   for (const auto& message : to_host) {
@@ -28,7 +28,7 @@ TEST(HostMessages, RoundTrip) {
 
 TEST(HostMessages, RefuseUnknownTypesMembersAndValues) {
   for (const auto* text : {"", "{}", "[]", R"({"type":"sing"})", R"({"type":"welcome"})",
-                           R"({"type":"welcome","validator":"val-a","more":1})", R"({"type":"welcome","validator":""})",
+                           R"({"type":"welcome","validator":"val-a","token":"t","more":1})", R"({"type":"welcome","validator":"","token":"t"})",
                            R"({"type":"start","instance":"inst-a","configuration":"00","blobs":["zz"],"memory_mib":1})",
                            R"({"type":"hello","server_id":"s","nonce":"00"})"}) {
     EXPECT_FALSE(decode_to_host(text)) << text;

@@ -22,6 +22,7 @@ struct Hello {
 };
 struct Welcome {
   ValidatorId validator;
+  std::string token;  // for `GET /api/v1/blobs/…`, as a bearer token, while this connection lasts
 };
 /// Start a TD for this instance. The blobs are fetched over `GET /api/v1/blobs/{sha256}`.
 struct Start {

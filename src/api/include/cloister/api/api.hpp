@@ -1,0 +1,53 @@
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <string>
+
+#include "cloister/audit/log.hpp"
+#include "cloister/challenge/registry.hpp"
+#include "cloister/core/log.hpp"
+#include "cloister/core/random.hpp"
+#include "cloister/core/time.hpp"
+#include "cloister/fleet/fleet.hpp"
+#include "cloister/http/router.hpp"
+#include "cloister/http/server.hpp"
+#include "cloister/keybroker/broker.hpp"
+#include "cloister/runtime/blocking_pool.hpp"
+#include "cloister/scheduler/job_service.hpp"
+#include "cloister/session/operator_tokens.hpp"
+#include "cloister/storage/blobs.hpp"
+#include "cloister/storage/database.hpp"
+
+namespace cloister::api {
+
+/// What the routes call; all of it outlives the server.
+struct Services {
+  storage::Database& database;
+  storage::BlobStore& blobs;
+  audit::Log& log;
+  challenge::Registry& registry;
+  keybroker::Broker& broker;
+  scheduler::JobService& jobs;
+  fleet::Fleet& fleet;
+  const session::OperatorTokens& tokens;
+  runtime::BlockingPool& pool;
+  const Clock& clock;
+  Random& random;
+  /// False until everything has started, and from the beginning of the end on.
+  const std::atomic<bool>& ready;
+  std::string server_id;
+  std::string version;  // of the program
+};
+
+/// The bearer tokens of operators, clients and hosts: signature, times, and whether it was revoked.
+[[nodiscard]] http::Authenticator make_authenticator(const Services& services);
+/// Every route.
+[[nodiscard]] http::Router make_router(const Services& services);
+
+/// Issues a token and remembers that it was (so that it can be revoked). Also used for the first administrator.
+[[nodiscard]] Result<std::string> issue_token(storage::Database& database, audit::Log& log,
+                                              const session::OperatorTokens& tokens,
+                                              const session::OperatorClaims& claims, std::string_view by);
+
+}  // namespace cloister::api

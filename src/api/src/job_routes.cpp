@@ -1,0 +1,168 @@
+#include "cloister/receipt/receipt.hpp"
+#include "cloister/storage/evidence.hpp"
+#include "handlers.hpp"
+
+namespace cloister::api {
+namespace {
+
+using http::Method;
+using http::Request;
+using http::Response;
+
+constexpr std::chrono::seconds kMaxWait{60};
+constexpr json::Limits kJobLimits{.bytes = std::size_t{96} << 20, .depth = 6, .values = 4096};
+
+/// The job; where it waits for recipients, also who could become one.
+Result<json::Value> job_json(const Services& s, const TenantId& tenant, const JobId& id) {
+  CLOISTER_TRY(job, s.jobs.get(tenant, id));
+  auto out = model::to_json(job);
+  json::Array missing;
+  if (!model::is_final(job.state)) {
+    CLOISTER_TRY(instances, s.jobs.missing_recipients(id));
+    for (const auto& instance : instances) missing.emplace_back(instance.str());
+  }
+  out.set("missing_recipients", std::move(missing));
+  return out;
+}
+
+Result<Response> submit(const Services& s, const Request& request) {
+  CLOISTER_TRY(body, http::json_body(request, kJobLimits));
+  CLOISTER_TRY(job, model::parse_job_request(body));
+  CLOISTER_TRY(submitted, s.jobs.submit(tenant_of(request), job, s.clock.now()));
+  CLOISTER_TRY(out, job_json(s, tenant_of(request), submitted.job.id));
+  return http::json_response(out, submitted.created ? 201 : 200);
+}
+
+Result<Response> list(const Services& s, const Request& request) {
+  storage::jobs::Query query;
+  query.tenant = tenant_of(request);
+  if (const auto text = request.query.find("state")) {
+    query.state = model::job_state_from(*text);
+    if (!query.state) return Error{Errc::invalid_argument, "state: no such state of a job"};
+  }
+  CLOISTER_TRY(page, s.jobs.list(query));
+  json::Array out;
+  for (const auto& job : page.jobs) out.push_back(model::to_json(job));
+  return http::json_response(json::Object{{"jobs", std::move(out)}});
+}
+
+/// "30s" at most a minute; nothing: no waiting.
+Result<std::chrono::seconds> wait_query(const Request& request) {
+  const auto text = request.query.find("wait");
+  if (!text) return std::chrono::seconds{0};
+  std::int64_t seconds = 0;
+  for (const char c : text->substr(0, text->size() - 1)) {
+    if (c < '0' || c > '9' || seconds > kMaxWait.count()) seconds = -1000;
+    else seconds = seconds * 10 + (c - '0');
+  }
+  if (text->size() < 2 || text->back() != 's' || seconds < 0 || seconds > kMaxWait.count()) {
+    return Error{Errc::invalid_argument, "wait: from 0s to 60s expected"};
+  }
+  return std::chrono::seconds{seconds};
+}
+
+/// Waits until the job is final, or waits for recipients that are there, or the time is over.
+Task<Response> get(const Services* s, Request request) {
+  auto wait = wait_query(request);
+  auto id = id_param<JobId>(request, "id");
+  if (!wait || !id) co_return refuse(request, wait ? id.error() : wait.error());
+  const auto deadline = Deadline::after(s->clock, *wait);
+  const auto tenant = tenant_of(request);
+  for (;;) {
+    const auto seen = s->jobs.changed().version();
+    auto work = [s, &tenant, &id] { return job_json(*s, tenant, *id); };
+    auto job = co_await s->pool.run(std::move(work));
+    if (!job) co_return refuse(request, job.error());
+    const auto* state = job->find("state")->as_string();
+    const bool settled = model::is_final(*model::job_state_from(*state));
+    const bool can_rewrap = *state == "awaiting_rewrap" && !job->find("missing_recipients")->as_array()->empty();
+    if (settled || can_rewrap || s->clock.steady() >= deadline.at()) co_return http::json_response(*job);
+    auto waited = co_await s->jobs.changed().wait(seen, deadline);
+    if (!waited && waited.error().code() == Errc::cancelled) co_return refuse(request, waited.error());
+  }
+}
+
+Result<Response> add_recipients(const Services& s, const Request& request) {
+  CLOISTER_TRY(id, id_param<JobId>(request, "id"));
+  CLOISTER_TRY(body, http::json_body(request));
+  json::Fields fields{body, "recipients"};
+  const auto& list = fields.array("recipients");
+  if (list.size() > 64) fields.fail(Errc::limit_exceeded, "recipients", "at most 64");
+  CLOISTER_CHECK(fields.finish());
+  std::vector<model::Recipient> recipients;
+  for (const auto& item : list) {
+    CLOISTER_TRY(recipient, model::parse_recipient(item));
+    recipients.push_back(std::move(recipient));
+  }
+  CLOISTER_TRY(job, s.jobs.add_recipients(tenant_of(request), id, recipients));
+  return http::json_response(model::to_json(job));
+}
+
+Result<Response> cancel(const Services& s, const Request& request) {
+  CLOISTER_TRY(id, id_param<JobId>(request, "id"));
+  CLOISTER_TRY(cancelled, s.jobs.cancel(tenant_of(request), id, request.principal->subject, s.clock.now()));
+  return http::json_response(model::to_json(cancelled.job));
+}
+
+Result<Response> result(const Services& s, const Request& request) {
+  CLOISTER_TRY(id, id_param<JobId>(request, "id"));
+  CLOISTER_TRY(stored, s.jobs.result(tenant_of(request), id));
+  return http::json_response(model::to_json(stored));
+}
+
+Result<receipt::ProvenLeaf> prove(const Services& s, std::string_view kind, std::string_view subject,
+                                  std::uint64_t size) {
+  CLOISTER_TRY(index, s.log.find(kind, subject));
+  receipt::ProvenLeaf out;
+  CLOISTER_TRY(leaf, s.log.leaf(index));
+  CLOISTER_TRY(proof, s.log.prove_inclusion(index, size));
+  out.leaf = std::move(leaf);
+  out.proof = std::move(proof);
+  return out;
+}
+
+Result<Response> get_receipt(const Services& s, const Request& request) {
+  CLOISTER_TRY(id, id_param<JobId>(request, "id"));
+  const auto tenant = tenant_of(request);
+  receipt::Receipt out;
+  CLOISTER_TRY(job, s.jobs.get(tenant, id));
+  CLOISTER_TRY(stored, s.jobs.result(tenant, id));
+  CLOISTER_TRY(version, s.registry.version(job.version));
+  CLOISTER_TRY(envelope, protocol::decode_envelope(stored.envelope));
+  out.job = std::move(job);
+  out.challenge = version.version.spec.challenge;
+  out.envelope = std::move(stored.envelope);
+  out.signature = stored.signature;
+  {
+    CLOISTER_TRY(snapshot, s.database.read());
+    CLOISTER_TRY(evidence, storage::evidence::get(snapshot, envelope.session));
+    out.evidence = std::move(evidence.shown);
+  }
+  CLOISTER_TRY(head, s.log.advance(s.clock.now()));
+  out.head = head;
+  CLOISTER_TRY(appraisal, prove(s, session::kAppraisalAccepted, envelope.session.str(), head.head.tree_size));
+  CLOISTER_TRY(accepted, prove(s, scheduler::kResultAccepted, id.str(), head.head.tree_size));
+  out.appraisal = std::move(appraisal);
+  out.result = std::move(accepted);
+  return http::json_response(receipt::to_json(out));
+}
+
+}  // namespace
+
+void add_job_routes(http::Router& router, const Services& services) {
+  const auto client = http::require({std::string{session::kClientRole}, std::string{session::kAdminRole}});
+  http::RouteOptions large;
+  large.max_body = kJobLimits.bytes;
+  http::RouteOptions patient;
+  patient.handler_timeout = std::chrono::milliseconds{kMaxWait} + std::chrono::seconds{30};
+  router.add(Method::post, "/api/v1/jobs", client, blocking(services, submit), large);
+  router.add(Method::get, "/api/v1/jobs", client, blocking(services, list));
+  router.add(Method::get, "/api/v1/jobs/{id}", client,
+             [&services](Request request) { return get(&services, std::move(request)); }, patient);
+  router.add(Method::put, "/api/v1/jobs/{id}/recipients", client, blocking(services, add_recipients));
+  router.add(Method::post, "/api/v1/jobs/{id}/cancel", client, blocking(services, cancel));
+  router.add(Method::get, "/api/v1/jobs/{id}/result", client, blocking(services, result));
+  router.add(Method::get, "/api/v1/jobs/{id}/receipt", client, blocking(services, get_receipt));
+}
+
+}  // namespace cloister::api

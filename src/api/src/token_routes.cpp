@@ -1,0 +1,115 @@
+#include "handlers.hpp"
+
+#include "cloister/storage/access.hpp"
+
+namespace cloister::api {
+namespace {
+
+using http::Method;
+using http::Request;
+using http::Response;
+
+constexpr std::int64_t kMaxLifetimeSeconds = 366 * 24 * 3600;
+constexpr std::string_view kTokenIssued = "token.issued";
+constexpr std::string_view kTokenRevoked = "token.revoked";
+
+Result<Response> issue(const Services& s, const Request& request) {
+  CLOISTER_TRY(body, http::json_body(request));
+  json::Fields fields{body, "token"};
+  session::OperatorClaims claims;
+  claims.subject = fields.string("name");
+  claims.role = fields.string("role");
+  const auto lifetime = fields.optional_integer("lifetime_s", 60, kMaxLifetimeSeconds).value_or(24 * 3600);
+  CLOISTER_CHECK(fields.finish());
+  if (!valid_id(claims.subject)) return Error{Errc::invalid_argument, "name: an id expected"};
+  if (!session::known_role(claims.role)) return Error{Errc::invalid_argument, "role: 'admin' or 'client' expected"};
+  claims.id = random_id("tok", s.random);
+  claims.tenant = tenant_of(request);
+  claims.issued = s.clock.now();
+  claims.expires = claims.issued + std::chrono::seconds{lifetime};
+  CLOISTER_TRY(token, issue_token(s.database, s.log, s.tokens, claims, request.principal->subject));
+  return http::json_response(
+      json::Object{{"id", claims.id}, {"token", token}, {"expires", to_rfc3339(claims.expires)}}, 201);
+}
+
+Result<Response> list(const Services& s, const Request& request) {
+  CLOISTER_TRY(snapshot, s.database.read());
+  CLOISTER_TRY(tokens, storage::tokens::list(snapshot, tenant_of(request)));
+  json::Array out;
+  for (const auto& token : tokens) {
+    json::Object item{{"id", token.id},
+                      {"name", token.name},
+                      {"role", token.role},
+                      {"tenant", token.tenant.str()},
+                      {"created", to_rfc3339(token.created)},
+                      {"revoked", token.revoked}};
+    if (token.expires) item.emplace_back("expires", to_rfc3339(*token.expires));
+    out.emplace_back(std::move(item));
+  }
+  return http::json_response(json::Object{{"tokens", std::move(out)}});
+}
+
+Result<Response> revoke(const Services& s, const Request& request) {
+  CLOISTER_TRY(transaction, s.database.write());
+  CLOISTER_TRY(token, storage::tokens::get(transaction, request.param("id")));
+  if (token.tenant != tenant_of(request)) return Error{Errc::not_found, "no such token"};
+  CLOISTER_CHECK(storage::tokens::revoke(transaction, token.id));
+  merkle::AuditLeaf leaf;
+  leaf.time = s.clock.now();
+  leaf.kind = kTokenRevoked;
+  leaf.subject = token.id;
+  leaf.details = {{"by", request.principal->subject}};
+  CLOISTER_TRY(index, s.log.append(transaction, leaf));
+  static_cast<void>(index);
+  CLOISTER_CHECK(transaction.commit());
+  return http::no_content();
+}
+
+}  // namespace
+
+http::Authenticator make_authenticator(const Services& services) {
+  return [&services](std::string bearer) -> Task<Result<http::Principal>> {
+    auto work = [&services, &bearer]() -> Result<http::Principal> {
+      CLOISTER_TRY(claims, services.tokens.verify(bearer, services.clock.now()));
+      if (claims.role != session::kHostRole) {  // a host's token lives as long as its connection, and is not stored
+        CLOISTER_TRY(snapshot, services.database.read());
+        auto token = storage::tokens::get(snapshot, claims.id);
+        if (!token) return Error{Errc::unauthenticated, "this token is not known"};
+        if (token->revoked) return Error{Errc::unauthenticated, "this token was revoked"};
+      }
+      return http::Principal{claims.subject, claims.tenant.str(), {claims.role}, claims.id};
+    };
+    co_return co_await services.pool.run(std::move(work));
+  };
+}
+
+Result<std::string> issue_token(storage::Database& database, audit::Log& log, const session::OperatorTokens& tokens,
+                                const session::OperatorClaims& claims, std::string_view by) {
+  CLOISTER_TRY(transaction, database.write());
+  storage::tokens::Record record;
+  record.id = claims.id;
+  record.role = claims.role;
+  record.tenant = claims.tenant;
+  record.name = claims.subject;
+  record.created = claims.issued;
+  record.expires = claims.expires;
+  CLOISTER_CHECK(storage::tokens::add(transaction, record));
+  merkle::AuditLeaf leaf;
+  leaf.time = claims.issued;
+  leaf.kind = kTokenIssued;
+  leaf.subject = claims.id;
+  leaf.details = {{"name", claims.subject}, {"role", claims.role}, {"tenant", claims.tenant.str()}, {"by", std::string{by}}};
+  CLOISTER_TRY(index, log.append(transaction, leaf));
+  static_cast<void>(index);
+  CLOISTER_CHECK(transaction.commit());
+  return tokens.issue(claims);
+}
+
+void add_token_routes(http::Router& router, const Services& services) {
+  const auto admin = http::require({std::string{session::kAdminRole}});
+  router.add(Method::post, "/api/v1/tokens", admin, blocking(services, issue));
+  router.add(Method::get, "/api/v1/tokens", admin, blocking(services, list));
+  router.add(Method::del, "/api/v1/tokens/{id}", admin, blocking(services, revoke));
+}
+
+}  // namespace cloister::api

@@ -1,0 +1,98 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cloister/audit/refusals.hpp"
+#include "cloister/challenge/registry.hpp"
+#include "cloister/core/log.hpp"
+#include "cloister/core/random.hpp"
+#include "cloister/core/time.hpp"
+#include "cloister/crypto/curve25519.hpp"
+#include "cloister/http/websocket.hpp"
+#include "cloister/keybroker/broker.hpp"
+#include "cloister/links/attestor.hpp"
+#include "cloister/protocol/host.hpp"
+#include "cloister/runtime/blocking_pool.hpp"
+#include "cloister/runtime/event.hpp"
+#include "cloister/runtime/task_group.hpp"
+#include "cloister/scheduler/dispatcher.hpp"
+
+namespace cloister::fleet {
+
+/// Hosts, and the instances on them. Everything runs on one executor (a strand); what it is made from outlives it.
+class Fleet {
+ public:
+  struct Services {
+    storage::Database& database;
+    challenge::Registry& registry;
+    links::Attestor& attestor;
+    keybroker::Broker& broker;
+    scheduler::JobService& jobs;
+    scheduler::Dispatcher& dispatcher;
+    audit::Refusals& refusals;
+    runtime::BlockingPool& pool;
+    const Clock& clock;
+    Random& random;
+    log::Logger& logger;
+  };
+  struct Options {
+    std::string server_id;
+    std::vector<const crypto::X25519Key*> keys;  // static keys, current then next
+    std::chrono::milliseconds step_timeout{60'000};  // for each step of a start: started, handshake, evidence, ready
+  };
+  Fleet(Services services, Options options, runtime::Executor executor);
+  ~Fleet();
+
+  /// What was live when the server ended is gone: to be called once, before anything is served.
+  [[nodiscard]] Result<void> recover();
+  /// Serves a host agent's connection until it ends.
+  [[nodiscard]] runtime::Task<void> serve_host(std::shared_ptr<http::WebSocket> socket);
+  /// Starts and stops instances until it is cancelled.
+  [[nodiscard]] runtime::Task<void> reconcile();
+  /// Something changed that `reconcile` should look at now. Thread-safe.
+  void wake() { changed_.notify_all(); }
+  /// Ends every connection and its tasks.
+  [[nodiscard]] runtime::Task<void> shut_down();
+  [[nodiscard]] runtime::Executor executor() const { return executor_; }
+
+ private:
+  struct Host;
+  using HostPtr = std::shared_ptr<Host>;  // shared: its tasks outlive its place in `hosts_` for a moment
+  struct Backoff {
+    unsigned failures = 0;
+    SteadyTime next{};
+  };
+
+  [[nodiscard]] runtime::Task<Result<HostPtr>> log_in(std::shared_ptr<http::WebSocket> socket);
+  [[nodiscard]] runtime::Task<Result<void>> serve_control(HostPtr host);
+  [[nodiscard]] Result<void> on_message(const HostPtr& host, const protocol::host::ToServer& message);
+  [[nodiscard]] runtime::Task<void> run_validator_td(HostPtr host, std::shared_ptr<relay::Stream> stream);
+  [[nodiscard]] runtime::Task<void> run_instance(HostPtr host, InstanceId id, std::shared_ptr<relay::Stream> stream);
+  [[nodiscard]] runtime::Task<Error> drive_instance(HostPtr host, InstanceId id, model::Version version,
+                                                    std::shared_ptr<relay::Stream> stream);
+  [[nodiscard]] runtime::Task<Result<std::uint32_t>> supply(std::shared_ptr<links::TdLink> link,
+                                                            session::AttestedSession session);
+  [[nodiscard]] runtime::Task<void> end_instance(HostPtr host, InstanceId id, model::InstanceState state, Error why);
+  [[nodiscard]] runtime::Task<void> set_state(InstanceId id, model::InstanceState state,
+                                              std::optional<std::string> failure);
+  [[nodiscard]] runtime::Task<void> set_validator_state(ValidatorId id, model::ValidatorState state);
+  [[nodiscard]] runtime::Task<void> reconcile_once();
+  [[nodiscard]] runtime::Task<void> start_instance(HostPtr host, model::Version version);
+  [[nodiscard]] HostPtr host_with_room() const;
+  [[nodiscard]] Deadline step() const { return Deadline::after(services_.clock, options_.step_timeout); }
+  void note_failure(const VersionId& version);
+
+  Services services_;
+  Options options_;
+  runtime::Executor executor_;
+  runtime::AsyncEvent changed_;
+  std::map<ValidatorId, HostPtr> hosts_;
+  std::map<VersionId, Backoff> backoff_;
+};
+
+}  // namespace cloister::fleet

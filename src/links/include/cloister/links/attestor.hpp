@@ -1,0 +1,60 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "cloister/attestation/anchors.hpp"
+#include "cloister/core/log.hpp"
+#include "cloister/core/result.hpp"
+#include "cloister/core/time.hpp"
+#include "cloister/evidence/collateral.hpp"
+#include "cloister/evidence/quote.hpp"
+#include "cloister/links/td_link.hpp"
+#include "cloister/policy/policy.hpp"
+#include "cloister/runtime/blocking_pool.hpp"
+#include "cloister/session/attested.hpp"
+
+namespace cloister::links {
+
+/// Finds the collateral for a quote, without a network. Thread-safe.
+using CollateralFinder = std::function<Result<evidence::QuoteCollateral>(const evidence::Quote&)>;
+
+/// Whom the server asked for on this stream.
+struct Expectation {
+  protocol::Role role = protocol::Role::instance;
+  std::optional<InstanceId> instance;           // for an instance
+  std::optional<ValidatorId> validator;         // over whose host it runs
+  std::optional<crypto::Ed25519Public> hotkey;  // for a validator's TD
+  policy::ReferenceValue reference;
+};
+
+/// Attests TDs: challenge, appraisal, session. What it is made from outlives it. Its tasks run on the link's executor,
+/// verification and storage on the pool.
+class Attestor {
+ public:
+  struct Services {
+    session::AttestedSessions& sessions;
+    runtime::BlockingPool& pool;
+    const Clock& clock;
+    log::Logger& logger;
+  };
+  Attestor(Services services, CollateralFinder collateral, attestation::TrustAnchors anchors, policy::Policy policy)
+      : services_{services}, collateral_{std::move(collateral)}, anchors_{std::move(anchors)}, policy_{std::move(policy)} {}
+
+  /// Challenges the TD and answers it: `accepted` with the session that is returned, or `refused` with the error that
+  /// is returned. May be repeated on one link, before the session ends. `deadline_exceeded` when the TD does not answer.
+  [[nodiscard]] runtime::Task<Result<session::AttestedSession>> attest(std::shared_ptr<TdLink> link,
+                                                                       Expectation expectation, Deadline deadline);
+
+ private:
+  [[nodiscard]] Result<session::AttestedSession> appraise(const protocol::Attest& answer,
+                                                          const Expectation& expectation,
+                                                          const session::Connection& connection);
+  Services services_;
+  CollateralFinder collateral_;
+  attestation::TrustAnchors anchors_;
+  policy::Policy policy_;
+};
+
+}  // namespace cloister::links

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "cloister/channel/channel.hpp"
+#include "cloister/core/random.hpp"
+#include "cloister/core/result.hpp"
+#include "cloister/crypto/curve25519.hpp"
+#include "cloister/protocol/messages.hpp"
+#include "cloister/relay/mux.hpp"
+#include "cloister/runtime/task.hpp"
+
+namespace cloister::links {
+
+/// The server's end of one TD's channel. Not thread-safe: the executor of its stream. One receiver; any number of
+/// senders, whose messages arrive in the order of the calls.
+class TdLink {
+ public:
+  /// The handshake with a TD of that role. `keys` are the server's static keys, current and next; they and `random`
+  /// outlive the link.
+  [[nodiscard]] static runtime::Task<Result<std::shared_ptr<TdLink>>> accept(
+      std::shared_ptr<relay::Stream> stream, std::vector<const crypto::X25519Key*> keys, protocol::Role role,
+      Random* random);
+
+  [[nodiscard]] const Digest32& handshake_hash() const noexcept { return transport_.handshake_hash(); }
+  [[nodiscard]] const ByteArray<32>& server_key() const noexcept { return transport_.server_key(); }
+
+  [[nodiscard]] runtime::Task<Result<void>> send(protocol::ToTd message);
+  /// The next message; any error is final. `peer_closed` when the TD closed the channel, `channel_truncated` when its
+  /// stream just ended.
+  [[nodiscard]] runtime::Task<Result<protocol::ToServer>> receive();
+  /// Takes messages up to the protocol's own limit from now on: the peer has proved what it is.
+  void trust_peer() { transport_.allow(channel::kMaxMessage); }
+  [[nodiscard]] runtime::Task<void> close();
+
+ private:
+  TdLink(std::shared_ptr<relay::Stream> stream, channel::Transport transport)
+      : stream_{std::move(stream)}, transport_{std::move(transport)} {}
+  [[nodiscard]] runtime::Task<Result<void>> write(Bytes wire);
+  std::shared_ptr<relay::Stream> stream_;  // shared with the fleet, which may end it
+  channel::Transport transport_;
+  std::deque<Bytes> received_;
+  Bytes outgoing_;
+  bool writing_ = false;
+  bool peer_closed_ = false;
+};
+
+}  // namespace cloister::links

@@ -1,0 +1,79 @@
+#include "cloister/links/attestor.hpp"
+
+namespace cloister::links {
+
+runtime::Task<Result<session::AttestedSession>> Attestor::attest(std::shared_ptr<TdLink> link, Expectation expectation,
+                                                                 Deadline deadline) {
+  auto issue = [this] { return services_.sessions.issue_nonce(services_.clock.now()); };
+  auto nonce = co_await services_.pool.run(std::move(issue));
+  if (!nonce) co_return std::move(nonce).error();
+
+  session::Connection connection;
+  connection.role = expectation.role;
+  connection.server_key = link->server_key();
+  connection.handshake_hash = link->handshake_hash();
+  connection.nonce = *nonce;
+  connection.instance = expectation.instance;
+  connection.validator = expectation.validator;
+  connection.hotkey = expectation.hotkey;
+
+  protocol::ToTd challenge = protocol::Challenge{*nonce, expectation.instance, expectation.hotkey};
+  auto sent = co_await link->send(std::move(challenge));
+  if (!sent) co_return std::move(sent).error();
+  auto answering = link->receive();
+  auto message = co_await runtime::with_deadline(deadline, std::move(answering));
+  if (!message) co_return std::move(message).error();
+  const auto* answer = std::get_if<protocol::Attest>(&*message);
+  if (answer == nullptr) co_return Error{Errc::channel_message_invalid, "an attestation was expected"};
+
+  auto work = [this, answer, &expectation, &connection] { return appraise(*answer, expectation, connection); };
+  auto session = co_await services_.pool.run(std::move(work));
+  if (!session) {
+    const auto& why = session.error();
+    services_.logger.warn("attestation.refused", {{"role", to_string(expectation.role)},
+                                                  {"instance", expectation.instance ? expectation.instance->str() : ""},
+                                                  {"code", to_string(why.code())},
+                                                  {"detail", why.detail()}});
+    protocol::ToTd refused = protocol::Refused{std::string{to_string(why.code())}, why.detail().substr(0, 500)};
+    static_cast<void>(co_await link->send(std::move(refused)));
+    co_return session;
+  }
+  link->trust_peer();
+  protocol::ToTd accepted = protocol::Accepted{session->id(), session->expires()};
+  auto told = co_await link->send(std::move(accepted));
+  if (!told) co_return std::move(told).error();
+  services_.logger.info("attestation.accepted", {{"role", to_string(expectation.role)},
+                                                 {"instance", expectation.instance ? expectation.instance->str() : ""},
+                                                 {"session", session->id().str()},
+                                                 {"lab", session->lab()}});
+  co_return session;
+}
+
+Result<session::AttestedSession> Attestor::appraise(const protocol::Attest& answer, const Expectation& expectation,
+                                                    const session::Connection& connection) {
+  const auto now = services_.clock.now();
+  const auto run = [&]() -> Result<session::AttestedSession> {
+    CLOISTER_TRY(quote, evidence::parse_quote(answer.evidence));
+    CLOISTER_TRY(collateral, collateral_(quote));
+    CLOISTER_TRY(documents, evidence::parse_documents(collateral));
+    const policy::TdSubmission submission{answer.evidence, answer.event_log, answer.configuration, answer.preimage};
+    CLOISTER_TRY(td, policy::appraise_td(submission, documents, anchors_, policy_, {&expectation.reference, 1}, now));
+    model::InstanceEvidence shown;
+    shown.evidence = answer.evidence;
+    shown.event_log = answer.event_log;
+    shown.configuration = answer.configuration;
+    shown.preimage = answer.preimage;
+    shown.collateral = to_bytes(evidence::write_quote_collateral(collateral));
+    return services_.sessions.open(td, connection, std::move(shown), now);
+  };
+  auto session = run();
+  if (!session) {
+    // A refusal that cannot be recorded is still a refusal.
+    if (auto recorded = services_.sessions.refuse(connection, session.error(), now); !recorded) {
+      services_.logger.error("audit.failed", {{"detail", recorded.error().text()}});
+    }
+  }
+  return session;
+}
+
+}  // namespace cloister::links

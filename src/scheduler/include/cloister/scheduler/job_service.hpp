@@ -1,0 +1,86 @@
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "cloister/audit/log.hpp"
+#include "cloister/core/random.hpp"
+#include "cloister/core/result.hpp"
+#include "cloister/core/time.hpp"
+#include "cloister/model/job.hpp"
+#include "cloister/protocol/messages.hpp"
+#include "cloister/runtime/event.hpp"
+#include "cloister/session/attested.hpp"
+#include "cloister/storage/database.hpp"
+#include "cloister/storage/jobs.hpp"
+
+namespace cloister::scheduler {
+
+inline constexpr std::string_view kResultAccepted = "result.accepted";  // subject: the job
+inline constexpr std::string_view kJobCancelled = "job.cancelled";
+
+/// What became of jobs without their instances' doing: whom to tell that an attempt is over.
+struct Ended {
+  std::vector<model::Attempt> attempts;
+  std::size_t jobs = 0;
+};
+
+/// The job queue with its rules. Calls block on the database. Thread-safe; what it is made from outlives it.
+class JobService {
+ public:
+  struct Options {
+    std::chrono::milliseconds lease{30'000};
+    std::uint64_t max_attempts = 5;
+  };
+  JobService(storage::Database& database, audit::Log& log, Random& random, Options options)
+      : database_{database}, log_{log}, random_{random}, options_{options} {}
+
+  /// Notified whenever a job may have changed.
+  [[nodiscard]] runtime::AsyncEvent& changed() noexcept { return changed_; }
+
+  /// Acknowledged means on disk. `limit_exceeded` for a payload beyond the version's limit; else what
+  /// `storage::jobs::submit` refuses.
+  [[nodiscard]] Result<storage::jobs::Submitted> submit(const TenantId& tenant, const model::JobRequest& request,
+                                                        UnixTime now);
+  [[nodiscard]] Result<model::Job> get(const TenantId& tenant, const JobId& job) const;
+  [[nodiscard]] Result<storage::jobs::Page> list(const storage::jobs::Query& query) const;
+  /// Ready instances that the job is not yet sealed to.
+  [[nodiscard]] Result<std::vector<InstanceId>> missing_recipients(const JobId& job) const;
+  [[nodiscard]] Result<model::Job> add_recipients(const TenantId& tenant, const JobId& job,
+                                                  std::span<const model::Recipient> recipients);
+  [[nodiscard]] Result<storage::jobs::Cancelled> cancel(const TenantId& tenant, const JobId& job, std::string_view who,
+                                                        UnixTime now);
+  [[nodiscard]] Result<model::JobResult> result(const TenantId& tenant, const JobId& job) const;
+
+  /// The next job for an instance, as the message that assigns it; nothing when there is none for it.
+  [[nodiscard]] Result<std::optional<protocol::AssignJob>> lease(const session::AttestedSession& session,
+                                                                 UnixTime now);
+  /// `stale_fence` when the attempt is not the job's current one.
+  [[nodiscard]] Result<void> heartbeat(const session::AttestedSession& session, const protocol::Heartbeat& beat,
+                                       UnixTime now);
+  [[nodiscard]] Result<void> fail(const session::AttestedSession& session, const protocol::AttemptFailed& failed,
+                                  UnixTime now);
+  /// Takes a result after every check: this session's and instance's attempt, current fence, envelope about this very
+  /// job and session, signed by the result key in the evidence, commitment equal to the job's, sealed output equal to
+  /// its digest and within the version's limit, times within the session. `envelope_invalid` with what differs,
+  /// `signature_invalid`, `stale_fence`. Stored when this returns success; the same result again succeeds.
+  [[nodiscard]] Result<void> accept(const session::AttestedSession& session, const protocol::SubmitResult& result,
+                                    UnixTime now);
+
+  /// The instance is gone; its state was set before.
+  [[nodiscard]] Result<Ended> instance_gone(const InstanceId& instance, UnixTime now);
+  /// Ends leases and deadlines that are over. To be called about once a second.
+  [[nodiscard]] Result<Ended> tick(UnixTime now);
+
+ private:
+  storage::Database& database_;
+  audit::Log& log_;
+  Random& random_;
+  Options options_;
+  runtime::AsyncEvent changed_;
+};
+
+}  // namespace cloister::scheduler

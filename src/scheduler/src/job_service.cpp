@@ -1,0 +1,227 @@
+#include "cloister/scheduler/job_service.hpp"
+
+#include <algorithm>
+
+#include "cloister/crypto/hash.hpp"
+#include "cloister/protocol/job.hpp"
+#include "cloister/storage/challenges.hpp"
+
+namespace cloister::scheduler {
+namespace {
+
+namespace jobs = storage::jobs;
+
+/// Clocks of instances may differ from ours by this much.
+constexpr std::chrono::seconds kSkew{60};
+/// A payload grows by its CBOR frame, reply key, commitment key and tag.
+constexpr std::uint64_t kPayloadOverhead = 128;
+constexpr std::uint64_t kOutputOverhead = 16;
+
+Error invalid(std::string_view what) {
+  return Error{Errc::envelope_invalid, "the envelope is about another " + std::string{what}};
+}
+
+/// Everything that an envelope must say, given the attempt and job that it answers.
+Result<void> check_envelope(const protocol::Envelope& e, const session::AttestedSession& session,
+                            const model::Attempt& attempt, const model::Job& job, UnixTime now) {
+  if (e.session != session.id()) return invalid("session");
+  if (e.instance != session.instance() || attempt.instance != session.instance()) return invalid("instance");
+  if (e.version != session.version() || e.version != job.version) return invalid("version");
+  if (e.image_digest != session.image_digest()) return invalid("image");
+  if (e.attempt != attempt.id) return invalid("attempt");
+  if (e.job != job.id) return invalid("job");
+  if (e.fence != attempt.fence) return Error{Errc::stale_fence, "the envelope's fence is not the attempt's"};
+  if (e.input_commitment != job.input_commitment) return invalid("input");
+  if (e.started + kSkew < attempt.leased || e.finished > now + kSkew) return invalid("time");
+  return {};
+}
+
+Ended ended_of(const std::vector<jobs::Ended>& list) {
+  Ended out;
+  for (const auto& ended : list) out.attempts.push_back(ended.attempt);
+  out.jobs = list.size();
+  return out;
+}
+
+}  // namespace
+
+Result<jobs::Submitted> JobService::submit(const TenantId& tenant, const model::JobRequest& request, UnixTime now) {
+  CLOISTER_TRY(transaction, database_.write());
+  CLOISTER_TRY(version, storage::challenges::version(transaction, request.version));
+  const auto limit = version.version.spec.max_payload_bytes;
+  if (request.ciphertext.size() > limit + kPayloadOverhead) {
+    return Error{Errc::limit_exceeded, "a payload of at most " + std::to_string(limit) + " bytes expected"};
+  }
+  CLOISTER_TRY(submitted, jobs::submit(transaction, tenant, request, protocol::request_hash(request), now));
+  CLOISTER_CHECK(transaction.commit());
+  changed_.notify_all();
+  return submitted;
+}
+
+Result<model::Job> JobService::get(const TenantId& tenant, const JobId& job) const {
+  CLOISTER_TRY(snapshot, database_.read());
+  return jobs::get(snapshot, job, tenant);
+}
+
+Result<jobs::Page> JobService::list(const jobs::Query& query) const {
+  CLOISTER_TRY(snapshot, database_.read());
+  return jobs::list(snapshot, query);
+}
+
+Result<std::vector<InstanceId>> JobService::missing_recipients(const JobId& job) const {
+  CLOISTER_TRY(snapshot, database_.read());
+  return jobs::missing_recipients(snapshot, job);
+}
+
+Result<model::Job> JobService::add_recipients(const TenantId& tenant, const JobId& job,
+                                              std::span<const model::Recipient> recipients) {
+  CLOISTER_TRY(transaction, database_.write());
+  CLOISTER_TRY(present, jobs::get(transaction, job, tenant));
+  static_cast<void>(present);
+  CLOISTER_TRY(updated, jobs::add_recipients(transaction, job, recipients));
+  CLOISTER_CHECK(transaction.commit());
+  changed_.notify_all();
+  return updated;
+}
+
+Result<jobs::Cancelled> JobService::cancel(const TenantId& tenant, const JobId& job, std::string_view who,
+                                           UnixTime now) {
+  CLOISTER_TRY(transaction, database_.write());
+  CLOISTER_TRY(present, jobs::get(transaction, job, tenant));
+  CLOISTER_TRY(cancelled, jobs::cancel(transaction, job, now));
+  if (!model::is_final(present.state)) {
+    merkle::AuditLeaf leaf;
+    leaf.time = now;
+    leaf.kind = kJobCancelled;
+    leaf.subject = job.str();
+    leaf.details = {{"by", std::string{who}}};
+    CLOISTER_TRY(index, log_.append(transaction, leaf));
+    static_cast<void>(index);
+  }
+  CLOISTER_CHECK(transaction.commit());
+  changed_.notify_all();
+  return cancelled;
+}
+
+Result<model::JobResult> JobService::result(const TenantId& tenant, const JobId& job) const {
+  CLOISTER_TRY(snapshot, database_.read());
+  CLOISTER_TRY(present, jobs::get(snapshot, job, tenant));
+  static_cast<void>(present);
+  return jobs::result(snapshot, job);
+}
+
+Result<std::optional<protocol::AssignJob>> JobService::lease(const session::AttestedSession& session, UnixTime now) {
+  if (now >= session.expires()) return Error{Errc::permission_denied, "the session has expired"};
+  CLOISTER_TRY(transaction, database_.write());
+  const auto attempt = AttemptId::make(random_);
+  CLOISTER_TRY(lease, jobs::lease_next(transaction, session.instance(), attempt, now, now + options_.lease));
+  if (!lease) return std::optional<protocol::AssignJob>{};
+  CLOISTER_TRY(version, storage::challenges::version(transaction, lease->job.version));
+  CLOISTER_CHECK(transaction.commit());
+  changed_.notify_all();
+  protocol::AssignJob out;
+  out.job = lease->job.id;
+  out.attempt = lease->attempt.id;
+  out.fence = lease->attempt.fence;
+  out.version = lease->job.version;
+  out.input_commitment = lease->job.input_commitment;
+  out.enc = lease->recipient.enc;
+  out.sealed_key = std::move(lease->recipient.sealed_key);
+  out.ciphertext = std::move(lease->ciphertext);
+  out.timeout_ms = static_cast<std::uint32_t>(version.version.spec.job_timeout.count() * 1000);
+  return std::optional{std::move(out)};
+}
+
+Result<void> JobService::heartbeat(const session::AttestedSession& session, const protocol::Heartbeat& beat,
+                                   UnixTime now) {
+  CLOISTER_TRY(transaction, database_.write());
+  CLOISTER_TRY(attempt, jobs::attempt(transaction, beat.attempt));
+  if (attempt.attempt.instance != session.instance()) return Error{Errc::permission_denied, "another's attempt"};
+  CLOISTER_TRY(updated, jobs::heartbeat(transaction, beat.attempt, beat.fence, beat.percent, now + options_.lease));
+  static_cast<void>(updated);
+  CLOISTER_CHECK(transaction.commit());
+  changed_.notify_all();
+  return {};
+}
+
+Result<void> JobService::fail(const session::AttestedSession& session, const protocol::AttemptFailed& failed,
+                              UnixTime now) {
+  CLOISTER_TRY(transaction, database_.write());
+  CLOISTER_TRY(attempt, jobs::attempt(transaction, failed.attempt));
+  if (attempt.attempt.instance != session.instance()) return Error{Errc::permission_denied, "another's attempt"};
+  // A payload that does not open or match is the client's doing: another instance would find the same.
+  const bool hopeless = failed.code == to_string(Errc::input_commitment_mismatch) ||
+                        failed.code == to_string(Errc::decryption_failed);
+  const jobs::RetryPolicy retry{hopeless ? 1 : options_.max_attempts};
+  CLOISTER_TRY(ended, jobs::fail_attempt(transaction, failed.attempt, failed.fence, failed.code, retry, now));
+  static_cast<void>(ended);
+  CLOISTER_CHECK(transaction.commit());
+  changed_.notify_all();
+  return {};
+}
+
+Result<void> JobService::accept(const session::AttestedSession& session, const protocol::SubmitResult& result,
+                                UnixTime now) {
+  if (now >= session.expires()) return Error{Errc::permission_denied, "the session has expired"};
+  CLOISTER_CHECK(crypto::ed25519_verify(session.result_key(), result.envelope, result.signature));
+  CLOISTER_TRY(envelope, protocol::decode_envelope(result.envelope));
+  if (protocol::sealed_output_digest(result.enc, result.sealed_output) != envelope.sealed_output_digest) {
+    return Error{Errc::envelope_invalid, "the sealed output is not the one in the envelope"};
+  }
+  CLOISTER_TRY(transaction, database_.write());
+  CLOISTER_TRY(attempt, jobs::attempt(transaction, result.attempt));
+  CLOISTER_TRY(job, jobs::get(transaction, attempt.attempt.job));
+  CLOISTER_CHECK(check_envelope(envelope, session, attempt.attempt, job, now));
+  CLOISTER_TRY(version, storage::challenges::version(transaction, job.version));
+  if (result.sealed_output.size() > version.version.spec.max_output_bytes + kOutputOverhead) {
+    return Error{Errc::limit_exceeded, "the output is larger than the version allows"};
+  }
+  model::JobResult stored{job.id, result.attempt, result.envelope, result.signature, result.enc,
+                          result.sealed_output, now};
+  std::optional<std::string> failure;
+  if (envelope.status != "ok") failure = "challenge_error";
+  CLOISTER_TRY(acceptance, jobs::accept_result(transaction, stored, envelope.fence, failure));
+  if (acceptance == jobs::Acceptance::repeated) return {};
+  merkle::AuditLeaf leaf;
+  leaf.time = now;
+  leaf.kind = kResultAccepted;
+  leaf.subject = job.id.str();
+  const auto record = protocol::encode_job_record(job, version.version.spec.challenge);
+  leaf.details = {{"session", session.id().str()},
+                  {"instance", session.instance().str()},
+                  {"version", job.version.str()},
+                  {"attempt", result.attempt.str()},
+                  {"fence", envelope.fence},
+                  {"job", to_bytes(ByteView{crypto::sha256(record)})},
+                  {"envelope", to_bytes(ByteView{crypto::sha256(result.envelope)})}};
+  CLOISTER_TRY(index, log_.append(transaction, leaf));
+  static_cast<void>(index);
+  CLOISTER_CHECK(transaction.commit());
+  changed_.notify_all();
+  return {};
+}
+
+Result<Ended> JobService::instance_gone(const InstanceId& instance, UnixTime now) {
+  CLOISTER_TRY(transaction, database_.write());
+  CLOISTER_TRY(ended, jobs::release_instance(transaction, instance, {options_.max_attempts}, now));
+  CLOISTER_CHECK(transaction.commit());
+  changed_.notify_all();
+  return ended_of(ended);
+}
+
+Result<Ended> JobService::tick(UnixTime now) {
+  CLOISTER_TRY(transaction, database_.write());
+  CLOISTER_TRY(leases, jobs::expire_leases(transaction, {options_.max_attempts}, now));
+  CLOISTER_TRY(deadlines, jobs::expire_deadlines(transaction, now));
+  if (leases.empty() && deadlines.empty()) return Ended{};
+  CLOISTER_CHECK(transaction.commit());
+  auto out = ended_of(leases);
+  for (const auto& expired : deadlines) {
+    if (expired.attempt) out.attempts.push_back(*expired.attempt);
+  }
+  out.jobs += deadlines.size();
+  changed_.notify_all();
+  return out;
+}
+
+}  // namespace cloister::scheduler
