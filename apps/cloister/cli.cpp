@@ -6,9 +6,10 @@
 namespace cloister::cli {
 namespace {
 
-constexpr std::array<AddCommands, 2> kCommands = {
+constexpr std::array<AddCommands, 3> kCommands = {
     add_verify,
     add_inspect,
+    add_measure,
 };
 
 }  // namespace

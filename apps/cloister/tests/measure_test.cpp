@@ -1,0 +1,101 @@
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "cli.hpp"
+#include "cloister/codec/json.hpp"
+#include "support/support.hpp"
+
+namespace cloister::cli {
+namespace {
+
+struct Ran {
+  int code;
+  std::string out;
+  std::string err;
+};
+
+Ran cloister(std::vector<std::string> arguments) {
+  std::ostringstream out;
+  std::ostringstream err;
+  const test::FakeClock clock{from_civil(2026, 3, 1, 0, 0, 0).value()};
+  const int code = run(std::move(arguments), out, err, clock);
+  return {code, out.str(), err.str()};
+}
+
+void write(const std::filesystem::path& path, std::string_view bytes) {
+  std::ofstream{path, std::ios::binary}.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+}
+
+TEST(MeasureCommand, FirmwareGivesOneLineOfHex) {
+  CLOISTER_VECTORS_OR_SKIP(root);
+  const auto expected = codec::json::parse(test::read_text(root / "lab/tdx/tdvf_expected.json")).value();
+  const auto file = (root / "lab/tdx/tdvf1.bin").string();
+  const auto single = *expected.find("tdvf1")->find("single")->as_string();
+  EXPECT_EQ(cloister({"measure", "tdx", "--tdvf", file}).out, single + "\n");
+  EXPECT_EQ(cloister({"measure", "tdx", "--tdvf", file, "--profile", "two-pass"}).out,
+            *expected.find("tdvf1")->find("two_pass")->as_string() + "\n");
+  const auto as_json = cloister({"measure", "tdx", "--tdvf", file, "--json"});
+  EXPECT_EQ(*codec::json::parse(as_json.out).value().find("mrtd")->as_string(), single);
+}
+
+TEST(MeasureCommand, EventLogGivesFourRegisters) {
+  CLOISTER_VECTORS_OR_SKIP(root);
+  const auto expected = codec::json::parse(test::read_text(root / "lab/tdx/expected.json")).value();
+  const auto ran = cloister({"measure", "tdx", "--event-log", (root / "lab/tdx/cos113_ccel_data.dat").string()});
+  EXPECT_EQ(ran.code, kOk) << ran.err;
+  std::string lines;
+  for (const auto* name : {"rtmr0", "rtmr1", "rtmr2", "rtmr3"}) {
+    lines += std::string{name} + ": " + *expected.find("cos113")->find(name)->as_string() + "\n";
+  }
+  EXPECT_EQ(ran.out, lines);
+}
+
+TEST(MeasureCommand, ReadsDstacksAnswer) {
+  CLOISTER_VECTORS_OR_SKIP(root);
+  const auto ran = cloister({"measure", "tdx", "--event-log", (root / "attestation/tdx/dstack/quote-report.json").string()});
+  EXPECT_EQ(ran.code, kOk) << ran.err;
+  EXPECT_EQ(ran.out.substr(0, 7), "rtmr0: ");
+}
+
+TEST(MeasureCommand, ReadsTheLogOfAGuest) {
+  const test::TempDir folder;
+  const auto file = folder.path() / "log";
+  // ["cloister/event-log/1", []]
+  write(file, "\x82\x74"
+              "cloister/event-log/1\x80");
+  const auto ran = cloister({"measure", "tdx", "--event-log", file.string()});
+  EXPECT_EQ(ran.code, kOk) << ran.err;
+  EXPECT_EQ(ran.out.substr(0, 7 + 96), "rtmr0: " + std::string(96, '0'));
+}
+
+TEST(MeasureCommand, ProgramGivesTheMrtdOfItsImage) {
+  const auto ran = cloister({"measure", "tdx", "--program", "/proc/self/exe"});
+  EXPECT_EQ(ran.code, kOk) << ran.err;
+  EXPECT_EQ(ran.out.size(), 97U);
+  EXPECT_EQ(ran.out, cloister({"measure", "tdx", "--program", "/proc/self/exe"}).out);
+}
+
+TEST(MeasureCommand, FailsOnWhatCannotBeMeasured) {
+  const test::TempDir folder;
+  const auto file = folder.path() / "junk";
+  write(file, "junk");
+  for (const auto* option : {"--tdvf", "--program", "--event-log"}) {
+    const auto ran = cloister({"measure", "tdx", option, file.string()});
+    EXPECT_EQ(ran.code, kFailed) << option;
+    EXPECT_TRUE(ran.out.empty());
+    EXPECT_NE(ran.err.find("cloister: "), std::string::npos);
+    EXPECT_EQ(cloister({"measure", "tdx", option, (folder.path() / "absent").string()}).code, kFailed);
+  }
+}
+
+TEST(MeasureCommand, AsksForExactlyOneThing) {
+  EXPECT_EQ(cloister({"measure"}).code, kFailed);
+  EXPECT_EQ(cloister({"measure", "tdx"}).code, kFailed);
+  EXPECT_EQ(cloister({"measure", "tdx", "--tdvf", "a", "--event-log", "b"}).code, kFailed);
+  EXPECT_EQ(cloister({"measure", "tdx", "--tdvf", "a", "--profile", "three-pass"}).code, kFailed);
+}
+
+}  // namespace
+}  // namespace cloister::cli
