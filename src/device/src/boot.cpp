@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "cloister/codec/cbor.hpp"
-#include "cloister/process/descriptor.hpp"
 
 namespace cloister::device {
 namespace {
@@ -12,13 +11,13 @@ namespace cbor = codec::cbor;
 
 constexpr std::string_view kDomain = "cloister/boot/1";
 
-Result<int> checked_descriptor(std::uint64_t number, const std::vector<Boot::Blob>& before) {
+Result<int> checked_descriptor(std::uint64_t number, const std::map<Digest32, int>& before) {
   constexpr std::uint64_t kFirst = kFirstBlobDescriptor;
   if (number < kFirst || number >= kFirst + kMaxBootBlobs) {
     return Error{Errc::malformed, "boot: blob at descriptor " + std::to_string(number)};
   }
   const auto descriptor = static_cast<int>(number);
-  if (std::ranges::any_of(before, [=](const auto& blob) { return blob.descriptor == descriptor; })) {
+  if (std::ranges::any_of(before, [=](const auto& blob) { return blob.second == descriptor; })) {
     return Error{Errc::malformed, "boot: descriptor " + std::to_string(number) + " twice"};
   }
   return descriptor;
@@ -29,8 +28,8 @@ Result<int> checked_descriptor(std::uint64_t number, const std::vector<Boot::Blo
 Bytes encode(const Boot& boot) {
   cbor::Writer out;
   out.array(3).text(kDomain).bytes(boot.configuration).array(boot.blobs.size());
-  for (const auto& blob : boot.blobs) {
-    out.array(2).bytes(blob.sha256).uint(static_cast<std::uint64_t>(blob.descriptor));
+  for (const auto& [digest, descriptor] : boot.blobs) {
+    out.array(2).bytes(digest).uint(static_cast<std::uint64_t>(descriptor));
   }
   return std::move(out).take();
 }
@@ -46,15 +45,18 @@ Result<Boot> decode_boot(ByteView bytes) {
     const auto digest = in.bytes<32>();
     const auto number = in.uint();
     if (in.failed()) break;
+    if (!boot.blobs.empty() && digest <= boot.blobs.rbegin()->first) {
+      return Error{Errc::not_canonical, "boot: blobs in ascending order, each once, expected"};
+    }
     CLOISTER_TRY(descriptor, checked_descriptor(number, boot.blobs));
-    boot.blobs.push_back({.sha256 = digest, .descriptor = descriptor});
+    boot.blobs.emplace(digest, descriptor);
   }
   CLOISTER_CHECK(in.finish());
   return boot;
 }
 
-Result<Boot> read_boot(int descriptor) {
-  CLOISTER_TRY(mapping, process::SealedMapping::of(descriptor));
+Result<Boot> read_boot(process::UniqueFd memfd) {
+  CLOISTER_TRY(mapping, process::SealedMapping::of(memfd.get()));
   return decode_boot(mapping.contents());
 }
 

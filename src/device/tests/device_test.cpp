@@ -128,24 +128,34 @@ TEST(LabSocketDevice, SaysThatThePlatformIsGone) {
   EXPECT_EQ(device.quote(data64()).error().code(), Errc::peer_closed);
 }
 
-Boot boot() { return {.configuration = {1, 2}, .blobs = {{.sha256 = Digest32{1}, .descriptor = 6}, {.sha256 = {}, .descriptor = 7}}}; }
+Boot boot() { return {.configuration = {1, 2}, .blobs = {{Digest32{1}, 6}, {Digest32{2}, 7}}}; }
 
 TEST(Boot, ComesBackAsItWas) {
-  const auto memfd = process::sealed_memfd("boot", encode(boot()));
+  auto memfd = process::sealed_memfd("boot", encode(boot()));
   ASSERT_TRUE(memfd.ok());
-  const auto read = read_boot(memfd->get());
+  const auto read = read_boot(std::move(*memfd));
   ASSERT_TRUE(read.ok()) << read.error().text();
   EXPECT_EQ(*read, boot());
 }
 
 TEST(Boot, RefusesDescriptorsThatAreNoBlobs) {
   auto broken = boot();
-  broken.blobs[1].descriptor = 6;
+  broken.blobs[Digest32{2}] = 6;
   EXPECT_EQ(decode_boot(encode(broken)).error().code(), Errc::malformed);
-  broken.blobs[1].descriptor = kStreamDescriptor;
+  broken.blobs[Digest32{2}] = kStreamDescriptor;
   EXPECT_EQ(decode_boot(encode(broken)).error().code(), Errc::malformed);
-  broken.blobs[1].descriptor = 6 + static_cast<int>(kMaxBootBlobs);
+  broken.blobs[Digest32{2}] = 6 + static_cast<int>(kMaxBootBlobs);
   EXPECT_EQ(decode_boot(encode(broken)).error().code(), Errc::malformed);
+}
+
+TEST(Boot, RefusesBlobsThatAreRepeatedOrOutOfOrder) {
+  auto bytes = encode(boot());
+  const auto second = bytes.size() - 33;  // the second digest: 32 bytes, then its descriptor
+  ASSERT_EQ(bytes[second], 2);
+  bytes[second] = 1;
+  EXPECT_EQ(decode_boot(bytes).error().code(), Errc::not_canonical);
+  bytes[second] = 0;
+  EXPECT_EQ(decode_boot(bytes).error().code(), Errc::not_canonical);
 }
 
 TEST(Boot, RefusesTooMuchAndOddBytes) {
@@ -159,7 +169,7 @@ TEST(Boot, RefusesTooMuchAndOddBytes) {
   domain[2] = 'x';
   EXPECT_FALSE(decode_boot(domain).ok());
   auto pair = process::stream_pair();
-  EXPECT_EQ(read_boot(pair->first.get()).error().code(), Errc::invalid_argument);
+  EXPECT_EQ(read_boot(std::move(pair->first)).error().code(), Errc::invalid_argument);
 }
 
 }  // namespace

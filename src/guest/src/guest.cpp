@@ -31,7 +31,7 @@ struct Keys {
 
 class Guest {
  public:
-  Guest(Boot boot, Surroundings surroundings)
+  Guest(device::Boot boot, Surroundings surroundings)
       : boot_{std::move(boot)},
         s_{std::move(surroundings)},
         keys_{crypto::X25519Key::generate(s_.random), crypto::Ed25519Key::generate(s_.random)} {}
@@ -276,7 +276,7 @@ class Guest {
     }
   }
 
-  Boot boot_;
+  device::Boot boot_;
   Surroundings s_;
   Keys keys_;
   protocol::Configuration configuration_;
@@ -293,6 +293,6 @@ class Guest {
 
 }  // namespace
 
-Error run(Boot boot, Surroundings surroundings) { return Guest{std::move(boot), std::move(surroundings)}.run(); }
+Error run(device::Boot boot, Surroundings surroundings) { return Guest{std::move(boot), std::move(surroundings)}.run(); }
 
 }  // namespace cloister::guest

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include "cloister/crypto/hash.hpp"
-#include "cloister/guest/boot.hpp"
 #include "cloister/codec/cbor.hpp"
 #include "cloister/protocol/job.hpp"
 #include "support/support.hpp"
@@ -139,28 +138,6 @@ TEST(Worker, BeatsForRunningAttemptsWithTheirProgress) {
   EXPECT_EQ(beats[0].percent, 40);
   EXPECT_EQ(s.worker.fail_all("challenge_failed").size(), 1U);
   EXPECT_TRUE(s.worker.heartbeats().empty());
-}
-
-Bytes boot_bytes(std::uint64_t descriptor, std::size_t copies = 1) {
-  codec::cbor::Writer out;
-  out.array(3).text("cloister/boot/1").bytes(to_bytes("conf")).array(copies);
-  for (std::size_t i = 0; i < copies; ++i) out.array(2).bytes(Digest32{1}).uint(descriptor);
-  return std::move(out).take();
-}
-
-TEST(Boot, NamesBlobsByDigest) {
-  auto boot = decode_boot(boot_bytes(6));
-  ASSERT_TRUE(boot) << boot.error().text();
-  EXPECT_EQ(as_text(boot->configuration), "conf");
-  EXPECT_EQ(boot->blobs.at(Digest32{1}), 6);
-}
-
-TEST(Boot, RefusesDescriptorsOfOtherThingsAndRepeatedBlobs) {
-  EXPECT_FALSE(decode_boot(boot_bytes(3)));
-  EXPECT_FALSE(decode_boot(boot_bytes(5)));
-  EXPECT_FALSE(decode_boot(boot_bytes(100'000)));
-  EXPECT_FALSE(decode_boot(boot_bytes(6, 2)));
-  EXPECT_FALSE(decode_boot({}));
 }
 
 }  // namespace

@@ -62,7 +62,11 @@ Result<process::SandboxedCommand> command_of(const SealedTd& sealed) {
 Result<process::UniqueFd> boot_information(const SealedTd& sealed) {
   device::Boot boot{.configuration = sealed.configuration, .blobs = {}};
   int descriptor = device::kFirstBlobDescriptor;
-  for (const auto& digest : sealed.blob_digests) boot.blobs.push_back({.sha256 = digest, .descriptor = descriptor++});
+  for (const auto& digest : sealed.blob_digests) {
+    if (!boot.blobs.emplace(digest, descriptor++).second) {
+      return Error{Errc::invalid_argument, "start-td: each blob once expected"};
+    }
+  }
   return process::sealed_memfd("boot", device::encode(boot));
 }
 

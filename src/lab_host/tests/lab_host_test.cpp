@@ -55,8 +55,8 @@ Digest48 measured(const provider::TdImage& image) {
   return mrtd.ok() ? *mrtd : Digest48{};
 }
 
-provider::Blob blob_of(std::string_view text) {
-  return {.sha256 = Digest32{1}, .file = std::move(*process::sealed_memfd("blob", as_bytes(text)))};
+provider::Blob blob_of(std::string_view text, std::uint8_t digest = 1) {
+  return {.sha256 = Digest32{digest}, .file = std::move(*process::sealed_memfd("blob", as_bytes(text)))};
 }
 
 /// The same command channel that the test guest has at its end.
@@ -200,8 +200,8 @@ TEST_P(LabHostTest, ExtendsTheCallersRegistersOnly) {
 
 TEST_P(LabHostTest, GivesAGuestItsOwnDescriptorsOnly) {
   provider::StartRequest request{.configuration = to_bytes("the configuration"), .blobs = {}, .memory_mib = 16};
-  request.blobs.push_back(blob_of("first"));
-  request.blobs.push_back(blob_of("second"));
+  request.blobs.push_back(blob_of("first", 2));
+  request.blobs.push_back(blob_of("second", 1));
   auto other = start();
   auto guest = start(std::move(request));
   EXPECT_EQ(guest.ask("descriptors"), "0 1 2 3 4 5 6 7 ");
@@ -298,6 +298,10 @@ TEST_P(LabHostTest, RefusesImagesThatItCannotMeasureOrRun) {
   auto text = copy_of(guest_image());
   text.front().memfd = std::move(*process::sealed_memfd("text", as_bytes("#!/bin/sh\n")));
   EXPECT_EQ(platform(std::move(text)).start({}, soon()).error().code(), Errc::malformed);
+  provider::StartRequest twice;
+  twice.blobs.push_back(blob_of("same"));
+  twice.blobs.push_back(blob_of("same"));
+  EXPECT_EQ(platform().start(twice, soon()).error().code(), Errc::invalid_argument);
   EXPECT_TRUE(platform().list(soon())->empty());
 }
 

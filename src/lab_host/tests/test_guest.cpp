@@ -130,7 +130,7 @@ class Guest {
     if (name == "confine") return confine(argument);
     if (name == "pid") return std::to_string(::getpid());
     if (name == "configuration") {
-      const auto boot = device::read_boot();
+      const auto boot = device::read_boot(std::move(*process::duplicate(device::kBootDescriptor)));
       return boot ? std::string{as_text(boot->configuration)} : boot.error().text();
     }
     if (name == "print") {

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -494,6 +495,15 @@ TEST_F(ConfineTest, HasOnlyItsImage) {
   const Loopback loopback;
   EXPECT_NE(run_inside({"connect", loopback.port}).status.code, 0);
   EXPECT_THAT(run_inside({"list", "/proc"}).output, Not(HasSubstr(" 2 ")));
+}
+
+TEST_F(ConfineTest, IsolatesAlsoForAStarterThatAllowsNoDumps) {
+  (void)run_inside({"pid"});
+  if (!isolated_) GTEST_SKIP() << "the kernel gives no namespaces here";
+  ::prctl(PR_SET_DUMPABLE, 0);
+  EXPECT_EQ(run_inside({"pid"}).output, "1");
+  EXPECT_TRUE(isolated_);
+  ::prctl(PR_SET_DUMPABLE, 1);
 }
 
 TEST_F(ConfineTest, DoesNotMountThroughLinksOfTheImage) {

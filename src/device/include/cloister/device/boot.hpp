@@ -1,9 +1,10 @@
 #pragma once
 
-#include <vector>
+#include <map>
 
 #include "cloister/core/bytes.hpp"
 #include "cloister/core/result.hpp"
+#include "cloister/process/descriptor.hpp"
 
 /// What a simulated TD inherits (docs/protocol/tee-socket.md).
 namespace cloister::device {
@@ -17,20 +18,15 @@ inline constexpr std::size_t kMaxBootSize = 80U << 10;  // bytes of the encoded 
 
 /// The boot information. From the host: nothing of it is true before the guest has checked it.
 struct Boot {
-  struct Blob {
-    Digest32 sha256{};
-    int descriptor = 0;  // from kFirstBlobDescriptor on, each once
-    friend bool operator==(const Blob&, const Blob&) = default;
-  };
-  Bytes configuration;
-  std::vector<Blob> blobs;
+  Bytes configuration;            // encoded as protocol::Configuration
+  std::map<Digest32, int> blobs;  // SHA-256 to descriptor: from kFirstBlobDescriptor on, each once
   friend bool operator==(const Boot&, const Boot&) = default;
 };
 
 [[nodiscard]] Bytes encode(const Boot& boot);
-/// Refuses descriptors that are no blob's, repeated ones, and more blobs than `kMaxBootBlobs`.
+/// Refuses descriptors that are no blob's, repeated ones, blobs out of order or repeated, and more than `kMaxBootBlobs`.
 [[nodiscard]] Result<Boot> decode_boot(ByteView bytes);
-/// Reads and decodes what the platform left at a descriptor; sealed memfds alone are accepted.
-[[nodiscard]] Result<Boot> read_boot(int descriptor = kBootDescriptor);
+/// Reads and decodes what the platform left at a descriptor (`kBootDescriptor`); accepts a sealed memfd alone.
+[[nodiscard]] Result<Boot> read_boot(process::UniqueFd memfd);
 
 }  // namespace cloister::device

@@ -6,8 +6,8 @@
 #include "cloister/core/random.hpp"
 #include "cloister/core/result.hpp"
 #include "cloister/core/time.hpp"
+#include "cloister/device/boot.hpp"
 #include "cloister/device/tee_device.hpp"
-#include "cloister/guest/boot.hpp"
 #include "cloister/process/descriptor.hpp"
 
 namespace cloister::guest {
@@ -24,6 +24,6 @@ struct Surroundings {
 
 /// Runs a TD from its launch to its end, and returns why it ended: `peer_closed` is the ordinary end. Nothing of the
 /// image is executed before the server has accepted the evidence that measures it.
-[[nodiscard]] Error run(Boot boot, Surroundings surroundings);
+[[nodiscard]] Error run(device::Boot boot, Surroundings surroundings);
 
 }  // namespace cloister::guest
