@@ -22,7 +22,8 @@ class BlobWriter {
   BlobWriter& operator=(BlobWriter&&) = delete;
   ~BlobWriter();
 
-  /// `limit_exceeded` when the blob grows beyond the store's limit, or the store beyond its quota.
+  /// `limit_exceeded` when the blob grows beyond the store's limit, or the store beyond its quota. After a failure
+  /// the blob can only be dropped.
   [[nodiscard]] Result<void> append(ByteView part);
   /// Puts the blob in place, on disk when this returns. `digest_mismatch` unless it has the expected digest.
   [[nodiscard]] Result<void> commit();
@@ -76,6 +77,9 @@ class BlobStore {
   BlobStore(std::filesystem::path directory, const Limits& limits)
       : directory_{std::move(directory)}, limits_{limits} {}
   [[nodiscard]] std::filesystem::path path_of(const Digest32& digest) const;
+  /// Whether the blob is new here.
+  [[nodiscard]] Result<bool> place(const std::filesystem::path& temporary, int file, const Digest32& actual,
+                                   const Digest32& expected);
   [[nodiscard]] Result<void> reserve(std::uint64_t bytes);
   void release(std::uint64_t bytes);
   std::filesystem::path directory_;

@@ -31,7 +31,7 @@ class Sql {
   std::string_view text_;
 };
 
-/// A value to bind. Views what it was made from, which must live until the statement was run.
+/// A value to bind. Views what it was made from, which must live until the call that it is given to returns.
 class Param {
  public:
   Param(std::nullptr_t) {}
@@ -59,6 +59,8 @@ class Param {
   friend class Rows;
   std::variant<std::monostate, std::int64_t, std::string_view, ByteView> value_;
 };
+
+class Connection;
 
 /// The rows of a running statement. Columns are read in order; the first that is not of its type sticks as
 /// `storage_corrupt`, later ones read as empty, and `end_row` reports it.
@@ -111,16 +113,18 @@ class Rows {
 
  private:
   friend class Reading;
-  explicit Rows(sqlite3_stmt* statement) : statement_{statement} {}
-  [[nodiscard]] Result<void> bind(std::initializer_list<Param> params);
+  friend class Transaction;
+  Rows(Connection* connection, sqlite3_stmt* statement) : connection_{connection}, statement_{statement} {}
+  /// `copy`: the values may go before the statement ends.
+  [[nodiscard]] Result<void> bind(std::initializer_list<Param> params, bool copy);
   [[nodiscard]] bool expect(int type, const char* name);
   [[nodiscard]] ByteView blob();
+  Connection* connection_;
   sqlite3_stmt* statement_;
   int column_ = 0;
   std::optional<Error> error_;
 };
 
-class Connection;
 class Database;
 
 /// A consistent view of the database. Move-only; one thread at a time.
@@ -152,7 +156,7 @@ class Snapshot final : public Reading {
   Database* database_;
 };
 
-/// The one writer. Without a successful `commit` it has no effect.
+/// The one writer. Without a successful `commit` it has no effect. Ends on the thread that began it.
 class Transaction final : public Reading {
  public:
   Transaction(Transaction&&) noexcept = default;
@@ -167,6 +171,7 @@ class Transaction final : public Reading {
  private:
   friend class Database;
   Transaction(Database& database, Connection* connection) : Reading{connection}, database_{&database} {}
+  void release() noexcept;
   Database* database_;
 };
 
@@ -204,6 +209,7 @@ class Database {
   friend class Transaction;
   struct State;
   explicit Database(std::unique_ptr<State> state);
+  [[nodiscard]] Result<void> migrate(std::span<const Migration> steps);
   std::unique_ptr<State> state_;
 };
 

@@ -44,9 +44,9 @@ namespace cloister::storage::instances {
 [[nodiscard]] Result<model::Instance> get(const Reading& reading, const InstanceId& instance);
 
 struct Filter {
-  std::optional<VersionId> version;
-  std::optional<ValidatorId> validator;
-  std::optional<model::InstanceState> state;
+  std::optional<VersionId> version = std::nullopt;
+  std::optional<ValidatorId> validator = std::nullopt;
+  std::optional<model::InstanceState> state = std::nullopt;
   bool live_only = false;      // starting, attesting or ready
   bool with_evidence = false;  // the evidence's bytes are large: only where asked for
 };

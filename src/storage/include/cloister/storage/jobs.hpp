@@ -44,10 +44,10 @@ struct Submitted {
 [[nodiscard]] Result<Bytes> ciphertext(const Reading& reading, const JobId& job);
 
 struct Query {
-  std::optional<TenantId> tenant;
-  std::optional<VersionId> version;
-  std::optional<model::JobState> state;
-  std::optional<std::uint64_t> before;  // `next` of the page before this one
+  std::optional<TenantId> tenant = std::nullopt;
+  std::optional<VersionId> version = std::nullopt;
+  std::optional<model::JobState> state = std::nullopt;
+  std::optional<std::uint64_t> before = std::nullopt;  // `next` of the page before this one
   std::uint32_t limit = 100;            // at most 1000
 };
 struct Page {

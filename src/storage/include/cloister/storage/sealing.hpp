@@ -5,6 +5,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "cloister/core/bytes.hpp"
 #include "cloister/core/ids.hpp"
@@ -51,7 +52,7 @@ class Sealer {
 
   [[nodiscard]] Result<Bytes> seal(Transaction& transaction, const TenantId& tenant, const Cell& cell,
                                    ByteView plaintext);
-  /// `decryption_failed` for a value that was changed or stood elsewhere; `storage_corrupt` when its key is gone.
+  /// `decryption_failed` for a value that was changed, stood elsewhere, or names no data key of the tenant.
   [[nodiscard]] Result<crypto::SecretBytes> open(const Reading& reading, const TenantId& tenant, const Cell& cell,
                                                  ByteView sealed);
   /// A new data key for the tenant: what is sealed from now on is under it; older values still open.
@@ -59,11 +60,13 @@ class Sealer {
 
  private:
   using Key = std::shared_ptr<const crypto::Secret<32>>;  // shared: a reader may still use what the map drops
+  [[nodiscard]] Result<std::string> active_key(Transaction& transaction, const TenantId& tenant);
+  [[nodiscard]] Result<std::string> add_key(Transaction& transaction, const TenantId& tenant);
   [[nodiscard]] Result<Key> load(const Reading& reading, const TenantId& tenant, const std::string& key_id);
   const kms::Kms& kms_;
   Random& random_;
   std::mutex mutex_;
-  std::map<std::string, Key> keys_;
+  std::map<std::pair<TenantId, std::string>, Key> keys_;
 };
 
 }  // namespace cloister::storage

@@ -1,0 +1,346 @@
+#include "cloister/storage/database.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <condition_variable>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "cloister/core/assert.hpp"
+#include "cloister/crypto/hash.hpp"
+#include "connection.hpp"
+#include "files.hpp"
+
+namespace cloister::storage {
+namespace {
+
+constexpr Sql kTables{"SELECT COUNT(*), COUNT(*) FILTER (WHERE name = 'schema_migration') FROM sqlite_schema"};
+constexpr Sql kApplied{"SELECT number, name, digest FROM schema_migration ORDER BY number"};
+constexpr Sql kApply{"INSERT INTO schema_migration (number, name, digest) VALUES (?1, ?2, ?3)"};
+constexpr const char* kMigrationTable =
+    "CREATE TABLE IF NOT EXISTS schema_migration ("
+    "number INTEGER PRIMARY KEY, name TEXT NOT NULL, digest BLOB NOT NULL) STRICT";
+
+/// One process has the database to itself while this lives.
+Result<File> lock(const std::filesystem::path& file) {
+  const auto path = file.string() + ".lock";
+  File held{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)};
+  if (!held.ok()) return io_failure(path, errno);
+  if (::flock(held.get(), LOCK_EX | LOCK_NB) == 0) return held;
+  if (errno != EWOULDBLOCK) return io_failure(path, errno);
+  return Error{Errc::unavailable, file.string() + ": in use by another process"};
+}
+
+/// Makes an empty file that only its owner may read; SQLite gives the write-ahead log the same mode.
+Result<void> make_file(const std::filesystem::path& file) {
+  const File made{::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)};
+  if (!made.ok()) return io_failure(file, errno);
+  return sync_directory(parent_of(file));
+}
+
+Result<void> check_ours(const Reading& reading) {
+  CLOISTER_TRY(tables, reading.query(kTables));
+  CLOISTER_TRY(found, tables.next());
+  const auto all = tables.integer();
+  const auto ours = tables.integer();
+  CLOISTER_CHECK(tables.end_row());
+  if (!found || (all != 0 && ours == 0)) return Error{Errc::storage_corrupt, "the database of another program"};
+  return {};
+}
+
+/// How many of the steps the database has; refuses one that has others.
+Result<std::size_t> count_applied(const Reading& reading, std::span<const Migration> steps) {
+  CLOISTER_TRY(rows, reading.query(kApplied));
+  for (std::size_t applied = 0;; ++applied) {
+    CLOISTER_TRY(more, rows.next());
+    if (!more) return applied;
+    const auto number = rows.uint();
+    const auto name = rows.text();
+    const auto digest = rows.array<32>();
+    CLOISTER_CHECK(rows.end_row());
+    const auto step = "schema step " + std::to_string(number) + " (" + name + ")";
+    if (applied == steps.size()) {
+      return Error{Errc::database_newer, step + " found, this program knows " + std::to_string(steps.size())};
+    }
+    const auto& known = steps[applied];
+    if (number != known.number || name != known.name || digest != crypto::sha256(as_bytes(known.sql))) {
+      return Error{Errc::storage_corrupt, step + " is not the one that this program knows"};
+    }
+  }
+}
+
+}  // namespace
+
+struct Database::State {
+  std::filesystem::path file;
+  File lock;
+  std::unique_ptr<Connection> writer;
+  std::mutex writing;
+  std::atomic<std::thread::id> writing_thread;
+  std::mutex mutex;  // guards the two below
+  std::condition_variable returned;
+  std::vector<std::unique_ptr<Connection>> idle;
+  std::size_t readers = 0;  // idle ones and those out
+
+  State(std::filesystem::path path, File held, std::unique_ptr<Connection> connection)
+      : file{std::move(path)}, lock{std::move(held)}, writer{std::move(connection)} {}
+  [[nodiscard]] Result<std::unique_ptr<Connection>> take_reader();
+  void give_back(std::unique_ptr<Connection> reader);
+};
+
+// --- parameters and rows ---
+
+Param::Param(std::uint64_t value) : value_{static_cast<std::int64_t>(value)} { CLOISTER_ASSERT(value <= INT64_MAX); }
+
+Rows::Rows(Rows&& other) noexcept
+    : connection_{other.connection_},
+      statement_{std::exchange(other.statement_, nullptr)},
+      column_{other.column_},
+      error_{std::move(other.error_)} {}
+
+Rows::~Rows() {
+  if (statement_ != nullptr) connection_->give_back(statement_);
+}
+
+Result<void> Rows::bind(std::initializer_list<Param> params, bool copy) {
+  CLOISTER_ASSERT(static_cast<int>(params.size()) == sqlite3_bind_parameter_count(statement_));
+  const auto lifetime = copy ? SQLITE_TRANSIENT : SQLITE_STATIC;
+  struct Bind {
+    sqlite3_stmt* statement;
+    int index;
+    sqlite3_destructor_type lifetime;
+    int operator()(std::monostate) const { return sqlite3_bind_null(statement, index); }
+    int operator()(std::int64_t value) const { return sqlite3_bind_int64(statement, index, value); }
+    // An empty value is not NULL, which a null pointer would bind.
+    int operator()(std::string_view value) const {
+      return sqlite3_bind_text64(statement, index, value.empty() ? "" : value.data(), value.size(), lifetime,
+                                 SQLITE_UTF8);
+    }
+    int operator()(ByteView value) const {
+      if (value.empty()) return sqlite3_bind_zeroblob(statement, index, 0);
+      return sqlite3_bind_blob64(statement, index, value.data(), value.size(), lifetime);
+    }
+  };
+  int index = 0;
+  for (const auto& param : params) {
+    const int bound = std::visit(Bind{statement_, ++index, lifetime}, param.value_);
+    if (bound != SQLITE_OK) return sqlite_error(connection_->handle(), bound);
+  }
+  return {};
+}
+
+Result<bool> Rows::next() {
+  column_ = 0;
+  error_.reset();
+  const int stepped = sqlite3_step(statement_);
+  if (stepped == SQLITE_ROW) return true;
+  if (stepped == SQLITE_DONE) return false;
+  return sqlite_error(connection_->handle(), stepped);
+}
+
+void Rows::fail(std::string detail) {
+  if (!error_) error_.emplace(Errc::storage_corrupt, "column " + std::to_string(column_) + ": " + std::move(detail));
+}
+
+bool Rows::expect(int type, const char* name) {
+  const auto column = column_++;
+  if (column < sqlite3_column_count(statement_) && sqlite3_column_type(statement_, column) == type) return true;
+  fail(std::string{name} + " expected");
+  return false;
+}
+
+std::int64_t Rows::integer() {
+  return expect(SQLITE_INTEGER, "an integer") ? sqlite3_column_int64(statement_, column_ - 1) : 0;
+}
+
+std::uint64_t Rows::uint() {
+  const auto value = integer();
+  if (value >= 0) return static_cast<std::uint64_t>(value);
+  fail("a value of zero or more expected");
+  return 0;
+}
+
+bool Rows::boolean() {
+  const auto value = integer();
+  if (value != 0 && value != 1) fail("0 or 1 expected");
+  return value == 1;
+}
+
+std::string Rows::text() {
+  if (!expect(SQLITE_TEXT, "a text")) return {};
+  const auto* begin = sqlite3_column_text(statement_, column_ - 1);
+  const auto size = static_cast<std::size_t>(sqlite3_column_bytes(statement_, column_ - 1));
+  return std::string{as_text({begin, size})};
+}
+
+ByteView Rows::blob() {
+  if (!expect(SQLITE_BLOB, "a blob")) return {};
+  const auto* begin = static_cast<const std::uint8_t*>(sqlite3_column_blob(statement_, column_ - 1));
+  return {begin, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column_ - 1))};
+}
+
+Bytes Rows::bytes() { return to_bytes(blob()); }
+
+bool Rows::take_null() {
+  if (column_ >= sqlite3_column_count(statement_)) return false;
+  if (sqlite3_column_type(statement_, column_) != SQLITE_NULL) return false;
+  ++column_;
+  return true;
+}
+
+std::optional<UnixTime> Rows::optional_time() {
+  if (take_null()) return std::nullopt;
+  return time();
+}
+
+std::optional<std::string> Rows::optional_text() {
+  if (take_null()) return std::nullopt;
+  return text();
+}
+
+Result<void> Rows::end_row() {
+  if (column_ != sqlite3_column_count(statement_)) fail("columns were left unread");
+  if (error_) return *error_;
+  return {};
+}
+
+// --- views ---
+
+Result<Rows> Reading::query(Sql sql, std::initializer_list<Param> params) const {
+  CLOISTER_ASSERT(connection_ != nullptr);
+  CLOISTER_TRY(statement, connection_->take(sql));
+  Rows rows{connection_, statement};
+  CLOISTER_CHECK(rows.bind(params, true));
+  return rows;
+}
+
+Snapshot::~Snapshot() {
+  if (connection_ == nullptr) return;
+  std::unique_ptr<Connection> reader{connection_};
+  // A reader whose transaction does not end is closed, which ends it.
+  if (reader->execute("ROLLBACK")) database_->state_->give_back(std::move(reader));
+  else database_->state_->give_back(nullptr);
+}
+
+Transaction::~Transaction() {
+  if (connection_ == nullptr) return;
+  // Fails where SQLite has rolled back by itself after a failure. Should a transaction stay open, nobody begins
+  // another one: writes are refused from then on.
+  (void)connection_->execute("ROLLBACK");
+  release();
+}
+
+void Transaction::release() noexcept {
+  connection_ = nullptr;
+  database_->state_->writing_thread = std::thread::id{};
+  database_->state_->writing.unlock();
+}
+
+Result<std::uint64_t> Transaction::run(Sql sql, std::initializer_list<Param> params) {
+  CLOISTER_ASSERT(connection_ != nullptr);
+  CLOISTER_TRY(statement, connection_->take(sql));
+  Rows rows{connection_, statement};
+  CLOISTER_CHECK(rows.bind(params, false));
+  CLOISTER_TRY(row, rows.next());
+  CLOISTER_ASSERT(!row);
+  return static_cast<std::uint64_t>(sqlite3_changes64(connection_->handle()));
+}
+
+Result<void> Transaction::commit() {
+  CLOISTER_ASSERT(connection_ != nullptr);
+  if (sqlite3_get_autocommit(connection_->handle()) != 0) {
+    return Error{Errc::storage_failure, "the transaction was rolled back after a failure before"};
+  }
+  CLOISTER_CHECK(connection_->execute("COMMIT"));
+  release();
+  return {};
+}
+
+// --- the database ---
+
+Result<std::unique_ptr<Connection>> Database::State::take_reader() {
+  {
+    std::unique_lock held{mutex};
+    returned.wait(held, [&] { return !idle.empty() || readers < kReaders; });
+    if (!idle.empty()) {
+      auto reader = std::move(idle.back());
+      idle.pop_back();
+      return reader;
+    }
+    ++readers;
+  }
+  auto opened = Connection::open(file, true);
+  if (!opened) give_back(nullptr);
+  return opened;
+}
+
+void Database::State::give_back(std::unique_ptr<Connection> reader) {
+  {
+    const std::lock_guard held{mutex};
+    if (reader) {
+      idle.push_back(std::move(reader));
+    } else {
+      --readers;
+    }
+  }
+  returned.notify_one();
+}
+
+Result<void> Database::migrate(std::span<const Migration> steps) {
+  std::size_t applied = 0;
+  {
+    CLOISTER_TRY(transaction, write());
+    CLOISTER_CHECK(check_ours(transaction));
+    CLOISTER_CHECK(state_->writer->execute(kMigrationTable));
+    CLOISTER_TRY(count, count_applied(transaction, steps));
+    CLOISTER_CHECK(transaction.commit());
+    applied = count;
+  }
+  for (const auto& step : steps.subspan(applied)) {
+    CLOISTER_TRY(transaction, write());
+    if (auto done = state_->writer->execute(step.sql); !done) return done.error().in(step.name);
+    CLOISTER_CHECK(transaction.run(kApply, {step.number, step.name, crypto::sha256(as_bytes(step.sql))}));
+    CLOISTER_CHECK(transaction.commit());
+  }
+  return {};
+}
+
+Database::Database(std::unique_ptr<State> state) : state_{std::move(state)} {}
+
+Database::~Database() = default;
+
+Result<std::unique_ptr<Database>> Database::open(const std::filesystem::path& file, std::span<const Migration> steps) {
+  CLOISTER_TRY(held, lock(file));
+  CLOISTER_CHECK(make_file(file));
+  CLOISTER_TRY(writer, Connection::open(file, false));
+  std::unique_ptr<Database> database{
+      new Database{std::make_unique<State>(file, std::move(held), std::move(writer))}};
+  if (auto migrated = database->migrate(steps); !migrated) return migrated.error().in(file.string());
+  return database;
+}
+
+Result<Transaction> Database::write() {
+  CLOISTER_ASSERT(state_->writing_thread.load() != std::this_thread::get_id());
+  std::unique_lock held{state_->writing};
+  CLOISTER_CHECK(state_->writer->execute("BEGIN IMMEDIATE"));
+  state_->writing_thread = std::this_thread::get_id();
+  held.release();
+  return Transaction{*this, state_->writer.get()};
+}
+
+Result<Snapshot> Database::read() {
+  CLOISTER_TRY(reader, state_->take_reader());
+  // The view is that of the first read, so one is made now.
+  auto begun = reader->execute("BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1");
+  Snapshot snapshot{*this, reader.release()};
+  if (!begun) return std::move(begun).error();
+  return snapshot;
+}
+
+}  // namespace cloister::storage

@@ -1,0 +1,46 @@
+#include "cloister/storage/evidence.hpp"
+
+#include "evidence_columns.hpp"
+#include "rows.hpp"
+
+namespace cloister::storage::evidence {
+namespace {
+
+constexpr Sql kAdd{
+    "INSERT INTO evidence (session, appraised, expires, evidence, event_log, configuration, preimage, collateral, "
+    "appraisal) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"};
+constexpr Sql kGet{"SELECT " CLOISTER_EVIDENCE_COLUMNS ", e.appraisal FROM evidence e WHERE e.session = ?1"};
+
+}  // namespace
+
+model::InstanceEvidence read_shown(Rows& rows) {
+  model::InstanceEvidence shown;
+  shown.session = rows.id<SessionId>();
+  shown.appraised = rows.time();
+  shown.expires = rows.time();
+  shown.evidence = rows.bytes();
+  shown.event_log = rows.bytes();
+  shown.configuration = rows.bytes();
+  shown.preimage = rows.bytes();
+  shown.collateral = rows.bytes();
+  return shown;
+}
+
+Result<void> add(Transaction& transaction, const Stored& evidence) {
+  const auto& shown = evidence.shown;
+  CLOISTER_CHECK(transaction.run(
+      kAdd, {shown.session, shown.appraised, shown.expires, shown.evidence, shown.event_log, shown.configuration,
+             shown.preimage, shown.collateral, evidence.appraisal}));
+  return {};
+}
+
+Result<Stored> get(const Reading& reading, const SessionId& session) {
+  return read_one(reading, "evidence of the session", kGet, {session}, [](Rows& rows) {
+    Stored stored;
+    stored.shown = read_shown(rows);
+    stored.appraisal = rows.bytes();
+    return stored;
+  });
+}
+
+}  // namespace cloister::storage::evidence

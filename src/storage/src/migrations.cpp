@@ -1,0 +1,216 @@
+#include "cloister/storage/database.hpp"
+
+// The schema. Times are microseconds since 1970 (UTC), digests and keys raw bytes, states the names of the model's
+// enumerators. A step is never changed once it is released: a database remembers its digest.
+namespace cloister::storage {
+namespace {
+
+constexpr const char* kInitial = R"sql(
+CREATE TABLE setting (
+  name TEXT PRIMARY KEY,
+  value BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE data_key (
+  id TEXT PRIMARY KEY,
+  tenant TEXT NOT NULL,
+  wrapped BLOB NOT NULL,
+  active INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX data_key_active ON data_key (tenant) WHERE active = 1;
+
+CREATE TABLE challenge (
+  id TEXT PRIMARY KEY,
+  tenant TEXT NOT NULL,
+  created INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE version (
+  id TEXT PRIMARY KEY,
+  challenge TEXT NOT NULL REFERENCES challenge,
+  spec TEXT NOT NULL,
+  configuration BLOB NOT NULL,
+  reference TEXT NOT NULL,
+  active INTEGER NOT NULL,
+  registered INTEGER NOT NULL
+) STRICT;
+CREATE INDEX version_by_challenge ON version (challenge, registered);
+CREATE INDEX version_active ON version (challenge) WHERE active = 1;
+
+-- A removed secret keeps its rows, without values, so that no version number is used twice.
+CREATE TABLE secret (
+  tenant TEXT NOT NULL,
+  path TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  value BLOB,
+  created INTEGER NOT NULL,
+  PRIMARY KEY (tenant, path, version)
+) STRICT;
+
+CREATE TABLE evidence (
+  session TEXT PRIMARY KEY,
+  evidence BLOB NOT NULL,
+  event_log BLOB NOT NULL,
+  configuration BLOB NOT NULL,
+  preimage BLOB NOT NULL,
+  collateral BLOB NOT NULL,
+  appraisal BLOB NOT NULL,
+  appraised INTEGER NOT NULL,
+  expires INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE validator (
+  id TEXT PRIMARY KEY,
+  hotkey BLOB NOT NULL UNIQUE,
+  state TEXT NOT NULL,
+  capacity INTEGER NOT NULL,
+  enrolled INTEGER NOT NULL,
+  verified INTEGER,
+  session TEXT REFERENCES evidence
+) STRICT;
+
+CREATE TABLE instance (
+  seq INTEGER PRIMARY KEY,
+  id TEXT NOT NULL UNIQUE,
+  version TEXT NOT NULL REFERENCES version,
+  validator TEXT NOT NULL REFERENCES validator,
+  state TEXT NOT NULL,
+  created INTEGER NOT NULL,
+  failure TEXT,
+  session TEXT REFERENCES evidence,
+  payload_key BLOB UNIQUE,
+  result_key BLOB UNIQUE
+) STRICT;
+CREATE INDEX instance_by_version ON instance (version, state);
+CREATE INDEX instance_by_validator ON instance (validator, state);
+
+CREATE TABLE session (
+  id TEXT PRIMARY KEY,
+  tenant TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  created INTEGER NOT NULL,
+  expires INTEGER NOT NULL,
+  revoked INTEGER NOT NULL,
+  state BLOB NOT NULL
+) STRICT;
+CREATE INDEX session_by_subject ON session (subject);
+
+CREATE TABLE nonce (
+  nonce BLOB PRIMARY KEY,
+  purpose TEXT NOT NULL,
+  expires INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX nonce_by_expiry ON nonce (expires);
+
+CREATE TABLE token (
+  id TEXT PRIMARY KEY,
+  role TEXT NOT NULL,
+  tenant TEXT NOT NULL,
+  name TEXT NOT NULL,
+  created INTEGER NOT NULL,
+  expires INTEGER,
+  revoked INTEGER NOT NULL
+) STRICT;
+
+-- seq is the order of submission.
+CREATE TABLE job (
+  seq INTEGER PRIMARY KEY,
+  id TEXT NOT NULL UNIQUE,
+  tenant TEXT NOT NULL,
+  version TEXT NOT NULL REFERENCES version,
+  idempotency_key TEXT NOT NULL,
+  request_hash BLOB NOT NULL,
+  salt BLOB NOT NULL,
+  input_commitment BLOB NOT NULL,
+  commitment_key_digest BLOB NOT NULL,
+  ciphertext_digest BLOB NOT NULL,
+  state TEXT NOT NULL,
+  attempts INTEGER NOT NULL,
+  progress INTEGER NOT NULL,
+  submitted INTEGER NOT NULL,
+  deadline INTEGER NOT NULL,
+  finished INTEGER,
+  failure TEXT,
+  UNIQUE (tenant, idempotency_key)
+) STRICT;
+CREATE INDEX job_by_version ON job (version, state, seq);
+CREATE INDEX job_by_deadline ON job (deadline) WHERE finished IS NULL;
+
+-- Payload and recipients are erased when the job ends.
+CREATE TABLE job_payload (
+  job INTEGER PRIMARY KEY REFERENCES job,
+  ciphertext BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE recipient (
+  instance INTEGER NOT NULL REFERENCES instance,
+  job INTEGER NOT NULL REFERENCES job,
+  enc BLOB NOT NULL,
+  sealed_key BLOB NOT NULL,
+  PRIMARY KEY (instance, job)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX recipient_by_job ON recipient (job);
+
+CREATE TABLE attempt (
+  id TEXT PRIMARY KEY,
+  job INTEGER NOT NULL REFERENCES job,
+  instance INTEGER NOT NULL REFERENCES instance,
+  fence INTEGER NOT NULL,
+  leased INTEGER NOT NULL,
+  lease_until INTEGER NOT NULL,
+  state TEXT NOT NULL,
+  UNIQUE (job, fence)
+) STRICT;
+CREATE UNIQUE INDEX attempt_lease ON attempt (job) WHERE state = 'leased';
+CREATE INDEX attempt_by_lease_end ON attempt (lease_until) WHERE state = 'leased';
+CREATE INDEX attempt_by_instance ON attempt (instance) WHERE state = 'leased';
+
+CREATE TABLE result (
+  job INTEGER PRIMARY KEY REFERENCES job,
+  attempt TEXT NOT NULL UNIQUE REFERENCES attempt,
+  envelope BLOB NOT NULL,
+  signature BLOB NOT NULL,
+  enc BLOB NOT NULL,
+  sealed_output BLOB NOT NULL,
+  accepted INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE audit_log (
+  seq INTEGER PRIMARY KEY,
+  id TEXT NOT NULL UNIQUE,
+  started INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE audit_row (
+  log INTEGER NOT NULL REFERENCES audit_log,
+  position INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  leaf BLOB NOT NULL,
+  PRIMARY KEY (log, position)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX audit_row_by_subject ON audit_row (log, subject, kind, position);
+
+CREATE TABLE audit_node (
+  log INTEGER NOT NULL REFERENCES audit_log,
+  level INTEGER NOT NULL,
+  position INTEGER NOT NULL,
+  hash BLOB NOT NULL,
+  PRIMARY KEY (log, level, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE audit_head (
+  log INTEGER NOT NULL REFERENCES audit_log,
+  tree_size INTEGER NOT NULL,
+  head BLOB NOT NULL,
+  PRIMARY KEY (log, tree_size)
+) STRICT, WITHOUT ROWID;
+)sql";
+
+constexpr Migration kSteps[] = {{1, "initial", kInitial}};
+
+}  // namespace
+
+std::span<const Migration> migrations() noexcept { return kSteps; }
+
+}  // namespace cloister::storage

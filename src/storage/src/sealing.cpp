@@ -1,0 +1,135 @@
+#include "cloister/storage/sealing.hpp"
+
+#include "cloister/codec/cbor.hpp"
+#include "cloister/codec/text.hpp"
+#include "cloister/crypto/aead.hpp"
+#include "cloister/crypto/hash.hpp"
+
+namespace cloister::storage {
+namespace {
+
+using codec::cbor::Reader;
+using codec::cbor::Writer;
+
+constexpr std::string_view kSealedDomain = "cloister/sealed/1";
+constexpr std::string_view kKeyDomain = "cloister/rest/1";
+constexpr std::string_view kCellDomain = "cloister/cell/1";
+constexpr std::string_view kDataKeyDomain = "cloister/data-key/1";
+constexpr std::size_t kMaxKeyId = 64;
+
+constexpr Sql kActiveKey{"SELECT id FROM data_key WHERE tenant = ?1 AND active = 1"};
+constexpr Sql kWrappedKey{"SELECT wrapped FROM data_key WHERE tenant = ?1 AND id = ?2"};
+constexpr Sql kRetireKeys{"UPDATE data_key SET active = 0 WHERE tenant = ?1 AND active = 1"};
+constexpr Sql kAddKey{"INSERT INTO data_key (id, tenant, wrapped, active) VALUES (?1, ?2, ?3, 1)"};
+
+crypto::SecretBytes value_key(const crypto::Secret<32>& data_key, const ByteArray<32>& salt) {
+  return crypto::hkdf_expand(data_key.reveal(), Writer{}.array(2).text(kKeyDomain).bytes(salt).take(), 32);
+}
+
+Bytes associated_data(const TenantId& tenant, const Cell& cell, std::string_view key_id) {
+  return Writer{}
+      .array(7)
+      .text(kCellDomain)
+      .text(tenant.str())
+      .text(cell.table)
+      .text(cell.key)
+      .text(cell.column)
+      .uint(cell.row_version)
+      .text(key_id)
+      .take();
+}
+
+/// What binds a wrapped data key to its tenant and name.
+Bytes data_key_owner(const TenantId& tenant, std::string_view key_id) {
+  return Writer{}.array(3).text(kDataKeyDomain).text(tenant.str()).text(key_id).take();
+}
+
+}  // namespace
+
+Bytes encode(const SealedValue& value) {
+  return Writer{}.array(4).text(kSealedDomain).text(value.key_id).bytes(value.salt).bytes(value.ciphertext).take();
+}
+
+Result<SealedValue> decode_sealed_value(ByteView bytes) {
+  SealedValue value;
+  Reader in{bytes};
+  in.array(4);
+  in.domain(kSealedDomain);
+  value.key_id = in.text();
+  value.salt = in.bytes<32>();
+  value.ciphertext = to_bytes(in.bytes());
+  CLOISTER_CHECK(in.finish());
+  if (value.key_id.size() > kMaxKeyId) return Error{Errc::malformed, "sealed value: key id of at most 64 bytes expected"};
+  return value;
+}
+
+SealedValue seal_value(const crypto::Secret<32>& data_key, std::string_view key_id, const ByteArray<32>& salt,
+                       const TenantId& tenant, const Cell& cell, ByteView plaintext) {
+  const auto key = value_key(data_key, salt);
+  return {std::string{key_id}, salt,
+          crypto::chacha20poly1305_seal(key.reveal(), crypto::Nonce{}, associated_data(tenant, cell, key_id),
+                                        plaintext)};
+}
+
+Result<crypto::SecretBytes> open_value(const crypto::Secret<32>& data_key, const TenantId& tenant, const Cell& cell,
+                                       const SealedValue& value) {
+  const auto key = value_key(data_key, value.salt);
+  return crypto::chacha20poly1305_open(key.reveal(), crypto::Nonce{}, associated_data(tenant, cell, value.key_id),
+                                       value.ciphertext);
+}
+
+Result<Sealer::Key> Sealer::load(const Reading& reading, const TenantId& tenant, const std::string& key_id) {
+  {
+    const std::lock_guard held{mutex_};
+    const auto known = keys_.find({tenant, key_id});
+    if (known != keys_.end()) return known->second;
+  }
+  CLOISTER_TRY(rows, reading.query(kWrappedKey, {tenant, key_id}));
+  CLOISTER_TRY(found, rows.next());
+  if (!found) return Error{Errc::decryption_failed, "a sealed value names no data key of its tenant"};
+  const auto wrapped = rows.bytes();
+  CLOISTER_CHECK(rows.end_row());
+  CLOISTER_TRY(opened, kms_.unwrap(wrapped, data_key_owner(tenant, key_id)));
+  auto key = std::make_shared<const crypto::Secret<32>>(std::move(opened));
+  const std::lock_guard held{mutex_};
+  return keys_.try_emplace({tenant, key_id}, std::move(key)).first->second;
+}
+
+Result<std::string> Sealer::active_key(Transaction& transaction, const TenantId& tenant) {
+  CLOISTER_TRY(rows, transaction.query(kActiveKey, {tenant}));
+  CLOISTER_TRY(found, rows.next());
+  if (!found) return add_key(transaction, tenant);
+  auto key_id = rows.text();
+  CLOISTER_CHECK(rows.end_row());
+  return key_id;
+}
+
+Result<std::string> Sealer::add_key(Transaction& transaction, const TenantId& tenant) {
+  auto key_id = "dk-" + codec::to_hex(random_.array<16>());
+  const auto key = crypto::Secret<32>::random(random_);
+  CLOISTER_TRY(wrapped, kms_.wrap(key, data_key_owner(tenant, key_id)));
+  CLOISTER_CHECK(transaction.run(kAddKey, {key_id, tenant, wrapped}));
+  return key_id;
+}
+
+Result<Bytes> Sealer::seal(Transaction& transaction, const TenantId& tenant, const Cell& cell, ByteView plaintext) {
+  CLOISTER_TRY(key_id, active_key(transaction, tenant));
+  CLOISTER_TRY(key, load(transaction, tenant, key_id));
+  return encode(seal_value(*key, key_id, random_.array<32>(), tenant, cell, plaintext));
+}
+
+Result<crypto::SecretBytes> Sealer::open(const Reading& reading, const TenantId& tenant, const Cell& cell,
+                                         ByteView sealed) {
+  auto value = decode_sealed_value(sealed);
+  if (!value) return Error{Errc::decryption_failed, value.error().text()};
+  CLOISTER_TRY(key, load(reading, tenant, value->key_id));
+  return open_value(*key, tenant, cell, *value);
+}
+
+Result<void> Sealer::rotate(Transaction& transaction, const TenantId& tenant) {
+  CLOISTER_CHECK(transaction.run(kRetireKeys, {tenant}));
+  CLOISTER_CHECK(add_key(transaction, tenant));
+  return {};
+}
+
+}  // namespace cloister::storage
