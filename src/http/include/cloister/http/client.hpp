@@ -55,7 +55,7 @@ class Client {
 
   /// Any answer of the server, whatever its status. `unavailable` when there is no connection, `peer_closed` when it
   /// breaks off, `deadline_exceeded`, `limit_exceeded` for a longer body than `max_response`, `malformed` for what is
-  /// no HTTP. A request that the server cannot have begun is tried once more on a new connection.
+  /// no HTTP. An idempotent request (not POST, not PATCH) is sent once more when a kept connection turns out closed.
   [[nodiscard]] runtime::Task<Result<ClientResponse>> request(Method method, std::string target, Headers headers,
                                                               Bytes body, Deadline deadline,
                                                               std::size_t max_response = kMaxResponse);

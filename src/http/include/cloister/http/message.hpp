@@ -118,7 +118,7 @@ struct Response {
 [[nodiscard]] Result<codec::json::Value> json_body(const Request& request, const codec::json::Limits& limits = {});
 
 /// Makes a complete 200 response of a GET or HEAD the answer to the request's Range header (RFC 9110 section 14):
-/// 206 for one satisfiable range, 416 for one that is not, otherwise the response with `Accept-Ranges: bytes` added.
+/// 206 for one satisfiable range (under If-Range: of the same ETag), 416 for one that is not, otherwise the response with `Accept-Ranges: bytes` added.
 /// Several ranges are answered with the whole, as section 14.2 allows.
 [[nodiscard]] Response apply_range(const Request& request, Response whole);
 

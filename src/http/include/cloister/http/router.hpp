@@ -54,7 +54,7 @@ struct RouteOptions {
 
 /// The routes of a server; built once, then handed over. Patterns: "/api/v1/jobs/{id}" matches one non-empty segment
 /// at {id}; a last "{name...}" matches the rest, also nothing. Literal segments win over parameters, and those over a
-/// rest. HEAD is answered by the GET route. A pattern that was added before is a bug (asserted).
+/// rest. HEAD is answered by the GET route. A pattern that was added before, and a HEAD route, are bugs (asserted).
 class Router {
  public:
   Router& add(Method method, std::string pattern, AuthPolicy policy, Handler handler, RouteOptions options = {});

@@ -1,0 +1,68 @@
+#include "tls.hpp"
+
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+
+#include <boost/asio/ssl.hpp>
+
+#include "cloister/core/bytes.hpp"
+
+namespace cloister::http {
+namespace asio = boost::asio;
+namespace ssl = boost::asio::ssl;
+namespace {
+
+Error unusable(std::string what, const boost::system::error_code& why) {
+  return Error{Errc::configuration_invalid, std::move(what) + ": " + why.message()};
+}
+
+bool only_tls13(ssl::context& context) {
+  return SSL_CTX_set_min_proto_version(context.native_handle(), TLS1_3_VERSION) == 1;
+}
+
+bool leaf_matches(const Digest32& pin, ssl::verify_context& verification) {
+  const X509* leaf = X509_STORE_CTX_get0_cert(verification.native_handle());
+  Digest32 digest{};
+  unsigned size = 0;
+  if (leaf == nullptr || X509_digest(leaf, EVP_sha256(), digest.data(), &size) != 1) return false;
+  return size == digest.size() && digest == pin;
+}
+
+}  // namespace
+
+Result<TlsContext> server_tls(const TlsFiles& files) {
+  auto context = std::make_shared<ssl::context>(ssl::context::tls_server);
+  boost::system::error_code failure;
+  if (!only_tls13(*context)) return Error{Errc::crypto_failure, "TLS 1.3 is not available"};
+  context->use_certificate_chain_file(files.certificate.string(), failure);
+  if (failure) return unusable("TLS certificate " + files.certificate.string(), failure);
+  context->use_private_key_file(files.key.string(), ssl::context::pem, failure);
+  if (failure) return unusable("TLS key " + files.key.string(), failure);
+  if (SSL_CTX_check_private_key(context->native_handle()) != 1) {
+    return Error{Errc::configuration_invalid, "the TLS key is not that of the certificate"};
+  }
+  return context;
+}
+
+Result<TlsContext> client_tls(const ClientTls& options, const std::string& host) {
+  auto context = std::make_shared<ssl::context>(ssl::context::tls_client);
+  boost::system::error_code failure;
+  if (!only_tls13(*context)) return Error{Errc::crypto_failure, "TLS 1.3 is not available"};
+  context->set_verify_mode(ssl::verify_peer);
+  if (options.pinned_certificate) {
+    // Called for each certificate of the chain with what OpenSSL thinks of it; only the leaf counts here.
+    context->set_verify_callback([pin = *options.pinned_certificate](bool, ssl::verify_context& verification) {
+      return leaf_matches(pin, verification);
+    });
+    return context;
+  }
+  if (options.ca_pem) context->add_certificate_authority(asio::buffer(*options.ca_pem), failure);
+  else context->set_default_verify_paths(failure);
+  if (failure) return unusable("TLS authorities", failure);
+  // A trusted certificate ends a chain also when it is not self-signed: a server's own may be given.
+  X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context->native_handle()), X509_V_FLAG_PARTIAL_CHAIN);
+  context->set_verify_callback(ssl::host_name_verification{host});
+  return context;
+}
+
+}  // namespace cloister::http
