@@ -5,7 +5,6 @@
 #include <iterator>
 #include <set>
 
-#define TOML_EXCEPTIONS 0
 #include <toml++/toml.h>
 
 namespace cloister::server {

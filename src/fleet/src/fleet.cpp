@@ -155,7 +155,7 @@ Task<Result<Fleet::HostPtr>> Fleet::log_in(std::shared_ptr<http::WebSocket> sock
   };
   auto noted = co_await services_.pool.run(std::move(note));
   if (!noted) co_return std::move(noted).error();
-  const host_protocol::ToHost welcome = host_protocol::Welcome{known->id};
+  const host_protocol::ToHost welcome = host_protocol::Welcome{known->id, options_.host_token(known->id)};
   auto welcomed = co_await socket->send_text(host_protocol::encode(welcome));
   if (!welcomed) co_return std::move(welcomed).error();
   co_return std::make_shared<Host>(*std::move(known), std::move(socket), executor_, services_.logger);

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -43,6 +44,7 @@ class Fleet {
   struct Options {
     std::string server_id;
     std::vector<const crypto::X25519Key*> keys;  // static keys, current then next
+    std::function<std::string(const ValidatorId&)> host_token;  // with which a host fetches blobs
     std::chrono::milliseconds step_timeout{60'000};  // for each step of a start: started, handshake, evidence, ready
   };
   Fleet(Services services, Options options, runtime::Executor executor);

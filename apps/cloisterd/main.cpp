@@ -1,0 +1,35 @@
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "server.hpp"
+
+int main(int argc, char** argv) {
+  using namespace cloister;
+  // Secrets pass through this process's memory: no core dumps, no ptrace by others.
+  const rlimit none{0, 0};
+  ::setrlimit(RLIMIT_CORE, &none);
+  ::prctl(PR_SET_DUMPABLE, 0);
+
+  CLI::App app{"Cloister's server"};
+  std::filesystem::path file;
+  bool keys_only = false;
+  app.add_option("--config", file, "configuration, TOML")->required();
+  app.add_flag("--show-keys", keys_only, "print the server's public keys as JSON, making them if there are none");
+  CLI11_PARSE(app, argc, argv);
+
+  const auto config = server::load_config(file);
+  if (!config) {
+    std::fprintf(stderr, "cloisterd: %s\n", config.error().detail().c_str());
+    return 1;
+  }
+  log::StderrLogger logger{"cloisterd", config->log_level};
+  const auto done = keys_only ? server::show_keys(*config) : server::run(*config, logger);
+  if (!done) {
+    std::fprintf(stderr, "cloisterd: %s\n", done.error().text().c_str());
+    return 1;
+  }
+  return 0;
+}

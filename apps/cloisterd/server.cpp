@@ -1,0 +1,271 @@
+// The one composition root: builds bottom-up, members end in reverse.
+#include "server.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+
+#include "cloister/api/api.hpp"
+#include "cloister/codec/json.hpp"
+#include "cloister/codec/text.hpp"
+#include "cloister/kms/software.hpp"
+#include "cloister/measure/td_image.hpp"
+#include "cloister/policy/trust_file.hpp"
+#include "cloister/provider/td_image.hpp"
+#include "cloister/runtime/task_group.hpp"
+#include "collateral_files.hpp"
+#include "keys.hpp"
+
+namespace cloister::server {
+namespace {
+
+namespace json = codec::json;
+using runtime::Task;
+
+constexpr std::size_t kPoolThreads = 4;
+constexpr std::size_t kPoolQueue = 4096;
+constexpr std::chrono::hours kAdminLifetime{24 * 366};
+constexpr std::chrono::hours kHostLifetime{24};
+constexpr std::string_view kDefaultTenant = "default";
+
+Error io_error(const std::filesystem::path& path) {
+  return Error{Errc::io_error, path.string() + ": " + std::generic_category().message(errno)};
+}
+
+Result<void> make_data_directory(const std::filesystem::path& path) {
+  std::error_code failure;
+  std::filesystem::create_directories(path, failure);
+  if (::chmod(path.c_str(), 0700) != 0) return io_error(path);
+  return {};
+}
+
+/// A file for its owner's eyes; replaced whole.
+Result<void> write_private(const std::filesystem::path& path, std::string_view text) {
+  const auto temporary = path.string() + ".new";
+  const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0) return io_error(temporary);
+  const bool written = ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && ::fsync(fd) == 0;
+  ::close(fd);
+  if (!written || ::rename(temporary.c_str(), path.c_str()) != 0) return io_error(path);
+  return {};
+}
+
+Result<attestation::TrustAnchors> load_anchors(const std::optional<std::filesystem::path>& file) {
+  if (!file) return attestation::TrustAnchors::vendors();
+  std::ifstream in(*file, std::ios::binary);
+  if (!in) return io_error(*file);
+  const std::string text(std::istreambuf_iterator<char>(in), {});
+  auto trust = policy::parse_trust_file(text);
+  if (!trust) return trust.error().in(file->string());
+  return trust->anchors();
+}
+
+/// What every TD that runs this program reports as MRTD.
+Result<Digest48> measure_guest(const std::filesystem::path& program) {
+  auto image = provider::td_image_of_program(program);
+  if (!image) return image.error().in(program.string());
+  std::vector<measure::TdFile> files;
+  for (const auto& file : *image) files.push_back({file.path, file.mode, file.contents()});
+  return measure::mrtd_of_td_image(files);
+}
+
+/// Everything that lives as long as the server, in the order in which it needs each other.
+class Server {
+ public:
+  Server(const Config& config, log::Logger& logger) : config_{config}, logger_{logger} {}
+
+  Result<void> open() {
+    CLOISTER_CHECK(make_data_directory(config_.data));
+    CLOISTER_TRY(kms, kms::SoftwareKms::open(config_.data / "master.key", random_));
+    kms_ = std::move(kms);
+    CLOISTER_TRY(keys, derive_keys(*kms_));
+    keys_.emplace(std::move(keys));
+    CLOISTER_TRY(database, storage::Database::open(config_.data / "cloister.db"));
+    database_ = std::move(database);
+    sealer_ = std::make_unique<storage::Sealer>(*kms_, random_);
+    CLOISTER_TRY(blobs, storage::BlobStore::open(config_.data / "blobs", storage::BlobStore::Limits{}));
+    blobs_ = std::move(blobs);
+    CLOISTER_TRY(log, audit::Log::open(*database_, *kms_, random_, {config_.data / "audit-head.cbor", false}, now()));
+    log_ = std::move(log);
+    CLOISTER_TRY(anchors, load_anchors(config_.trust));
+    CLOISTER_TRY(collateral, CollateralFiles::open(config_.collateral));
+    collateral_ = std::move(collateral);
+    CLOISTER_TRY(mrtd, measure_guest(config_.guest));
+    assemble(std::move(anchors), mrtd);
+    return make_admin_token();
+  }
+
+  Result<void> serve() {
+    io_.start();
+    CLOISTER_CHECK(fleet_->recover());
+    http::ServerOptions options;
+    options.address = config_.address;
+    options.port = config_.port;
+    if (config_.tls_certificate) options.tls = http::TlsFiles{*config_.tls_certificate, *config_.tls_key};
+    options.upload_directory = config_.data;
+    options.authenticator = api::make_authenticator(*services_);
+    options.handlers = strand_;
+    CLOISTER_TRY(server, http::Server::listen(io_, std::move(options), api::make_router(*services_), logger_));
+    runtime::TaskGroup tasks{strand_, logger_, "server"};
+    tasks.spawn("reconcile", fleet_->reconcile());
+    tasks.spawn("housekeeping", housekeeping());
+    ready_ = true;
+    announce(server->base_url());
+    auto signalled = runtime::block_on(io_, io_.wait_for_signal({SIGINT, SIGTERM}));
+    ready_ = false;
+    logger_.info("stopping", {{"signal", signalled ? *signalled : 0}});
+    static_cast<void>(runtime::block_on(io_, runtime::run_on(strand_, stop_fleet())));
+    runtime::block_on(io_, server->stop());
+    runtime::block_on(io_, tasks.cancel_and_wait());
+    // What was committed since the last second gets its head before the end.
+    CLOISTER_TRY(head, log_->advance(now()));
+    static_cast<void>(head);
+    return {};
+  }
+
+ private:
+  [[nodiscard]] UnixTime now() const { return clock_.now(); }
+
+  void assemble(attestation::TrustAnchors anchors, const Digest48& mrtd) {
+    challenge::Platform platform{mrtd, {keys_->channel_current.public_key(), keys_->channel_next.public_key()}};
+    registry_ = std::make_unique<challenge::Registry>(*database_, *blobs_, *log_, std::move(platform));
+    sessions_ = std::make_unique<session::AttestedSessions>(*database_, *sealer_, *log_, random_, config_.session_lifetime);
+    broker_ = std::make_unique<keybroker::Broker>(*database_, *sealer_, *log_, random_);
+    scheduler::JobService::Options jobs;
+    jobs.lease = config_.lease;
+    jobs_ = std::make_unique<scheduler::JobService>(*database_, *log_, random_, jobs);
+    auto find = [this](const evidence::Quote& quote) { return collateral_->find(quote); };
+    attestor_ = std::make_unique<links::Attestor>(links::Attestor::Services{*sessions_, pool_, clock_, logger_},
+                                                  std::move(find), std::move(anchors), policy::Policy{});
+    dispatcher_ = std::make_unique<scheduler::Dispatcher>(*jobs_, pool_, clock_, logger_);
+    tokens_ = std::make_unique<session::OperatorTokens>(crypto::Ed25519Key::from_seed(keys_->token.seed().clone()),
+                                                        keys_->server_id);
+    strand_ = io_.strand();
+    fleet::Fleet::Options fleet;
+    fleet.server_id = keys_->server_id;
+    fleet.keys = {&keys_->channel_current, &keys_->channel_next};
+    fleet.host_token = [this](const ValidatorId& validator) { return host_token(validator); };
+    fleet_ = std::make_unique<fleet::Fleet>(
+        fleet::Fleet::Services{*database_, *registry_, *attestor_, *broker_, *jobs_, *dispatcher_, refusals_, pool_,
+                               clock_, random_, logger_},
+        std::move(fleet), strand_);
+    services_.emplace(api::Services{*database_, *blobs_, *log_, *registry_, *broker_, *jobs_, *fleet_, *tokens_, pool_,
+                                    clock_, random_, ready_, keys_->server_id, CLOISTER_VERSION});
+  }
+
+  [[nodiscard]] std::string host_token(const ValidatorId& validator) {
+    const auto tenant = TenantId::parse("system");
+    return tokens_->issue({random_id("tok", random_), validator.str(), *tenant, std::string{session::kHostRole}, now(),
+                           now() + kHostLifetime});
+  }
+
+  [[nodiscard]] std::filesystem::path admin_token_file() const { return config_.data / "admin.token"; }
+
+  /// The first start makes the administrator's token; later ones leave it as it is.
+  Result<void> make_admin_token() {
+    std::error_code failure;
+    if (std::filesystem::exists(admin_token_file(), failure)) return {};
+    const auto tenant = TenantId::parse(kDefaultTenant);
+    const session::OperatorClaims claims{random_id("tok", random_), "admin", *tenant, std::string{session::kAdminRole},
+                                         now(), now() + kAdminLifetime};
+    CLOISTER_TRY(token, api::issue_token(*database_, *log_, *tokens_, claims, "first-start"));
+    CLOISTER_CHECK(write_private(admin_token_file(), token + "\n"));
+    logger_.info("admin_token.made", {{"file", admin_token_file().string()}});
+    return {};
+  }
+
+  void announce(const std::string& url) {
+    const json::Value line = json::Object{{"event", "ready"},
+                                          {"url", url},
+                                          {"server_id", keys_->server_id},
+                                          {"admin_token_file", admin_token_file().string()}};
+    std::printf("%s\n", json::write(line).c_str());
+    std::fflush(stdout);
+    logger_.info("serving", {{"url", url}, {"server_id", keys_->server_id}});
+  }
+
+  /// On the strand of the fleet; the value is there because `run_on` carries one.
+  Task<bool> stop_fleet() {
+    co_await fleet_->shut_down();
+    co_return true;
+  }
+
+  /// Once a second: leases and deadlines that are over, the audit log's head, refusals of strangers, used-up nonces.
+  Task<void> housekeeping() {
+    for (;;) {
+      auto work = [this]() -> Result<scheduler::Ended> {
+        CLOISTER_TRY(ended, jobs_->tick(now()));
+        CLOISTER_CHECK(refusals_.flush(*database_, *log_, now()));
+        CLOISTER_TRY(head, log_->advance(now()));
+        static_cast<void>(head);
+        CLOISTER_TRY(transaction, database_->write());
+        CLOISTER_TRY(swept, storage::nonces::sweep(transaction, now()));
+        if (swept > 0) CLOISTER_CHECK(transaction.commit());
+        return ended;
+      };
+      auto ended = co_await pool_.run(std::move(work));
+      if (!ended) {
+        logger_.error("housekeeping.failed", {{"detail", ended.error().text()}});
+      } else {
+        for (const auto& attempt : ended->attempts) co_await dispatcher_->cancel(attempt);
+      }
+      auto slept = co_await runtime::sleep_for(std::chrono::seconds{1});
+      if (!slept) co_return;
+    }
+  }
+
+  const Config& config_;
+  log::Logger& logger_;
+  SystemClock clock_;
+  SystemRandom random_;
+  std::atomic<bool> ready_ = false;
+  std::unique_ptr<kms::SoftwareKms> kms_;
+  std::optional<ServerKeys> keys_;
+  std::unique_ptr<storage::Database> database_;
+  std::unique_ptr<storage::Sealer> sealer_;
+  std::unique_ptr<storage::BlobStore> blobs_;
+  std::unique_ptr<audit::Log> log_;
+  audit::Refusals refusals_;
+  std::unique_ptr<CollateralFiles> collateral_;
+  runtime::IoContext io_{1};
+  runtime::BlockingPool pool_{kPoolThreads, kPoolQueue};
+  runtime::Executor strand_;
+  std::unique_ptr<challenge::Registry> registry_;
+  std::unique_ptr<session::AttestedSessions> sessions_;
+  std::unique_ptr<keybroker::Broker> broker_;
+  std::unique_ptr<scheduler::JobService> jobs_;
+  std::unique_ptr<links::Attestor> attestor_;
+  std::unique_ptr<scheduler::Dispatcher> dispatcher_;
+  std::unique_ptr<session::OperatorTokens> tokens_;
+  std::unique_ptr<fleet::Fleet> fleet_;
+  std::optional<api::Services> services_;
+};
+
+}  // namespace
+
+Result<void> run(const Config& config, log::Logger& logger) {
+  Server server{config, logger};
+  CLOISTER_CHECK(server.open());
+  return server.serve();
+}
+
+Result<void> show_keys(const Config& config) {
+  CLOISTER_CHECK(make_data_directory(config.data));
+  SystemRandom random;
+  CLOISTER_TRY(kms, kms::SoftwareKms::open(config.data / "master.key", random));
+  CLOISTER_TRY(keys, derive_keys(*kms));
+  const json::Value out = json::Object{
+      {"server_id", keys.server_id},
+      {"server_keys", json::Array{codec::to_hex(keys.channel_current.public_key()),
+                                  codec::to_hex(keys.channel_next.public_key())}},
+      {"audit_keys", json::Array{codec::to_hex(keys.audit)}}};
+  std::printf("%s\n", json::write(out).c_str());
+  return {};
+}
+
+}  // namespace cloister::server
