@@ -224,9 +224,9 @@ Task<void> Fleet::run_validator_td(HostPtr host, std::shared_ptr<relay::Stream> 
     wake();
     // It says nothing more, until it is asked again before its facts expire.
     const auto left = session->expires() - services_.clock.now();
-    const auto again = services_.clock.steady() + std::chrono::duration_cast<std::chrono::milliseconds>(left) * 4 / 5;
+    const Deadline again{services_.clock.steady() + std::chrono::duration_cast<std::chrono::milliseconds>(left) * 4 / 5};
     auto receiving = (*link)->receive();
-    auto message = co_await runtime::with_deadline(Deadline{again}, std::move(receiving));
+    auto message = co_await runtime::with_deadline(again, std::move(receiving));
     if (message || message.error().code() != Errc::deadline_exceeded) break;
   }
   host->verified = false;

@@ -78,7 +78,8 @@ struct HostAgent::Connection {
     if (*found) co_return std::move(**found);
     const std::string target = "/api/v1/blobs/" + codec::to_hex(digest);
     const http::Headers headers;
-    auto response = co_await client->request(http::Method::get, target, headers, Bytes{},
+    const Bytes no_body;
+    auto response = co_await client->request(http::Method::get, target, headers, no_body,
                                              Deadline::after(services.clock, kStepTimeout), kMaxBlob);
     if (!response) co_return std::move(response).error();
     auto fetched = http::expect_success(*std::move(response));
