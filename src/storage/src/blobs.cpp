@@ -9,7 +9,7 @@
 #include <string>
 
 #include "cloister/codec/text.hpp"
-#include "files.hpp"
+#include "descriptors.hpp"
 
 namespace cloister::storage {
 namespace {
@@ -20,16 +20,6 @@ constexpr std::size_t kDigestDigits = 64;
 Result<void> make_directory(const std::filesystem::path& path) {
   if (::mkdir(path.c_str(), 0700) == 0) return sync_directory(parent_of(path));
   if (errno != EEXIST) return io_failure(path, errno);
-  return {};
-}
-
-Result<void> write_all(const std::filesystem::path& path, int file, ByteView bytes) {
-  while (!bytes.empty()) {
-    const auto wrote = ::write(file, bytes.data(), bytes.size());
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote < 0) return io_failure(path, errno);
-    bytes = bytes.subspan(static_cast<std::size_t>(wrote));
-  }
   return {};
 }
 

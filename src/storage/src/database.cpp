@@ -15,7 +15,7 @@
 #include "cloister/core/assert.hpp"
 #include "cloister/crypto/hash.hpp"
 #include "connection.hpp"
-#include "files.hpp"
+#include "descriptors.hpp"
 
 namespace cloister::storage {
 namespace {

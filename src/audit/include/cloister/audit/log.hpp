@@ -68,20 +68,23 @@ class Log {
   [[nodiscard]] Result<void> check() const;
 
  private:
-  Log(storage::Database& database, const kms::Kms& kms, std::filesystem::path head_file, std::string id,
+  Log(storage::Database& database, const kms::Kms& kms, std::filesystem::path head_file,
       const crypto::Ed25519Public& key)
-      : database_{database}, kms_{kms}, head_file_{std::move(head_file)}, id_{std::move(id)}, key_{key} {}
-  [[nodiscard]] Result<merkle::SignedHead> sign(std::uint64_t size, const merkle::Hash& root, UnixTime now) const;
-  [[nodiscard]] Result<void> resume();
+      : database_{database}, kms_{kms}, head_file_{std::move(head_file)}, key_{key} {}
+  [[nodiscard]] Result<void> begin(std::string id, UnixTime now);
+  [[nodiscard]] Result<void> resume(merkle::SignedHead head);
+  [[nodiscard]] Result<void> grow(UnixTime now);
+  [[nodiscard]] Result<void> publish();
   storage::Database& database_;
   const kms::Kms& kms_;
   std::filesystem::path head_file_;
   std::string id_;
   crypto::Ed25519Public key_;
-  std::mutex advancing_;        // one sequencer at a time; guards frontier_
+  std::mutex advancing_;       // one sequencer at a time; guards the two below
   merkle::Frontier frontier_;
-  mutable std::mutex mutex_;    // guards head_
-  merkle::SignedHead head_;
+  merkle::SignedHead newest_;  // in the database, on its way to the head file
+  mutable std::mutex mutex_;   // guards the one below
+  merkle::SignedHead head_;    // in the head file too
 };
 
 }  // namespace cloister::audit

@@ -9,6 +9,7 @@
 #include <system_error>
 #include <utility>
 
+#include "cloister/core/bytes.hpp"
 #include "cloister/core/result.hpp"
 
 namespace cloister::storage {
@@ -35,6 +36,16 @@ class File {
 
 [[nodiscard]] inline std::filesystem::path parent_of(const std::filesystem::path& file) {
   return file.has_parent_path() ? file.parent_path() : std::filesystem::path{"."};
+}
+
+[[nodiscard]] inline Result<void> write_all(const std::filesystem::path& path, int file, ByteView bytes) {
+  while (!bytes.empty()) {
+    const auto wrote = ::write(file, bytes.data(), bytes.size());
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote < 0) return io_failure(path, errno);
+    bytes = bytes.subspan(static_cast<std::size_t>(wrote));
+  }
+  return {};
 }
 
 /// Makes the names in a directory durable.
