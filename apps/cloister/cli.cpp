@@ -6,10 +6,12 @@
 namespace cloister::cli {
 namespace {
 
-constexpr std::array<AddCommands, 3> kCommands = {
+constexpr std::array<AddCommands, 5> kCommands = {
     add_verify,
     add_inspect,
     add_measure,
+    add_lab,
+    add_validator,
 };
 
 }  // namespace

@@ -33,6 +33,8 @@ using AddCommands = void (*)(CLI::App& app, Context& context);
 void add_verify(CLI::App& app, Context& context);
 void add_inspect(CLI::App& app, Context& context);
 void add_measure(CLI::App& app, Context& context);
+void add_lab(CLI::App& app, Context& context);
+void add_validator(CLI::App& app, Context& context);
 
 /// The whole program: `arguments` without the program's name. Returns the exit code.
 [[nodiscard]] int run(std::vector<std::string> arguments, std::ostream& out, std::ostream& err, const Clock& clock);

@@ -1,0 +1,53 @@
+#include "keys.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
+#include "cloister/core/random.hpp"
+
+namespace cloister::cli {
+namespace {
+
+Error io_error(const std::filesystem::path& file) {
+  return Error{Errc::io_error, file.string() + ": " + std::generic_category().message(errno)};
+}
+
+Result<void> make_secret(const std::filesystem::path& file) {
+  const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (fd < 0) return errno == EEXIST ? Result<void>{} : Result<void>{io_error(file)};
+  SystemRandom random;
+  const auto secret = crypto::Secret<32>::random(random);
+  const bool written = ::write(fd, secret.reveal().data(), 32) == 32 && ::fsync(fd) == 0;
+  ::close(fd);
+  if (!written) return io_error(file);
+  return {};
+}
+
+}  // namespace
+
+Result<crypto::Secret<32>> load_or_make_secret(const std::filesystem::path& file) {
+  CLOISTER_CHECK(make_secret(file));
+  const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0) return io_error(file);
+  struct stat facts {};
+  ByteArray<32> bytes{};
+  const bool read = ::fstat(fd, &facts) == 0 && facts.st_size == 32 && ::read(fd, bytes.data(), 32) == 32;
+  ::close(fd);
+  if (!read) return Error{Errc::configuration_invalid, file.string() + ": 32 bytes expected"};
+  if ((facts.st_mode & 077) != 0) {
+    crypto::cleanse(bytes);
+    return Error{Errc::configuration_invalid, file.string() + ": others may read it; chmod 600 it"};
+  }
+  return crypto::Secret<32>{bytes};
+}
+
+Result<crypto::Ed25519Key> load_or_make_hotkey(const std::filesystem::path& file) {
+  CLOISTER_TRY(seed, load_or_make_secret(file));
+  return crypto::Ed25519Key::from_seed(std::move(seed));
+}
+
+}  // namespace cloister::cli

@@ -1,0 +1,89 @@
+#include <csignal>
+#include <filesystem>
+#include <memory>
+
+#include "cli.hpp"
+#include "cloister/codec/json.hpp"
+#include "cloister/codec/text.hpp"
+#include "cloister/provider/process_provider.hpp"
+#include "cloister/runtime/task_group.hpp"
+#include "cloister/validator/host_agent.hpp"
+#include "keys.hpp"
+
+namespace cloister::cli {
+namespace {
+
+namespace fs = std::filesystem;
+namespace json = codec::json;
+
+constexpr std::size_t kPoolThreads = 4;
+constexpr std::size_t kPoolQueue = 256;
+constexpr std::chrono::seconds kLongestPause{30};
+
+struct RunOptions {
+  std::string server;
+  fs::path platform;
+  fs::path guest;
+  fs::path hotkey;
+  fs::path data;
+  std::uint32_t capacity = 4;
+};
+
+/// Connects, and again after every end, with pauses that grow to half a minute.
+runtime::Task<void> keep_connected(validator::HostAgent* agent, log::Logger* logger) {
+  auto pause = std::chrono::milliseconds{250};
+  for (;;) {
+    const SystemClock clock;
+    const auto begun = clock.steady();
+    const Error why = co_await agent->run();
+    if (clock.steady() - begun > kLongestPause) pause = std::chrono::milliseconds{250};
+    logger->warn("disconnected", {{"detail", why.text()}, {"again_in_ms", static_cast<std::int64_t>(pause.count())}});
+    auto slept = co_await runtime::sleep_for(pause);
+    if (!slept) co_return;
+    pause = std::min<std::chrono::milliseconds>(pause * 2, kLongestPause);
+  }
+}
+
+Result<void> run_agent(const RunOptions& options, std::ostream& out) {
+  log::StderrLogger logger{"validator", log::Level::info};
+  CLOISTER_TRY(hotkey, load_or_make_hotkey(options.hotkey));
+  CLOISTER_TRY(image, provider::td_image_of_program(options.guest));
+  provider::ProcessProvider provider{options.platform, std::move(image)};
+  http::ClientOptions server;
+  server.base_url = options.server;
+  const SystemClock clock;
+  runtime::IoContext io;
+  runtime::BlockingPool pool{kPoolThreads, kPoolQueue};
+  validator::HostAgent agent{{io, pool, provider, clock, logger}, {server, options.capacity, options.data / "blobs"},
+                             hotkey};
+  io.start();
+  const json::Value line =
+      json::Object{{"event", "started"}, {"hotkey", codec::to_hex(hotkey.public_key())}, {"server", options.server}};
+  out << json::write(line) << std::endl;
+  runtime::TaskGroup tasks{io.strand(), logger, "validator"};
+  tasks.spawn("agent", keep_connected(&agent, &logger));
+  auto signalled = runtime::block_on(io, io.wait_for_signal({SIGINT, SIGTERM}));
+  logger.info("stopping", {{"signal", signalled ? *signalled : 0}});
+  io.stop();  // the TDs' lives end with this process
+  return {};
+}
+
+}  // namespace
+
+void add_validator(CLI::App& app, Context& context) {
+  auto* validator = app.add_subcommand("validator", "A validator: a host that runs confidential VMs");
+  validator->require_subcommand(1);
+  auto* run = validator->add_subcommand("run", "Serve a server from this host until Ctrl-C");
+  const auto options = std::make_shared<RunOptions>();
+  run->add_option("--server", options->server, "the server, http://… or https://…")->required();
+  run->add_option("--platform", options->platform, "control socket of the lab platform on this host")->required();
+  run->add_option("--guest", options->guest, "the cloister-guest program that TDs run")->required();
+  run->add_option("--hotkey", options->hotkey, "file of the hotkey, made (mode 0600) if it is missing")->required();
+  run->add_option("--data", options->data, "directory for fetched blobs")->required();
+  run->add_option("--capacity", options->capacity, "instances at the same time")->check(CLI::Range(1, 1024));
+  run->callback([options, &context] {
+    if (auto done = run_agent(*options, context.out); !done) context.fail(done.error());
+  });
+}
+
+}  // namespace cloister::cli
