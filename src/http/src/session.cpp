@@ -229,6 +229,8 @@ runtime::Task<bool> Session::serve_one() {
       report(exchange, 408);
       co_return false;
     }
+    // What is malformed may hide where the next request begins.
+    if (header.error().code() == Errc::malformed) exchange.body_read = false;
     co_return co_await respond(exchange, problem(header.error(), exchange.request.request_id));
   }
   const auto authorised = co_await authorise(exchange);
