@@ -24,6 +24,12 @@ policy::ReferenceValue reference_of(const model::ReferenceValue& value, std::str
   return {std::move(challenge), std::move(version), value.mrtd, value.image_digest, value.configuration_digest};
 }
 
+/// Whether an instance ended because of what it is or did, and not because it went away.
+bool was_refused(Errc code) {
+  const bool gone = code == Errc::peer_closed || code == Errc::channel_truncated || code == Errc::cancelled;
+  return !gone && http_status(code) < 500;
+}
+
 /// One transaction with one change.
 template <class F>
 Result<void> change(storage::Database& database, F apply) {
@@ -242,8 +248,7 @@ Task<void> Fleet::run_instance(HostPtr host, InstanceId id, std::shared_ptr<rela
   co_await stream->close();
   const host_protocol::ToHost stop = host_protocol::Stop{id};
   static_cast<void>(co_await host->mux.send_control(host_protocol::encode(stop)));
-  const bool refused = http_status(why.code()) < 500 && why.code() != Errc::peer_closed;
-  co_await end_instance(host, id, refused ? InstanceState::refused : InstanceState::lost, why);
+  co_await end_instance(host, id, was_refused(why.code()) ? InstanceState::refused : InstanceState::lost, why);
 }
 
 Task<Error> Fleet::drive_instance(HostPtr host, InstanceId id, model::Version version,
