@@ -1,8 +1,10 @@
 #include "cloister/lab_host/serve.hpp"
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 
+#include <algorithm>
 #include <ostream>
 
 #include "cloister/codec/json.hpp"
@@ -24,6 +26,14 @@ Result<process::UniqueFd> ending_signals() {
   return fd;
 }
 
+/// Each TD holds four descriptors, and a start brings up to two hundred for a moment.
+void allow_many_descriptors() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, 65'536);
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 std::string ready_line(const Host& host) {
   return json::write(json::Object{{"control", host.control_socket().native()},
                                   {"root", host.root_file().native()},
@@ -38,6 +48,7 @@ std::string ready_line(const Host& host) {
 Result<void> serve(HostOptions options, std::ostream& out, log::Logger& logger) {
   SystemClock clock;
   SystemRandom random;
+  allow_many_descriptors();
   CLOISTER_TRY(signals, ending_signals());
   auto sandbox = process::Sandbox::probe();
   if (!sandbox.isolates()) logger.warn("lab_platform_not_isolated", {{"reason", sandbox.description()}, {"lab", true}});
