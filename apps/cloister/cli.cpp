@@ -6,10 +6,12 @@
 namespace cloister::cli {
 namespace {
 
-constexpr std::array<AddCommands, 5> kCommands = {
+constexpr std::array<AddCommands, 7> kCommands = {
+    add_demo,
     add_verify,
     add_inspect,
     add_measure,
+    add_receipt,
     add_lab,
     add_validator,
 };

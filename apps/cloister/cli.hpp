@@ -33,6 +33,8 @@ using AddCommands = void (*)(CLI::App& app, Context& context);
 void add_verify(CLI::App& app, Context& context);
 void add_inspect(CLI::App& app, Context& context);
 void add_measure(CLI::App& app, Context& context);
+void add_demo(CLI::App& app, Context& context);
+void add_receipt(CLI::App& app, Context& context);
 void add_lab(CLI::App& app, Context& context);
 void add_validator(CLI::App& app, Context& context);
 

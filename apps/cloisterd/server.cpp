@@ -11,12 +11,11 @@
 #include <iterator>
 
 #include "cloister/api/api.hpp"
+#include "cloister/builder/builder.hpp"
 #include "cloister/codec/json.hpp"
 #include "cloister/codec/text.hpp"
 #include "cloister/kms/software.hpp"
-#include "cloister/measure/td_image.hpp"
 #include "cloister/policy/trust_file.hpp"
-#include "cloister/provider/td_image.hpp"
 #include "cloister/runtime/task_group.hpp"
 #include "collateral_files.hpp"
 #include "keys.hpp"
@@ -65,15 +64,6 @@ Result<attestation::TrustAnchors> load_anchors(const std::optional<std::filesyst
   return trust->anchors();
 }
 
-/// What every TD that runs this program reports as MRTD.
-Result<Digest48> measure_guest(const std::filesystem::path& program) {
-  auto image = provider::td_image_of_program(program);
-  if (!image) return image.error().in(program.string());
-  std::vector<measure::TdFile> files;
-  for (const auto& file : *image) files.push_back({file.path, file.mode, file.contents()});
-  return measure::mrtd_of_td_image(files);
-}
-
 /// Everything that lives as long as the server, in the order in which it needs each other.
 class Server {
  public:
@@ -95,7 +85,7 @@ class Server {
     CLOISTER_TRY(anchors, load_anchors(config_.trust));
     CLOISTER_TRY(collateral, CollateralFiles::open(config_.collateral));
     collateral_ = std::move(collateral);
-    CLOISTER_TRY(mrtd, measure_guest(config_.guest));
+    CLOISTER_TRY(mrtd, builder::guest_mrtd(config_.guest));
     assemble(std::move(anchors), mrtd);
     return make_admin_token();
   }

@@ -1,5 +1,6 @@
 #include "cloister/challenge/registry.hpp"
 
+#include "cloister/builder/builder.hpp"
 #include "cloister/oci/image.hpp"
 #include "cloister/protocol/launch.hpp"
 
@@ -24,16 +25,12 @@ Result<model::Version> Registry::add(const TenantId& tenant, const model::Challe
   CLOISTER_TRY(image, oci::load(spec.image_digest, source));
   CLOISTER_CHECK(oci::verify_layers(image, source));
 
+  auto planned = builder::plan_version(spec, platform_.guest_mrtd, platform_.server_keys);
   model::Version version;
-  version.id = protocol::version_id_of(spec);
+  version.id = std::move(planned.id);
   version.spec = spec;
-  protocol::Configuration configuration;
-  configuration.role = protocol::Role::instance;
-  configuration.version = version.id;
-  configuration.image_digest = spec.image_digest;
-  configuration.server_keys = platform_.server_keys;
-  version.configuration = protocol::encode(configuration);
-  version.reference = {platform_.guest_mrtd, spec.image_digest, protocol::configuration_digest(version.configuration)};
+  version.configuration = std::move(planned.configuration);
+  version.reference = planned.reference;
   version.registered = now;
 
   CLOISTER_TRY(transaction, database_.write());

@@ -1,0 +1,317 @@
+#include <unistd.h>
+
+#include <chrono>
+#include <fstream>
+#include <iomanip>
+#include <memory>
+
+#include "cli.hpp"
+#include "cloister/builder/builder.hpp"
+#include "cloister/client/job_runner.hpp"
+#include "cloister/codec/text.hpp"
+#include "files.hpp"
+#include "keys.hpp"
+#include "system.hpp"
+
+namespace cloister::cli {
+namespace {
+
+namespace fs = std::filesystem;
+namespace json = codec::json;
+using std::chrono::milliseconds;
+
+constexpr std::string_view kChallenge = "keyword-search";
+constexpr std::string_view kSecretName = "index-salt";
+constexpr std::string_view kSecretPath = "keyword-search/index-salt";
+constexpr std::size_t kMaxInput = 3U << 20;  // of all files: a job's payload has at most 4 MiB
+constexpr std::chrono::seconds kReadyTimeout{30};
+
+struct Options {
+  std::vector<fs::path> inputs;
+  std::string keyword = "cloister";
+  std::optional<fs::path> data;
+};
+
+/// A folder that is removed at the end, unless somebody asked to keep it.
+class DataFolder {
+ public:
+  static Result<DataFolder> make(const std::optional<fs::path>& kept) {
+    if (kept) return DataFolder{*kept, false};
+    auto pattern = (fs::temp_directory_path() / "cloister-demo-XXXXXX").string();
+    if (::mkdtemp(pattern.data()) == nullptr) return process::errno_error(pattern);
+    return DataFolder{pattern, true};
+  }
+  DataFolder(DataFolder&& other) noexcept : path_{std::move(other.path_)}, temporary_{std::exchange(other.temporary_, false)} {}
+  ~DataFolder() {
+    std::error_code ignored;
+    if (temporary_) fs::remove_all(path_, ignored);
+  }
+  void keep() noexcept { temporary_ = false; }
+  [[nodiscard]] const fs::path& path() const noexcept { return path_; }
+
+ private:
+  DataFolder(fs::path path, bool temporary) : path_{std::move(path)}, temporary_{temporary} {}
+  fs::path path_;
+  bool temporary_;
+};
+
+/// Prints the steps of the main job, each with the time that it took.
+class Steps {
+ public:
+  explicit Steps(std::ostream& out) : out_{out}, begun_{std::chrono::steady_clock::now()}, last_{begun_} {}
+  void step(std::string_view title) {
+    out_ << '\n' << ++number_ << ". " << title << '\n';
+    last_ = std::chrono::steady_clock::now();
+  }
+  void done(std::string_view what) {
+    const auto now = std::chrono::steady_clock::now();
+    out_ << "   " << what << " (" << std::chrono::duration_cast<milliseconds>(now - last_).count() << " ms)" << std::endl;
+    last_ = now;
+  }
+  void note(std::string_view what) { out_ << "   " << what << std::endl; }
+  [[nodiscard]] milliseconds total() const {
+    return std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begun_);
+  }
+
+ private:
+  std::ostream& out_;
+  std::chrono::steady_clock::time_point begun_;
+  std::chrono::steady_clock::time_point last_;
+  int number_ = 0;
+};
+
+/// The texts that ship with the sources, wherever a build finds them.
+Result<std::vector<fs::path>> example_texts() {
+  std::error_code failure;
+  auto folder = fs::read_symlink("/proc/self/exe", failure).parent_path();
+  for (int up = 0; up < 5 && !folder.empty(); ++up, folder = folder.parent_path()) {
+    const auto texts = folder / "examples" / "texts";
+    if (!fs::is_directory(texts, failure)) continue;
+    std::vector<fs::path> files;
+    for (const auto& entry : fs::directory_iterator{texts, failure}) files.push_back(entry.path());
+    std::ranges::sort(files);
+    if (!files.empty()) return files;
+  }
+  return Error{Errc::not_found, "the example texts are not beside this program; name files of your own with --input"};
+}
+
+struct Inputs {
+  json::Array documents;
+  std::size_t bytes = 0;
+};
+
+/// The files as the challenge takes them. Refuses what is no text, and says which file it is.
+Result<Inputs> read_inputs(const std::vector<fs::path>& files) {
+  Inputs out;
+  for (const auto& file : files) {
+    CLOISTER_TRY(bytes, read_file(file, kMaxInput));
+    out.bytes += bytes.size();
+    if (out.bytes > kMaxInput) return Error{Errc::limit_exceeded, "the files have more than 3 MiB together"};
+    if (!codec::is_utf8(bytes)) return Error{Errc::unsupported, file.string() + " is not a UTF-8 text"};
+    out.documents.emplace_back(json::Object{{"name", file.filename().string()}, {"text", as_text(bytes)}});
+  }
+  return out;
+}
+
+Result<void> write_output(const fs::path& path, std::string_view text) {
+  std::ofstream out(path, std::ios::binary | std::ios::trunc);
+  out << text;
+  out.flush();
+  if (!out) return Error{Errc::io_error, "cannot write " + path.string()};
+  return {};
+}
+
+std::string short_hex(ByteView bytes) { return codec::to_hex(bytes.first(8)) + "…"; }
+
+/// The six steps.
+class Demo {
+ public:
+  Demo(const Options& options, std::ostream& out) : options_{options}, out_{out}, steps_{out} {}
+
+  Result<void> run() {
+    auto files = options_.inputs;
+    if (files.empty()) {
+      CLOISTER_TRY(examples, example_texts());
+      files = std::move(examples);
+    }
+    CLOISTER_TRY(inputs, read_inputs(files));
+    payload_ = to_bytes(json::write(json::Object{{"keyword", options_.keyword}, {"documents", std::move(inputs.documents)}}));
+    out_ << "Searching " << files.size() << (files.size() == 1 ? " file (" : " files (") << inputs.bytes
+         << " bytes) for \"" << options_.keyword << "\" inside a confidential VM.\n"
+         << "LAB ONLY - NOT HARDWARE: the VM is simulated on this machine; formats, checks and protocols are real." << std::endl;
+
+    CLOISTER_TRY(folder, DataFolder::make(options_.data));
+    auto done = run_in(folder.path());
+    if (!done) {
+      folder.keep();
+      return Error{done.error().code(), done.error().detail() + " (logs: " + (folder.path() / "logs").string() + ")"};
+    }
+    return {};
+  }
+
+ private:
+  Result<void> run_in(const fs::path& data) {
+    CLOISTER_TRY(system, System::make(data, 0));
+    CLOISTER_CHECK(register_challenge(system));
+    CLOISTER_CHECK(enrol_validator(system));
+    CLOISTER_CHECK(wait_for_instance(system));
+    CLOISTER_TRY(secret, load_or_make_secret(data / "client.secret"));
+    CLOISTER_TRY(finished, run_job(secret));
+    CLOISTER_CHECK(show_result(finished));
+    return {};
+  }
+
+  Result<void> register_challenge(System& system) {
+    steps_.step("A challenge is registered: an image, and what a TEE will measure when it runs it");
+    CLOISTER_TRY(sandbox, system.start_platform());
+    steps_.done("lab platform runs; TDs are held by " + sandbox);
+    CLOISTER_CHECK(system.learn_server_keys());
+    CLOISTER_TRY(image, builder::image_of_program(system.programs().keyword_search));
+    CLOISTER_TRY(mrtd, builder::guest_mrtd(system.programs().guest));
+    spec_.challenge = *ChallengeId::parse(kChallenge);
+    spec_.image_digest = image.digest;
+    spec_.secrets = {{std::string{kSecretName}, std::string{kSecretPath}}};
+    const auto planned = builder::plan_version(spec_, mrtd, system.server_keys());
+    trust_ = system.trust();
+    trust_.reference_values = {{std::string{kChallenge}, planned.id.str(), planned.reference.mrtd,
+                                planned.reference.image_digest, planned.reference.configuration_digest}};
+    CLOISTER_CHECK(write_output("trust.json", policy::write_trust_file(trust_)));
+    steps_.done("reference value computed from your own files: MRTD " + short_hex(mrtd) + ", image sha256:" +
+                short_hex(image.digest) + ", configuration sha256:" + short_hex(planned.reference.configuration_digest));
+    CLOISTER_CHECK(system.start_server());
+    CLOISTER_TRY(token, system.admin_token());
+    CLOISTER_TRY(orchestrator, client::Orchestrator::connect(system.url(), token));
+    orchestrator_.emplace(std::move(orchestrator));
+    steps_.done("server runs at " + system.url());
+    for (const auto& [digest, bytes] : image.blobs) CLOISTER_CHECK(orchestrator_->put_blob(digest, bytes));
+    SystemRandom random;
+    const auto salt = crypto::Secret<32>::random(random);
+    CLOISTER_TRY(secret_version, orchestrator_->put_secret(kSecretPath, salt.reveal()));
+    static_cast<void>(secret_version);
+    CLOISTER_TRY(version, orchestrator_->register_version(spec_));
+    if (version.id != planned.id || !(version.reference == planned.reference)) {
+      return Error{Errc::measurement_mismatch, "the server computes another reference value than these files give"};
+    }
+    version_ = version.id;
+    steps_.done("registered " + spec_.challenge.str() + " as " + version_.str() + ", with a secret that it needs");
+    return {};
+  }
+
+  Result<void> enrol_validator(System& system) {
+    steps_.step("A validator offers its host, and proves it by a TD of its own");
+    CLOISTER_TRY(validator, orchestrator_->enrol(system.hotkey()));
+    CLOISTER_CHECK(system.start_validator());
+    CLOISTER_CHECK(wait(system, "the validator to be verified", [&]() -> Result<bool> {
+      CLOISTER_TRY(now, orchestrator_->enrol(system.hotkey()));
+      return now.state == model::ValidatorState::verified;
+    }));
+    steps_.done(validator.id.str() + ": hotkey signature, and a TDX quote that binds the hotkey");
+    return {};
+  }
+
+  Result<void> wait_for_instance(System& system) {
+    steps_.step("An instance starts, attests, and only then gets its secret");
+    model::Instance ready;
+    CLOISTER_CHECK(wait(system, "an instance to be ready", [&]() -> Result<bool> {
+      CLOISTER_TRY(instances, orchestrator_->ready_instances(version_));
+      if (instances.empty()) return false;
+      ready = std::move(instances.front());
+      return true;
+    }));
+    steps_.done(ready.id.str() + ": quote over its channel, measurement as registered, secret sealed to a key in the quote");
+    return {};
+  }
+
+  Result<client::FinishedJob> run_job(const crypto::Secret<32>& secret) {
+    steps_.step("Your files are sealed to the instance, after this program verified its evidence itself");
+    SystemRandom random;
+    const SystemClock clock;
+    client::JobRunner runner{*orchestrator_, trust_, secret, clock, random};
+    client::JobEvents events;
+    bool leased = false;
+    events.accepted = [&](const client::VerifiedInstance& instance) {
+      steps_.done(instance.id.str() + ": chain up to the lab's root, TCB " +
+                  std::string{attestation::to_string(instance.tcb)} + ", MRTD " + short_hex(instance.mrtd) +
+                  " as in trust.json");
+    };
+    events.refused = [&](const InstanceId& id, const Error& why) { steps_.note(id.str() + " refused: " + why.text()); };
+    events.progressed = [&](const model::Job& job) {
+      if (leased) return;
+      leased = true;
+      steps_.note("submitted as " + job.id.str());
+      steps_.step("The job is leased to the instance and executed inside it");
+    };
+    const auto key = random_id("demo", random);
+    CLOISTER_TRY(finished, runner.run({spec_.challenge, version_, key, payload_}, events));
+    steps_.done("executed by " + finished.envelope.instance.str() + ", attempt with fence " +
+                std::to_string(finished.envelope.fence) + ", envelope signed by a key in its evidence");
+    return finished;
+  }
+
+  Result<void> show_result(const client::FinishedJob& finished) {
+    steps_.step("The result is opened here, with a receipt that anyone can check offline");
+    CLOISTER_TRY(output, json::parse(as_text(finished.output.reveal())));
+    if (finished.envelope.status != "ok") {
+      return Error{Errc::challenge_failed, "the challenge answered with an error: " + std::string{as_text(finished.output.reveal())}};
+    }
+    const auto* counts = output.find("counts");
+    if (counts == nullptr || counts->as_array() == nullptr) return Error{Errc::malformed, "the challenge gave no counts"};
+    out_ << '\n';
+    for (const auto& item : *counts->as_array()) {
+      json::Fields fields{item, "count"};
+      const auto name = fields.string("name");
+      const auto count = fields.integer("count", 0);
+      CLOISTER_CHECK(fields.finish_lenient());
+      out_ << "   " << name << ": " << count << '\n';
+    }
+    out_ << '\n';
+    CLOISTER_CHECK(write_output("receipt.json", json::write_pretty(receipt::to_json(finished.receipt)) + "\n"));
+    steps_.done("receipt.json and trust.json are in this folder; check the one against the other with");
+    out_ << "\n     " << fs::read_symlink("/proc/self/exe").string() << " receipt verify receipt.json --trust trust.json\n\n"
+         << "Done in " << std::fixed << std::setprecision(1) << static_cast<double>(steps_.total().count()) / 1000
+         << " s." << std::endl;
+    return {};
+  }
+
+  /// Asks again and again until `reached`, an error, a dead process, or the time is over.
+  template <class Condition>
+  Result<void> wait(System& system, std::string_view what, Condition reached) {
+    const SystemClock clock;
+    const auto deadline = Deadline::after(clock, kReadyTimeout);
+    for (;;) {
+      CLOISTER_TRY(now, reached());
+      if (now) return {};
+      if (const auto gone = system.ended(); !gone.empty()) {
+        return Error{Errc::unavailable, "the " + gone + " process ended while waiting for " + std::string{what}};
+      }
+      if (clock.steady() > deadline.at()) {
+        return Error{Errc::deadline_exceeded, "waited " + std::to_string(kReadyTimeout.count()) + " s for " + std::string{what}};
+      }
+      ::usleep(20'000);
+    }
+  }
+
+  const Options& options_;
+  std::ostream& out_;
+  Steps steps_;
+  Bytes payload_;
+  model::ChallengeSpec spec_;
+  VersionId version_;
+  policy::TrustFile trust_;
+  std::optional<client::Orchestrator> orchestrator_;
+};
+
+}  // namespace
+
+void add_demo(CLI::App& app, Context& context) {
+  auto* demo = app.add_subcommand("demo", "The main job, start to finish, on your own text files");
+  const auto options = std::make_shared<Options>();
+  demo->add_option("--input", options->inputs, "text files to search; without any, the examples");
+  demo->add_option("--keyword", options->keyword, "the word to count");
+  demo->add_option("--data", options->data, "keep state and logs in this directory");
+  demo->callback([options, &context] {
+    if (auto done = Demo{*options, context.out}.run(); !done) context.fail(done.error());
+  });
+}
+
+}  // namespace cloister::cli

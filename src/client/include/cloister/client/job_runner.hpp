@@ -1,0 +1,85 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "cloister/attestation/tcb.hpp"
+#include "cloister/client/orchestrator.hpp"
+#include "cloister/core/random.hpp"
+#include "cloister/core/time.hpp"
+#include "cloister/crypto/secret.hpp"
+#include "cloister/policy/trust_file.hpp"
+#include "cloister/protocol/job.hpp"
+
+namespace cloister::client {
+
+/// An instance whose evidence this client verified itself.
+struct VerifiedInstance {
+  InstanceId id;
+  crypto::X25519Public payload_key{};
+  crypto::Ed25519Public result_key{};
+  Digest48 mrtd{};
+  attestation::TcbStatus tcb{};
+  bool lab = false;
+};
+
+/// Verifies what the server says that an instance showed, at `now`, against the trust file: evidence up to one of its
+/// roots, its binding, measurements of that version, the server key that the TD shook hands with (where the file lists
+/// any), and that it is this instance. The keys come out of the evidence.
+[[nodiscard]] Result<VerifiedInstance> verify_instance(const model::Instance& instance, const policy::TrustFile& trust,
+                                                       const ChallengeId& challenge, const VersionId& version,
+                                                       UnixTime now);
+
+/// What happens to a job, for whoever watches.
+struct JobEvents {
+  std::function<void(const VerifiedInstance&)> accepted = [](const VerifiedInstance&) {};
+  std::function<void(const InstanceId&, const Error&)> refused = [](const InstanceId&, const Error&) {};
+  std::function<void(const model::Job&)> progressed = [](const model::Job&) {};
+};
+
+struct JobOrder {
+  ChallengeId challenge;
+  VersionId version;
+  std::string idempotency_key;
+  ByteView payload;
+  std::chrono::seconds deadline{3600};
+};
+
+struct FinishedJob {
+  JobId job;
+  protocol::Envelope envelope;
+  crypto::SecretBytes output;
+  receipt::Receipt receipt;  // with the client's opening
+};
+
+/// Seals jobs to instances that it verified, waits for their results, and opens them. The references outlive it.
+class JobRunner {
+ public:
+  JobRunner(Orchestrator& orchestrator, const policy::TrustFile& trust, const crypto::Secret<32>& secret,
+            const Clock& clock, Random& random)
+      : orchestrator_{orchestrator}, trust_{trust}, secret_{secret}, clock_{clock}, random_{random} {}
+
+  /// Runs a job to its end. A job that waits for recipients is sealed to instances that became ready. Errors: the
+  /// job's failure (`challenge_failed`…), `deadline_exceeded` when it expired, what verification or opening refuse.
+  [[nodiscard]] Result<FinishedJob> run(const JobOrder& order, const JobEvents& events);
+  /// The result of a job that was submitted before, also by another process with the same secret.
+  [[nodiscard]] Result<FinishedJob> collect(const JobId& job, const JobEvents& events);
+
+ private:
+  [[nodiscard]] Result<std::vector<model::Recipient>> seal_to_ready(const protocol::ClientJobKeys& keys,
+                                                                    const model::JobRequest& request,
+                                                                    const ChallengeId& challenge,
+                                                                    const JobEvents& events);
+  [[nodiscard]] Result<FinishedJob> open(const protocol::ClientJobKeys& keys, const model::Job& job,
+                                         const JobEvents& events);
+  Orchestrator& orchestrator_;
+  const policy::TrustFile& trust_;
+  const crypto::Secret<32>& secret_;
+  const Clock& clock_;
+  Random& random_;
+};
+
+}  // namespace cloister::client

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cloister/core/result.hpp"
+#include "cloister/http/client.hpp"
+#include "cloister/model/challenge.hpp"
+#include "cloister/model/fleet.hpp"
+#include "cloister/model/job.hpp"
+#include "cloister/receipt/receipt.hpp"
+
+namespace cloister::client {
+
+/// The orchestrator's API as calls. Errors are the server's problems (their code and detail), or those of the
+/// connection. Thread-safe.
+class Orchestrator {
+ public:
+  /// `bearer`: the token, sent over loopback or TLS only.
+  [[nodiscard]] static Result<Orchestrator> connect(std::string base_url, std::optional<std::string> bearer);
+
+  // operators
+  [[nodiscard]] Result<void> put_blob(const Digest32& digest, ByteView bytes);
+  [[nodiscard]] Result<model::Version> register_version(const model::ChallengeSpec& spec);
+  [[nodiscard]] Result<std::uint64_t> put_secret(std::string_view path, ByteView value);
+  [[nodiscard]] Result<void> remove_secret(std::string_view path);
+  [[nodiscard]] Result<model::Validator> enrol(const ByteArray<32>& hotkey);
+  /// A list as the API gives it, e.g. list("validators"): {"validators":[…]}.
+  [[nodiscard]] Result<codec::json::Value> list(std::string_view what);
+
+  // clients
+  [[nodiscard]] Result<model::Version> version(const VersionId& id);
+  [[nodiscard]] Result<std::vector<model::Version>> versions(const ChallengeId& challenge);
+  [[nodiscard]] Result<std::vector<model::Instance>> ready_instances(const VersionId& version);
+  [[nodiscard]] Result<model::Instance> instance(const InstanceId& id);
+
+  struct JobView {
+    model::Job job;
+    std::vector<InstanceId> missing_recipients;  // ready instances that the job is not sealed to yet
+  };
+  [[nodiscard]] Result<JobView> submit(const model::JobRequest& request);
+  /// Waits up to `wait` (at most a minute) for a change that matters.
+  [[nodiscard]] Result<JobView> job(const JobId& id, std::chrono::seconds wait);
+  [[nodiscard]] Result<void> add_recipients(const JobId& id, const std::vector<model::Recipient>& recipients);
+  [[nodiscard]] Result<model::Job> cancel(const JobId& id);
+  [[nodiscard]] Result<model::JobResult> result(const JobId& id);
+  [[nodiscard]] Result<receipt::Receipt> receipt(const JobId& id);
+
+ private:
+  explicit Orchestrator(std::unique_ptr<http::BlockingClient> client) : client_{std::move(client)} {}
+  [[nodiscard]] Result<codec::json::Value> call(http::Method method, std::string target, codec::json::Value body = {},
+                                                std::chrono::seconds patience = std::chrono::seconds{30});
+  std::unique_ptr<http::BlockingClient> client_;
+};
+
+}  // namespace cloister::client

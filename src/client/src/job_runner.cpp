@@ -1,0 +1,125 @@
+#include "cloister/client/job_runner.hpp"
+
+#include <algorithm>
+
+#include "cloister/crypto/hash.hpp"
+#include "cloister/evidence/collateral.hpp"
+#include "cloister/policy/td.hpp"
+
+namespace cloister::client {
+namespace {
+
+constexpr std::chrono::seconds kWait{30};
+
+Error failure_of(const model::Job& job) {
+  const auto why = job.failure.value_or(std::string{model::to_string(job.state)});
+  switch (job.state) {
+    case model::JobState::expired: return Error{Errc::deadline_exceeded, "the job expired before it was executed"};
+    case model::JobState::cancelled: return Error{Errc::cancelled, "the job was cancelled"};
+    default: return Error{errc_from_string(why).value_or(Errc::challenge_failed), why};
+  }
+}
+
+}  // namespace
+
+Result<VerifiedInstance> verify_instance(const model::Instance& instance, const policy::TrustFile& trust,
+                                         const ChallengeId& challenge, const VersionId& version, UnixTime now) {
+  if (!instance.evidence) return Error{Errc::evidence_malformed, "the server gave no evidence of this instance"};
+  const auto& shown = *instance.evidence;
+  CLOISTER_TRY(anchors, trust.anchors());
+  CLOISTER_TRY(collateral, evidence::parse_quote_collateral(as_text(shown.collateral)));
+  CLOISTER_TRY(documents, evidence::parse_documents(collateral));
+  const auto references = trust.values_of(challenge.str(), version.str());
+  const policy::TdSubmission submission{shown.evidence, shown.event_log, shown.configuration, shown.preimage};
+  CLOISTER_TRY(td, policy::appraise_td(submission, documents, anchors, policy::Policy{}, references, now));
+  const auto& preimage = td.preimage();
+  if (preimage.role != protocol::Role::instance || preimage.instance != instance.id) {
+    return Error{Errc::binding_mismatch, "the evidence is of another instance"};
+  }
+  const bool known_server = std::ranges::any_of(trust.server_keys, [&](const ByteArray<32>& key) {
+    return protocol::server_key_id(key) == preimage.server_key_id;
+  });
+  if (!trust.server_keys.empty() && !known_server) {
+    return Error{Errc::binding_mismatch, "the instance speaks to a server that the trust file does not name"};
+  }
+  VerifiedInstance out;
+  out.id = instance.id;
+  out.payload_key = *preimage.key(protocol::kPayloadUse, "x25519");
+  out.result_key = *preimage.key(protocol::kResultUse, "ed25519");
+  out.mrtd = td.reference().mrtd;
+  out.tcb = td.appraised().tcb().status;
+  out.lab = td.appraised().lab();
+  return out;
+}
+
+Result<std::vector<model::Recipient>> JobRunner::seal_to_ready(const protocol::ClientJobKeys& keys,
+                                                               const model::JobRequest& request,
+                                                               const ChallengeId& challenge, const JobEvents& events) {
+  CLOISTER_TRY(instances, orchestrator_.ready_instances(request.version));
+  std::vector<model::Recipient> recipients;
+  for (const auto& instance : instances) {
+    auto verified = verify_instance(instance, trust_, challenge, request.version, clock_.now());
+    if (!verified) {
+      events.refused(instance.id, verified.error());
+      continue;
+    }
+    CLOISTER_TRY(recipient,
+                 protocol::seal_recipient(keys.content_key(), keys.job(), request.version, instance.id,
+                                          verified->payload_key, request.input_commitment,
+                                          crypto::sha256(request.ciphertext), random_));
+    recipients.push_back(std::move(recipient));
+    events.accepted(*verified);
+  }
+  return recipients;
+}
+
+Result<FinishedJob> JobRunner::run(const JobOrder& order, const JobEvents& events) {
+  const auto salt = protocol::ClientJobKeys::salt(secret_, order.idempotency_key, order.payload);
+  const auto keys = protocol::ClientJobKeys::derive(secret_, salt);
+  auto request = protocol::seal_job(keys, order.version, order.idempotency_key, salt, order.payload, order.deadline);
+  CLOISTER_TRY(recipients, seal_to_ready(keys, request, order.challenge, events));
+  request.recipients = std::move(recipients);
+  CLOISTER_TRY(view, orchestrator_.submit(request));
+  while (!model::is_final(view.job.state)) {
+    events.progressed(view.job);
+    if (!view.missing_recipients.empty()) {
+      CLOISTER_TRY(more, seal_to_ready(keys, request, order.challenge, events));
+      if (!more.empty()) CLOISTER_CHECK(orchestrator_.add_recipients(keys.job(), more));
+    }
+    CLOISTER_TRY(next, orchestrator_.job(keys.job(), kWait));
+    view = std::move(next);
+  }
+  return open(keys, view.job, events);
+}
+
+Result<FinishedJob> JobRunner::collect(const JobId& job, const JobEvents& events) {
+  for (;;) {
+    CLOISTER_TRY(view, orchestrator_.job(job, kWait));
+    events.progressed(view.job);
+    if (!model::is_final(view.job.state)) continue;
+    const auto keys = protocol::ClientJobKeys::derive(secret_, view.job.salt);
+    if (keys.job() != job) return Error{Errc::key_invalid, "the job was not submitted with this client secret"};
+    return open(keys, view.job, events);
+  }
+}
+
+Result<FinishedJob> JobRunner::open(const protocol::ClientJobKeys& keys, const model::Job& job,
+                                    const JobEvents& events) {
+  events.progressed(job);
+  if (job.state != model::JobState::succeeded && !(job.state == model::JobState::failed && job.failure == "challenge_error")) {
+    return failure_of(job);
+  }
+  CLOISTER_TRY(result, orchestrator_.result(job.id));
+  CLOISTER_TRY(envelope, protocol::decode_envelope(result.envelope));
+  CLOISTER_TRY(receipt, orchestrator_.receipt(job.id));
+  receipt.opening = to_array<32>(keys.commitment_key().reveal());
+  // The whole chain, as anybody with this trust file will check it: from the evidence to this envelope.
+  CLOISTER_TRY(verified, receipt::check(receipt, trust_, {std::nullopt, clock_.now()}));
+  if (receipt.envelope != result.envelope || verified.envelope != envelope) {
+    return Error{Errc::receipt_invalid, "the receipt is of another result"};
+  }
+  CLOISTER_TRY(output, protocol::open_output(keys, envelope, result));
+  return FinishedJob{job.id, std::move(envelope), std::move(output), std::move(receipt)};
+}
+
+}  // namespace cloister::client

@@ -1,0 +1,166 @@
+#include "cloister/client/orchestrator.hpp"
+
+#include "cloister/codec/text.hpp"
+
+namespace cloister::client {
+namespace {
+
+namespace json = codec::json;
+using http::Method;
+
+constexpr std::size_t kMaxAnswer = std::size_t{128} << 20;
+constexpr std::chrono::seconds kPatience{30};
+
+Result<Orchestrator::JobView> parse_view(json::Value value) {
+  auto* object = value.as_object();
+  if (object == nullptr) return Error{Errc::malformed, "a job expected"};
+  Orchestrator::JobView view;
+  for (auto it = object->begin(); it != object->end(); ++it) {
+    if (it->first != "missing_recipients") continue;
+    const auto* list = it->second.as_array();
+    if (list == nullptr) return Error{Errc::malformed, "missing_recipients: a list expected"};
+    for (const auto& item : *list) {
+      CLOISTER_TRY(id, InstanceId::parse(item.as_string() == nullptr ? "" : *item.as_string()));
+      view.missing_recipients.push_back(std::move(id));
+    }
+    object->erase(it);
+    break;
+  }
+  CLOISTER_TRY(job, model::parse_job(value));
+  view.job = std::move(job);
+  return view;
+}
+
+/// The members of the list of that name, parsed.
+template <class T>
+Result<std::vector<T>> parse_list(const json::Value& value, std::string_view name, Result<T> (*parse)(const json::Value&)) {
+  const auto* member = value.find(name);
+  if (member == nullptr || member->as_array() == nullptr) {
+    return Error{Errc::malformed, std::string{name} + ": a list expected"};
+  }
+  std::vector<T> out;
+  for (const auto& item : *member->as_array()) {
+    CLOISTER_TRY(parsed, parse(item));
+    out.push_back(std::move(parsed));
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<Orchestrator> Orchestrator::connect(std::string base_url, std::optional<std::string> bearer) {
+  http::ClientOptions options;
+  options.base_url = std::move(base_url);
+  options.bearer = std::move(bearer);
+  CLOISTER_TRY(client, http::BlockingClient::make(std::move(options)));
+  return Orchestrator{std::move(client)};
+}
+
+Result<json::Value> Orchestrator::call(Method method, std::string target, json::Value body,
+                                       std::chrono::seconds patience) {
+  Bytes bytes;
+  http::Headers headers;
+  if (!body.is_null()) {
+    bytes = to_bytes(json::write(body));
+    headers.set("Content-Type", "application/json");
+  }
+  CLOISTER_TRY(answer, client_->request(method, std::move(target), std::move(headers), std::move(bytes), patience, kMaxAnswer));
+  CLOISTER_TRY(response, http::expect_success(std::move(answer)));
+  if (response.body.empty()) return json::Value{};
+  return json::parse(as_text(response.body), {.bytes = kMaxAnswer});
+}
+
+Result<void> Orchestrator::put_blob(const Digest32& digest, ByteView bytes) {
+  http::Headers headers{{"Content-Type", "application/octet-stream"}};
+  CLOISTER_TRY(answer, client_->request(Method::put, "/api/v1/blobs/" + codec::to_hex(digest), std::move(headers),
+                                        to_bytes(bytes), std::chrono::minutes{10}));
+  CLOISTER_TRY(response, http::expect_success(std::move(answer)));
+  static_cast<void>(response);
+  return {};
+}
+
+Result<model::Version> Orchestrator::register_version(const model::ChallengeSpec& spec) {
+  CLOISTER_TRY(value, call(Method::post, "/api/v1/challenges", model::to_json(spec)));
+  return model::parse_version(value);
+}
+
+Result<std::uint64_t> Orchestrator::put_secret(std::string_view path, ByteView value) {
+  http::Headers headers{{"Content-Type", "application/octet-stream"}};
+  CLOISTER_TRY(answer, client_->request(Method::put, "/api/v1/secrets/" + std::string{path}, std::move(headers),
+                                        to_bytes(value), kPatience));
+  CLOISTER_TRY(response, http::expect_success(std::move(answer)));
+  CLOISTER_TRY(body, json::parse(as_text(response.body)));
+  const auto* version = body.find("version");
+  if (version == nullptr || !version->as_uint()) return Error{Errc::malformed, "the secret's version expected"};
+  return *version->as_uint();
+}
+
+Result<void> Orchestrator::remove_secret(std::string_view path) {
+  CLOISTER_TRY(value, call(Method::del, "/api/v1/secrets/" + std::string{path}));
+  static_cast<void>(value);
+  return {};
+}
+
+Result<model::Validator> Orchestrator::enrol(const ByteArray<32>& hotkey) {
+  CLOISTER_TRY(value, call(Method::post, "/api/v1/validators", json::Object{{"hotkey", codec::to_hex(hotkey)}}));
+  return model::parse_validator(value);
+}
+
+Result<json::Value> Orchestrator::list(std::string_view what) { return call(Method::get, "/api/v1/" + std::string{what}); }
+
+Result<model::Version> Orchestrator::version(const VersionId& id) {
+  CLOISTER_TRY(value, call(Method::get, "/api/v1/versions/" + id.str()));
+  return model::parse_version(value);
+}
+
+Result<std::vector<model::Version>> Orchestrator::versions(const ChallengeId& challenge) {
+  CLOISTER_TRY(value, call(Method::get, "/api/v1/challenges/" + challenge.str() + "/versions"));
+  return parse_list<model::Version>(value, "versions", model::parse_version);
+}
+
+Result<std::vector<model::Instance>> Orchestrator::ready_instances(const VersionId& version) {
+  CLOISTER_TRY(value, call(Method::get, "/api/v1/versions/" + version.str() + "/instances?state=ready"));
+  return parse_list<model::Instance>(value, "instances", model::parse_instance);
+}
+
+Result<model::Instance> Orchestrator::instance(const InstanceId& id) {
+  CLOISTER_TRY(value, call(Method::get, "/api/v1/instances/" + id.str()));
+  return model::parse_instance(value);
+}
+
+Result<Orchestrator::JobView> Orchestrator::submit(const model::JobRequest& request) {
+  CLOISTER_TRY(value, call(Method::post, "/api/v1/jobs", model::to_json(request), std::chrono::minutes{5}));
+  return parse_view(std::move(value));
+}
+
+Result<Orchestrator::JobView> Orchestrator::job(const JobId& id, std::chrono::seconds wait) {
+  CLOISTER_TRY(value, call(Method::get, "/api/v1/jobs/" + id.str() + "?wait=" + std::to_string(wait.count()) + "s", {},
+                           wait + kPatience));
+  return parse_view(std::move(value));
+}
+
+Result<void> Orchestrator::add_recipients(const JobId& id, const std::vector<model::Recipient>& recipients) {
+  json::Array list;
+  for (const auto& recipient : recipients) list.push_back(model::to_json(recipient));
+  CLOISTER_TRY(value, call(Method::put, "/api/v1/jobs/" + id.str() + "/recipients",
+                           json::Object{{"recipients", std::move(list)}}));
+  static_cast<void>(value);
+  return {};
+}
+
+Result<model::Job> Orchestrator::cancel(const JobId& id) {
+  CLOISTER_TRY(value, call(Method::post, "/api/v1/jobs/" + id.str() + "/cancel"));
+  return model::parse_job(value);
+}
+
+Result<model::JobResult> Orchestrator::result(const JobId& id) {
+  CLOISTER_TRY(value, call(Method::get, "/api/v1/jobs/" + id.str() + "/result"));
+  return model::parse_job_result(value);
+}
+
+Result<receipt::Receipt> Orchestrator::receipt(const JobId& id) {
+  CLOISTER_TRY(value, call(Method::get, "/api/v1/jobs/" + id.str() + "/receipt"));
+  return receipt::parse_receipt(json::write(value));
+}
+
+}  // namespace cloister::client
