@@ -6,14 +6,9 @@
 namespace cloister::cli {
 namespace {
 
-constexpr std::array<AddCommands, 7> kCommands = {
-    add_demo,
-    add_verify,
-    add_inspect,
-    add_measure,
-    add_receipt,
-    add_lab,
-    add_validator,
+constexpr std::array kCommands = {
+    add_demo,   add_dev,     add_challenge, add_job,     add_validator, add_instance,
+    add_secret, add_receipt, add_verify,    add_inspect, add_measure,   add_lab,
 };
 
 }  // namespace

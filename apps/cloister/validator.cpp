@@ -8,6 +8,7 @@
 #include "cloister/provider/process_provider.hpp"
 #include "cloister/runtime/task_group.hpp"
 #include "cloister/validator/host_agent.hpp"
+#include "connection.hpp"
 #include "keys.hpp"
 
 namespace cloister::cli {
@@ -68,6 +69,20 @@ Result<void> run_agent(const RunOptions& options, std::ostream& out) {
   return {};
 }
 
+struct AdminOptions {
+  ConnectionOptions connection;
+  std::string hotkey;
+  bool json = false;
+};
+
+Result<void> enrol_hotkey(const AdminOptions& options, std::ostream& out) {
+  CLOISTER_TRY(hotkey, codec::array_from_hex<32>(options.hotkey));
+  CLOISTER_TRY(server, connect(options.connection));
+  CLOISTER_TRY(validator, server.enrol(hotkey));
+  out << validator.id.str() << '\n';
+  return {};
+}
+
 }  // namespace
 
 void add_validator(CLI::App& app, Context& context) {
@@ -83,6 +98,25 @@ void add_validator(CLI::App& app, Context& context) {
   run->add_option("--capacity", options->capacity, "instances at the same time")->check(CLI::Range(1, 1024));
   run->callback([options, &context] {
     if (auto done = run_agent(*options, context.out); !done) context.fail(done.error());
+  });
+
+  const auto admin = std::make_shared<AdminOptions>();
+  auto* enrol = validator->add_subcommand("enrol", "Let a host's hotkey in");
+  enrol->add_option("HOTKEY", admin->hotkey, "64 hex digits, as `validator run` prints it")->required();
+  add_connection_options(*enrol, admin->connection);
+  enrol->callback([admin, &context] {
+    if (auto done = enrol_hotkey(*admin, context.out); !done) context.fail(done.error());
+  });
+
+  auto* list = validator->add_subcommand("list", "All validators and their states");
+  list->add_flag("--json", admin->json, "the API's answer");
+  add_connection_options(*list, admin->connection);
+  list->callback([admin, &context] {
+    auto server = connect(admin->connection);
+    if (!server) return context.fail(server.error());
+    auto text = render_list(*server, "validators", {"id", "state", "capacity", "verified", "hotkey"}, admin->json);
+    if (!text) return context.fail(text.error());
+    context.out << *text;
   });
 }
 

@@ -1,0 +1,118 @@
+#include <csignal>
+#include <fstream>
+#include <memory>
+
+#include <poll.h>
+#include <sys/signalfd.h>
+
+#include "cli.hpp"
+#include "cloister/builder/builder.hpp"
+#include "connection.hpp"
+#include "files.hpp"
+#include "system.hpp"
+
+namespace cloister::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kChallenge = "keyword-search";
+constexpr std::string_view kSecretName = "index-salt";
+constexpr std::string_view kSecretPath = "keyword-search/index-salt";
+
+struct Options {
+  fs::path data = "cloister-dev";
+  std::uint16_t port = 7443;
+};
+
+/// Registers the example challenge, and returns what the person's trust file says of it.
+Result<policy::TrustFile> register_example(System& system, client::Orchestrator& server) {
+  CLOISTER_TRY(image, builder::image_of_program(system.programs().keyword_search));
+  CLOISTER_TRY(mrtd, builder::guest_mrtd(system.programs().guest));
+  model::ChallengeSpec spec;
+  spec.challenge = *ChallengeId::parse(kChallenge);
+  spec.image_digest = image.digest;
+  spec.secrets = {{std::string{kSecretName}, std::string{kSecretPath}}};
+  const auto planned = builder::plan_version(spec, mrtd, system.server_keys());
+  auto trust = system.trust();
+  trust.reference_values = {{std::string{kChallenge}, planned.id.str(), planned.reference.mrtd,
+                             planned.reference.image_digest, planned.reference.configuration_digest}};
+  for (const auto& [digest, bytes] : image.blobs) CLOISTER_CHECK(server.put_blob(digest, bytes));
+  SystemRandom random;
+  const auto salt = crypto::Secret<32>::random(random);
+  CLOISTER_TRY(secret, server.put_secret(kSecretPath, salt.reveal()));
+  static_cast<void>(secret);
+  CLOISTER_TRY(version, server.register_version(spec));
+  if (!(version.reference == planned.reference)) {
+    return Error{Errc::measurement_mismatch, "the server computes another reference value than these files give"};
+  }
+  return trust;
+}
+
+/// Waits for Ctrl-C; returns the name of a part that ended before it.
+std::string wait_for_end(System& system, const sigset_t& signals) {
+  const process::UniqueFd descriptor{::signalfd(-1, &signals, SFD_CLOEXEC)};
+  constexpr int kLookEveryMs = 500;
+  for (;;) {
+    pollfd polled{descriptor.get(), POLLIN, 0};
+    if (::poll(&polled, 1, kLookEveryMs) > 0) return {};
+    if (auto gone = system.ended(); !gone.empty()) return gone;
+  }
+}
+
+Result<void> run(const Options& options, Context& context) {
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  ::sigaddset(&signals, SIGINT);
+  ::sigaddset(&signals, SIGTERM);
+  ::sigprocmask(SIG_BLOCK, &signals, nullptr);
+  auto& out = context.out;
+  CLOISTER_TRY(system, System::make(options.data, options.port));
+  CLOISTER_TRY(sandbox, system.start_platform());
+  out << "lab platform runs; TDs are held by " << sandbox << std::endl;
+  CLOISTER_CHECK(system.learn_server_keys());
+  CLOISTER_CHECK(system.start_server());
+  out << "server runs at " << system.url() << std::endl;
+  CLOISTER_TRY(token, system.admin_token());
+  CLOISTER_TRY(server, client::Orchestrator::connect(system.url(), token));
+  CLOISTER_TRY(trust, register_example(system, server));
+  const auto trust_file = fs::absolute(options.data / "trust.json");
+  {
+    std::ofstream file(trust_file, std::ios::trunc);
+    file << policy::write_trust_file(trust);
+    file.flush();
+    if (!file) return Error{Errc::io_error, "cannot write " + trust_file.string()};
+  }
+  CLOISTER_TRY(validator, server.enrol(system.hotkey()));
+  CLOISTER_CHECK(system.start_validator());
+  CLOISTER_CHECK(write_profile({system.url(), system.admin_token_file(), trust_file}));
+  out << "validator " << validator.id.str() << " runs\n\n"
+      << "LAB ONLY - NOT HARDWARE: confidential VMs are simulated on this machine.\n\n"
+      << "  server      " << system.url() << "\n  token       " << system.admin_token_file().string()
+      << "\n  trust file  " << trust_file.string() << "\n  logs        " << system.logs().string() << "\n\n"
+      << "Your profile (" << profile_file().string() << ") names them, so in another terminal:\n\n"
+      << "  cloister instance list\n"
+      << "  cloister job submit keyword-search --payload FILE --receipt receipt.json\n"
+      << "    (FILE: {\"keyword\":\"…\",\"documents\":[{\"name\":\"…\",\"text\":\"…\"}]})\n\n"
+      << "Ctrl-C stops everything." << std::endl;
+  const auto gone = wait_for_end(system, signals);
+  if (!gone.empty()) {
+    return Error{Errc::unavailable, "the " + gone + " process ended; its log is " + (system.logs() / (gone + ".log")).string()};
+  }
+  out << "\nstopping" << std::endl;
+  return {};
+}
+
+}  // namespace
+
+void add_dev(CLI::App& app, Context& context) {
+  auto* dev = app.add_subcommand("dev", "The whole system on this machine, until Ctrl-C");
+  const auto options = std::make_shared<Options>();
+  dev->add_option("--data", options->data, "where state and logs are kept");
+  dev->add_option("--port", options->port, "the server's port; 0: any free one");
+  dev->callback([options, &context] {
+    if (auto done = run(*options, context); !done) context.fail(done.error());
+  });
+}
+
+}  // namespace cloister::cli
