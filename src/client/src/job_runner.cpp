@@ -1,6 +1,7 @@
 #include "cloister/client/job_runner.hpp"
 
 #include <algorithm>
+#include <thread>
 
 #include "cloister/crypto/hash.hpp"
 #include "cloister/evidence/collateral.hpp"
@@ -10,6 +11,7 @@ namespace cloister::client {
 namespace {
 
 constexpr std::chrono::seconds kWait{30};
+constexpr std::chrono::seconds kRefusedPause{1};
 
 Error failure_of(const model::Job& job) {
   const auto why = job.failure.value_or(std::string{model::to_string(job.state)});
@@ -85,6 +87,8 @@ Result<FinishedJob> JobRunner::run(const JobOrder& order, const JobEvents& event
     if (!view.missing_recipients.empty()) {
       CLOISTER_TRY(more, seal_to_ready(keys, request, order.challenge, events));
       if (!more.empty()) CLOISTER_CHECK(orchestrator_.add_recipients(keys.job(), more));
+      // The server answers at once while somebody is there that this client does not accept.
+      else std::this_thread::sleep_for(kRefusedPause);
     }
     CLOISTER_TRY(next, orchestrator_.job(keys.job(), kWait));
     view = std::move(next);

@@ -1,0 +1,122 @@
+"""What the end-to-end tests share: the programs, run as a person would run them."""
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+BIN = pathlib.Path(os.environ["CLOISTER_BIN"])
+PATIENCE = float(os.environ.get("CLOISTER_E2E_PATIENCE", "60"))
+
+
+def environment(home):
+    return {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(home), "XDG_CONFIG_HOME": str(home / "config")}
+
+
+class Case(unittest.TestCase):
+    """A folder of its own, and no process left at the end."""
+
+    def setUp(self):
+        self.home = pathlib.Path(tempfile.mkdtemp(prefix="cloister-e2e-"))
+        self.addCleanup(shutil.rmtree, self.home, ignore_errors=True)
+        self.children = []
+        self.addCleanup(self.stop_all)
+
+    def cloister(self, *arguments, timeout=PATIENCE, cwd=None):
+        """(exit code, standard output, standard error)"""
+        done = subprocess.run([BIN / "cloister", *map(str, arguments)], cwd=cwd or self.home, env=environment(self.home),
+                              capture_output=True, text=True, timeout=timeout)
+        return done.returncode, done.stdout, done.stderr
+
+    def ok(self, *arguments, **options):
+        code, out, err = self.cloister(*arguments, **options)
+        self.assertEqual(code, 0, f"{arguments}: {out}{err}")
+        return out
+
+    def start(self, name, *command):
+        """A process that prints one JSON line when it is ready; that line."""
+        log = open(self.home / f"{name}.log", "w")
+        child = subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=log, cwd=self.home,
+                                 env=environment(self.home), text=True)
+        log.close()
+        self.children.append(child)
+        line = child.stdout.readline()
+        self.assertTrue(line, f"{name} ended: {self.log(name)[-2000:]}")
+        return json.loads(line)
+
+    def log(self, name):
+        return (self.home / f"{name}.log").read_text(errors="replace")
+
+    def stop_all(self):
+        for child in reversed(self.children):
+            child.send_signal(signal.SIGTERM)
+            try:
+                child.wait(10)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+            child.stdout.close()
+        self.children.clear()
+
+    def wait_for(self, what, condition):
+        """Asks again until the condition holds; its value."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            value = condition()
+            if value:
+                return value
+            self.assertLess(time.monotonic(), end, f"waited for {what}")
+            time.sleep(0.05)
+
+    def write(self, name, text):
+        path = self.home / name
+        path.write_text(text)
+        return path
+
+
+class System(Case):
+    """Platform, server and validator, each started by the test."""
+
+    def start_platform(self, state="platform"):
+        self.platform = self.start("platform", BIN / "cloister", "lab", "platform", "--state", self.home / state)
+        return self.platform
+
+    def start_server(self, guest=BIN / "cloister-guest", trust_root=None, collateral=None):
+        root = pathlib.Path(trust_root or self.platform["root"]).read_text()
+        self.write("server-trust.json", json.dumps({"version": 1, "lab_roots": [root]}))
+        self.write("cloisterd.toml", f'data = "server"\nlisten = "127.0.0.1:0"\nguest = {json.dumps(str(guest))}\n'
+                   f'collateral = {json.dumps(str(collateral or self.platform["collateral"]))}\ntrust = "server-trust.json"\n')
+        self.server = self.start("server", BIN / "cloisterd", "--config", self.home / "cloisterd.toml")
+        self.connection = ["--server", self.server["url"], "--token-file", self.server["admin_token_file"]]
+        return self.server
+
+    def start_validator(self, guest=BIN / "cloister-guest", name="validator", control=None):
+        started = self.start(name, BIN / "cloister", "validator", "run", "--server", self.server["url"], "--platform",
+                             control or self.platform["control"], "--guest", guest, "--hotkey", self.home / f"{name}.key",
+                             "--data", self.home / f"{name}-data")
+        self.ok("validator", "enrol", started["hotkey"], *self.connection)
+        return started
+
+    def listed(self, what, *more):
+        return json.loads(self.ok(what, "list", "--json", *more, *self.connection))
+
+    def wait_verified(self):
+        self.wait_for("a verified validator",
+                      lambda: [v for v in self.listed("validator")["validators"] if v["state"] == "verified"])
+
+    def push_example(self):
+        self.ok("challenge", "build", BIN / "keyword-search", "--out", self.home / "layout")
+        self.write("salt", "sesame")
+        self.ok("secret", "put", "keyword-search/index-salt", "--file", self.home / "salt", *self.connection)
+        return json.loads(self.ok("challenge", "push", self.home / "layout", "--id", "keyword-search", "--secret",
+                                  "index-salt=keyword-search/index-salt", "--json", *self.connection))
+
+
+def main():
+    unittest.main(argv=[sys.argv[0], "-v", *sys.argv[1:]])
