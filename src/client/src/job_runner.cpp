@@ -86,9 +86,12 @@ Result<FinishedJob> JobRunner::run(const JobOrder& order, const JobEvents& event
     events.progressed(view.job);
     if (!view.missing_recipients.empty()) {
       CLOISTER_TRY(more, seal_to_ready(keys, request, order.challenge, events));
-      if (!more.empty()) CLOISTER_CHECK(orchestrator_.add_recipients(keys.job(), more));
-      // The server answers at once while somebody is there that this client does not accept.
-      else std::this_thread::sleep_for(kRefusedPause);
+      if (more.empty()) {
+        // The server answers at once while somebody is there that this client does not accept.
+        std::this_thread::sleep_for(kRefusedPause);
+      } else {
+        CLOISTER_CHECK(orchestrator_.add_recipients(keys.job(), more));
+      }
     }
     CLOISTER_TRY(next, orchestrator_.job(keys.job(), kWait));
     view = std::move(next);
