@@ -89,6 +89,7 @@ struct ConsistencyProof {
 [[nodiscard]] Result<ConsistencyProof> prove_consistency(const Nodes& nodes, std::uint64_t first_size,
                                                          std::uint64_t second_size);
 
+/// Sizes and roots belong together only because a signed head says so: both must come from one.
 /// `proof_invalid` unless the proof shows that `leaf` (a leaf hash) stands at its index under `root`.
 [[nodiscard]] Result<void> verify_inclusion(const InclusionProof& proof, const Hash& leaf, const Hash& root);
 /// `proof_invalid` unless the proof shows that the tree of `second_root` begins with the tree of `first_root`.
