@@ -215,7 +215,7 @@ Result<void> Fleet::on_message(const HostPtr& host, const host_protocol::ToServe
 }
 
 Task<void> Fleet::run_validator_td(HostPtr host, std::shared_ptr<relay::Stream> stream) {
-  auto handshake = links::TdLink::accept(stream, options_.keys, protocol::Role::validator, &services_.random);
+  auto handshake = links::TdLink::accept(stream, options_.keys, protocol::Role::validator, &services_.random, &services_.clock);
   auto link = co_await runtime::with_deadline(step(), std::move(handshake));
   links::Expectation expectation;
   expectation.role = protocol::Role::validator;
@@ -253,7 +253,7 @@ Task<void> Fleet::run_instance(HostPtr host, InstanceId id, std::shared_ptr<rela
 
 Task<Error> Fleet::drive_instance(HostPtr host, InstanceId id, model::Version version,
                                   std::shared_ptr<relay::Stream> stream) {
-  auto handshake = links::TdLink::accept(stream, options_.keys, protocol::Role::instance, &services_.random);
+  auto handshake = links::TdLink::accept(stream, options_.keys, protocol::Role::instance, &services_.random, &services_.clock);
   auto link = co_await runtime::with_deadline(step(), std::move(handshake));
   if (!link) co_return std::move(link).error();
   co_await set_state(id, InstanceState::attesting, std::nullopt);

@@ -55,7 +55,7 @@ class Guest {
     }
     CLOISTER_CHECK(measure(protocol::kConfigurationEvent, protocol::configuration_digest(boot_.configuration)));
     CLOISTER_TRY(link, ServerLink::connect(std::move(s_.stream), configuration_.server_keys.front(),
-                                           configuration_.role, s_.random, step()));
+                                           configuration_.role, s_.random, s_.clock, step()));
     link_.emplace(std::move(link));
     CLOISTER_TRY(message, link_->receive(step()));
     const auto* challenge = std::get_if<protocol::Challenge>(&message);

@@ -39,7 +39,7 @@ Result<void> write_some(int fd, ByteView bytes, std::size_t& sent) {
 }  // namespace
 
 Result<ServerLink> ServerLink::connect(process::UniqueFd stream, const ByteArray<32>& server_key, protocol::Role role,
-                                       Random& random, Deadline deadline) {
+                                       Random& random, const Clock& clock, Deadline deadline) {
   if (::fcntl(stream.get(), F_SETFL, O_NONBLOCK) != 0) return process::errno_error("stream");
   channel::Initiator initiator{server_key, role, random};
   CLOISTER_TRY(hello, initiator.start());
@@ -54,7 +54,7 @@ Result<ServerLink> ServerLink::connect(process::UniqueFd stream, const ByteArray
     CLOISTER_TRY(transport, initiator.feed(bytes));
     if (!transport) continue;
     transport->allow(channel::kMaxMessage);  // the server has proved itself
-    ServerLink link{std::move(stream), *std::move(transport)};
+    ServerLink link{std::move(stream), *std::move(transport), clock};
     CLOISTER_TRY(behind, link.transport_.feed({}));
     for (auto& message : behind.messages) link.received_.push_back(std::move(message));
     return link;
@@ -62,13 +62,17 @@ Result<ServerLink> ServerLink::connect(process::UniqueFd stream, const ByteArray
 }
 
 Result<void> ServerLink::send(const protocol::ToServer& message) {
-  CLOISTER_TRY(wire, transport_.seal(protocol::encode(message)));
   if (sent_ == outgoing_.size()) {
-    outgoing_ = std::move(wire);
+    outgoing_.clear();
     sent_ = 0;
-  } else {
-    append(outgoing_, wire);
   }
+  if (const auto now = clock_->steady(); now - rekeyed_ >= channel::kRekeyInterval) {
+    CLOISTER_TRY(renewal, transport_.rekey());
+    append(outgoing_, renewal);
+    rekeyed_ = now;
+  }
+  CLOISTER_TRY(wire, transport_.seal(protocol::encode(message)));
+  append(outgoing_, wire);
   return {};
 }
 

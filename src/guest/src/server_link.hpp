@@ -14,9 +14,10 @@ namespace cloister::guest {
 /// The TD's end of the channel, over the byte stream that the host relays. Not thread-safe.
 class ServerLink {
  public:
-  /// Shakes hands with the owner of `server_key`. Takes over the stream.
+  /// Shakes hands with the owner of `server_key`. Takes over the stream. `clock` outlives the link.
   [[nodiscard]] static Result<ServerLink> connect(process::UniqueFd stream, const ByteArray<32>& server_key,
-                                                  protocol::Role role, Random& random, Deadline deadline);
+                                                  protocol::Role role, Random& random, const Clock& clock,
+                                                  Deadline deadline);
 
   [[nodiscard]] const Digest32& handshake_hash() const noexcept { return transport_.handshake_hash(); }
   [[nodiscard]] const ByteArray<32>& server_key() const noexcept { return transport_.server_key(); }
@@ -27,6 +28,7 @@ class ServerLink {
   /// True while `next` has a message without reading.
   [[nodiscard]] bool has_message() const noexcept { return !received_.empty(); }
 
+  /// Renews the sending key first where it has served for `channel::kRekeyInterval`.
   [[nodiscard]] Result<void> send(const protocol::ToServer& message);
   /// Writes what can be written without waiting.
   [[nodiscard]] Result<void> flush();
@@ -39,10 +41,12 @@ class ServerLink {
   [[nodiscard]] Result<protocol::ToTd> receive(Deadline deadline);
 
  private:
-  ServerLink(process::UniqueFd stream, channel::Transport transport)
-      : stream_{std::move(stream)}, transport_{std::move(transport)} {}
+  ServerLink(process::UniqueFd stream, channel::Transport transport, const Clock& clock)
+      : stream_{std::move(stream)}, transport_{std::move(transport)}, clock_{&clock}, rekeyed_{clock.steady()} {}
   process::UniqueFd stream_;
   channel::Transport transport_;
+  const Clock* clock_;  // not a reference: links are moved
+  SteadyTime rekeyed_;
   Bytes outgoing_;
   std::size_t sent_ = 0;
   std::deque<Bytes> received_;

@@ -4,7 +4,8 @@ namespace cloister::links {
 
 runtime::Task<Result<std::shared_ptr<TdLink>>> TdLink::accept(std::shared_ptr<relay::Stream> stream,
                                                               std::vector<const crypto::X25519Key*> keys,
-                                                              protocol::Role role, Random* random) {
+                                                              protocol::Role role, Random* random,
+                                                              const Clock* clock) {
   channel::Responder responder{keys, role, *random};
   for (;;) {
     auto bytes = co_await stream->read();
@@ -12,7 +13,7 @@ runtime::Task<Result<std::shared_ptr<TdLink>>> TdLink::accept(std::shared_ptr<re
     auto accepted = responder.feed(*bytes);
     if (!accepted) co_return std::move(accepted).error();
     if (!*accepted) continue;
-    auto link = std::shared_ptr<TdLink>(new TdLink{std::move(stream), std::move((*accepted)->transport)});
+    auto link = std::shared_ptr<TdLink>(new TdLink{std::move(stream), std::move((*accepted)->transport), *clock});
     auto written = co_await link->write(std::move((*accepted)->reply));
     if (!written) co_return std::move(written).error();
     // What came behind the handshake waits inside the transport.
@@ -39,9 +40,16 @@ runtime::Task<Result<void>> TdLink::write(Bytes wire) {
 }
 
 runtime::Task<Result<void>> TdLink::send(protocol::ToTd message) {
+  Bytes bytes;
+  if (const auto now = clock_.steady(); now - rekeyed_ >= channel::kRekeyInterval) {
+    auto renewal = transport_.rekey();
+    if (!renewal) co_return std::move(renewal).error();
+    append(bytes, *renewal);
+    rekeyed_ = now;
+  }
   auto wire = transport_.seal(protocol::encode(message));
   if (!wire) co_return std::move(wire).error();
-  Bytes bytes = *std::move(wire);
+  append(bytes, *wire);
   co_return co_await write(std::move(bytes));
 }
 

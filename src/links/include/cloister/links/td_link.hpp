@@ -7,6 +7,7 @@
 #include "cloister/channel/channel.hpp"
 #include "cloister/core/random.hpp"
 #include "cloister/core/result.hpp"
+#include "cloister/core/time.hpp"
 #include "cloister/crypto/curve25519.hpp"
 #include "cloister/protocol/messages.hpp"
 #include "cloister/relay/mux.hpp"
@@ -18,15 +19,16 @@ namespace cloister::links {
 /// senders, whose messages arrive in the order of the calls.
 class TdLink {
  public:
-  /// The handshake with a TD of that role. `keys` are the server's static keys, current and next; they and `random`
-  /// outlive the link.
+  /// The handshake with a TD of that role. `keys` are the server's static keys, current and next; they, `random` and
+  /// `clock` outlive the link.
   [[nodiscard]] static runtime::Task<Result<std::shared_ptr<TdLink>>> accept(
       std::shared_ptr<relay::Stream> stream, std::vector<const crypto::X25519Key*> keys, protocol::Role role,
-      Random* random);
+      Random* random, const Clock* clock);
 
   [[nodiscard]] const Digest32& handshake_hash() const noexcept { return transport_.handshake_hash(); }
   [[nodiscard]] const ByteArray<32>& server_key() const noexcept { return transport_.server_key(); }
 
+  /// Renews the sending key first where it has served for `channel::kRekeyInterval`.
   [[nodiscard]] runtime::Task<Result<void>> send(protocol::ToTd message);
   /// The next message; any error is final. `peer_closed` when the TD closed the channel, `channel_truncated` when its
   /// stream just ended.
@@ -36,11 +38,13 @@ class TdLink {
   [[nodiscard]] runtime::Task<void> close();
 
  private:
-  TdLink(std::shared_ptr<relay::Stream> stream, channel::Transport transport)
-      : stream_{std::move(stream)}, transport_{std::move(transport)} {}
+  TdLink(std::shared_ptr<relay::Stream> stream, channel::Transport transport, const Clock& clock)
+      : stream_{std::move(stream)}, transport_{std::move(transport)}, clock_{clock}, rekeyed_{clock.steady()} {}
   [[nodiscard]] runtime::Task<Result<void>> write(Bytes wire);
   std::shared_ptr<relay::Stream> stream_;  // shared with the fleet, which may end it
   channel::Transport transport_;
+  const Clock& clock_;
+  SteadyTime rekeyed_;
   std::deque<Bytes> received_;
   Bytes outgoing_;
   bool writing_ = false;
