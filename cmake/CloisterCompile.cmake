@@ -39,10 +39,12 @@ target_compile_options(cloister_warnings INTERFACE
   -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wnon-virtual-dtor -Werror)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CLOISTER_SANITIZE)
   # GCC 12 reports false positives of these once sanitizers instrument the code (GCC bugs 105329, 105593).
-  target_compile_options(cloister_warnings INTERFACE -Wno-maybe-uninitialized -Wno-restrict -Wno-stringop-overflow)
+  target_compile_options(cloister_warnings INTERFACE -Wno-maybe-uninitialized -Wno-restrict -Wno-stringop-overflow -Wno-array-bounds)
 elseif(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  # GCC 12 reports moves out of std::variant and string concatenation falsely (GCC bugs 105593, 105651).
-  target_compile_options(cloister_warnings INTERFACE -Wno-restrict -Wno-maybe-uninitialized)
+  # GCC 12 reports moves out of std::variant, string concatenation and growing vectors falsely (GCC bugs 105593,
+  # 105651, 107852).
+  target_compile_options(cloister_warnings INTERFACE
+    -Wno-restrict -Wno-maybe-uninitialized -Wno-array-bounds -Wno-stringop-overflow)
 endif()
 
 if(CLOISTER_HARDEN)
