@@ -28,6 +28,7 @@ std::vector<TcbStatus> read_statuses(json::Fields& fields, std::string_view name
     }
     if (std::ranges::find(out, *status) == out.end()) out.push_back(*status);
   }
+  std::ranges::sort(out);  // equal policies read equal
   return out;
 }
 
