@@ -1,5 +1,6 @@
 #include "cloister/collateral/recognise.hpp"
 
+#include "cloister/codec/der.hpp"
 #include "cloister/codec/json.hpp"
 #include "cloister/codec/text.hpp"
 
@@ -65,6 +66,12 @@ Result<Recognised> recognise_json(std::string_view text) {
   return Recognised{OtherFile{}};
 }
 
+/// A sequence of this size has a long length, which text that begins with "0" does not look like.
+bool looks_like_der(ByteView bytes) {
+  constexpr std::uint8_t kLongLength = 0x80;
+  return bytes.size() > 2 && bytes[0] == codec::der::tag::kSequence && bytes[1] >= kLongLength;
+}
+
 Result<Recognised> recognise_der(ByteView der) {
   if (auto certificate = x509::parse_certificate(der)) return Recognised{Certificates{*certificate}};
   CLOISTER_TRY(crl, x509::parse_crl(der));
@@ -78,19 +85,14 @@ CaType ca_type(std::string_view issuer_common_name) {
 }
 
 Result<Recognised> recognise(ByteView content) {
-  constexpr std::uint8_t kDerSequence = 0x30;
   const auto text = trimmed(as_text(content));
   if (text.starts_with('{')) return recognise_json(text);
   if (text.starts_with("-----BEGIN%20")) return recognise_pem(percent_decoded(text));
   if (text.find("-----BEGIN ") != std::string_view::npos && codec::is_utf8(content)) return recognise_pem(text);
-  // A DER sequence of this size has a long length; text that begins with "0" ("30…" in hex) does not look like it.
-  if (content.size() > 2 && content[0] == kDerSequence && content[1] >= 0x80) return recognise_der(content);
-  if (text.starts_with("30")) {
-    if (const auto der = codec::from_hex(text)) return recognise_der(*der);
-  }
-  if (text.starts_with("MII")) {
-    if (const auto der = codec::from_base64_lines(text)) return recognise_der(*der);
-  }
+  if (looks_like_der(content)) return recognise_der(content);
+  auto decoded = codec::from_hex(text);
+  if (!decoded) decoded = codec::from_base64_lines(text);
+  if (decoded && looks_like_der(*decoded)) return recognise_der(*decoded);
   return Recognised{OtherFile{}};
 }
 
