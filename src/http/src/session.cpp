@@ -149,6 +149,26 @@ runtime::Task<bool> call_websocket_handler(std::shared_ptr<const Router::Route> 
   co_return true;
 }
 
+runtime::Task<Result<Principal>> call_authenticator(std::shared_ptr<const Service> service, std::string token) {
+  co_return co_await service->options.authenticator(std::move(token));
+}
+
+/// Runs code of the server's owner where handlers run, until the deadline; what it throws becomes `internal`.
+template <class T>
+runtime::Task<Result<T>> call_out(runtime::Executor where, Deadline deadline, runtime::Task<Result<T>> work) {
+  std::string thrown;
+  try {
+    if (where) work = runtime::run_on(std::move(where), std::move(work));
+    co_return co_await runtime::with_deadline(deadline, std::move(work));
+  } catch (const boost::system::system_error& error) {
+    if (error.code() == boost::asio::error::operation_aborted) throw;
+    thrown = error.what();
+  } catch (const std::exception& error) {
+    thrown = error.what();
+  }
+  co_return Error{Errc::internal, "a handler threw: " + thrown};
+}
+
 /// Drops the connection however the scope is left.
 struct KillAtEnd {
   std::shared_ptr<WebSocketCore> core;
@@ -295,7 +315,10 @@ runtime::Task<Result<void>> Session::authorise(Exchange& exchange) {
   if (policy.is_public()) co_return Result<void>{};
   auto token = exchange.offer.token ? Result<std::string>{*exchange.offer.token} : bearer_of(exchange.request.headers);
   if (!token) co_return std::move(token).error();
-  auto principal = co_await service_->options.authenticator(std::move(*token));
+  transport_->expires_never();
+  const Deadline deadline{std::chrono::steady_clock::now() + exchange.route->options.handler_timeout};
+  auto work = call_authenticator(service_, std::move(*token));
+  auto principal = co_await call_out(service_->options.handlers, deadline, std::move(work));
   if (!principal) co_return std::move(principal).error();
   auto allowed = policy.allows(*principal);
   if (!allowed) co_return std::move(allowed).error();
@@ -340,22 +363,11 @@ runtime::Task<Response> Session::handle(Exchange& exchange) {
   const Deadline deadline{std::chrono::steady_clock::now() + exchange.route->options.handler_timeout};
   const auto id = exchange.request.request_id;
   exchange.request.deadline = deadline;
-  std::optional<Result<Response>> outcome;
-  std::string thrown;
-  try {
-    auto work = call_handler(exchange.route, std::move(exchange.request));
-    if (service_->options.handlers) work = runtime::run_on(service_->options.handlers, std::move(work));
-    outcome = co_await runtime::with_deadline(deadline, std::move(work));
-  } catch (const boost::system::system_error& error) {
-    if (error.code() == boost::asio::error::operation_aborted) throw;
-    thrown = error.what();
-  } catch (const std::exception& error) {
-    thrown = error.what();
-  }
+  auto work = call_handler(exchange.route, std::move(exchange.request));
+  auto response = co_await call_out(service_->options.handlers, deadline, std::move(work));
   exchange.request.request_id = id;
-  if (!outcome) outcome = Result<Response>{Error{Errc::internal, "the handler threw: " + thrown}};
-  if (!*outcome) co_return problem(outcome->error(), id);
-  co_return std::move(**outcome);
+  if (!response) co_return problem(response.error(), id);
+  co_return std::move(*response);
 }
 
 runtime::Task<bool> Session::respond(Exchange& exchange, Response response) {

@@ -126,7 +126,7 @@ struct Running : testing::Test {
     if (server) runtime::block_on(io, server->stop(milliseconds{100}));
   }
 
-  /// Accepts "good" (role reader) and "admin" (role admin).
+  /// Accepts "good" (role reader) and "admin" (role admin); "throw" and "hang" do so.
   static Task<Result<Principal>> authenticate(std::string token) {
     Principal principal;
     principal.subject = token;
@@ -134,6 +134,8 @@ struct Running : testing::Test {
     principal.token_id = "t1";
     if (token == "good") principal.roles = {"reader"};
     else if (token == "admin") principal.roles = {"admin"};
+    else if (token == "throw") throw std::runtime_error{"secret detail"};
+    else if (token == "hang") while (true) (void)co_await runtime::sleep_until(SteadyTime::max());
     else co_return Error{Errc::unauthenticated, "unknown token"};
     co_return principal;
   }

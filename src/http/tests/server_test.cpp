@@ -62,6 +62,20 @@ TEST_F(HttpServer, AsksForAuthenticationUnlessTheRouteIsPublic) {
   EXPECT_EQ(body_of(get("/admin", "Authorization: bearer admin\r\n")), "admin ten-a");
 }
 
+TEST_F(HttpServer, LetsNobodyInWhenTheAuthenticatorFails) {
+  RouteOptions quick;
+  quick.handler_timeout = milliseconds{20};
+  std::atomic<int> reached = 0;
+  router.add(Method::get, "/", require({}), [&reached](Request) {
+    ++reached;
+    return say("x");
+  }, quick);
+  serve();
+  EXPECT_EQ(code_of(get("/", "Authorization: Bearer throw\r\n")), "internal");
+  EXPECT_EQ(code_of(get("/", "Authorization: Bearer hang\r\n")), "deadline_exceeded");
+  EXPECT_EQ(reached, 0);
+}
+
 TEST_F(HttpServer, KnowsNobodyByDefault) {
   router.add(Method::get, "/", require({}), [](Request) { return say("x"); });
   auto made = Server::listen(io, ServerOptions{}, router, logger);

@@ -17,7 +17,7 @@
 namespace cloister::http {
 
 /// Finds the principal of a bearer token, or `unauthenticated`. Called once for each request to a route that is not
-/// public; never with an empty token.
+/// public, where handlers run and within the route's handler timeout; never with an empty token.
 using Authenticator = std::function<runtime::Task<Result<Principal>>(std::string bearer_token)>;
 
 /// An authenticator that knows nobody: for servers whose routes are all public.
@@ -57,7 +57,7 @@ struct ServerOptions {
   std::filesystem::path upload_directory;  // for BodyMode::file; the system's temporary directory when empty
   Authenticator authenticator = deny_all();
   MetricsHook metrics;
-  /// Where handlers run; the connection's own strand when empty.
+  /// Where handlers and the authenticator run; the connection's own strand when empty. Its context outlives the server.
   runtime::Executor handlers;
 };
 
