@@ -44,7 +44,8 @@ elseif(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC 12 reports moves out of std::variant, string concatenation and growing vectors falsely (GCC bugs 105593,
   # 105651, 107852).
   target_compile_options(cloister_warnings INTERFACE
-    -Wno-restrict -Wno-maybe-uninitialized -Wno-array-bounds -Wno-stringop-overflow)
+    -Wno-restrict -Wno-maybe-uninitialized -Wno-array-bounds -Wno-stringop-overflow
+    -Wno-stringop-overread)
 endif()
 
 if(CLOISTER_HARDEN)
