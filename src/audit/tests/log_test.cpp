@@ -65,8 +65,7 @@ TEST_F(LogTest, HeadCoversWhatWasCommitted) {
   const auto head = *log_->advance(at(5));
   EXPECT_EQ(head.head.tree_size, 2U);
   EXPECT_EQ(head.head.time, at(5));
-  EXPECT_EQ(head.head.root,
-            merkle::node_hash(merkle::leaf_hash(*log_->leaf(0)), merkle::leaf_hash(*log_->leaf(1))));
+  EXPECT_EQ(head.head.root, merkle::node_hash(merkle::leaf_hash(*log_->leaf(0)), merkle::leaf_hash(*log_->leaf(1))));
   EXPECT_TRUE(merkle::verify(head, log_->key()));
   EXPECT_EQ(log_->head(), head);
   EXPECT_EQ(file_head(), head);

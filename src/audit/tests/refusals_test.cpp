@@ -38,8 +38,7 @@ TEST_F(RefusalsTest, BecomeOneLeafPerCodeAndMinute) {
   EXPECT_EQ(leaves(), "refused unauthenticated 1000@0; refused signature_invalid 1@0; ");
   ASSERT_TRUE(refusals_.flush(*database_, *log_, at(61)));
   ASSERT_TRUE(refusals_.flush(*database_, *log_, at(180)));
-  EXPECT_EQ(leaves(),
-            "refused unauthenticated 1000@0; refused signature_invalid 1@0; refused unauthenticated 1@1; ");
+  EXPECT_EQ(leaves(), "refused unauthenticated 1000@0; refused signature_invalid 1@0; refused unauthenticated 1@1; ");
 }
 
 }  // namespace

@@ -54,8 +54,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::vector<Hash> path;
   while (take_hash(in, known, path)) {
   }
-  // Sizes that the tree never had go with no root of it: they are read, and prove nothing. (A size alone does not change
-  // what verifies where the shape of the path stays the same; it is the signed head that binds size and root.)
+  // Sizes that the tree never had go with no root of it: they are read, and prove nothing. (A size alone does not
+  // change what verifies where the shape of the path stays the same; it is the signed head that binds size and root.)
   const bool in_tree = *second <= kSize;
   const auto root_at = [](std::uint64_t tree_size) {
     return tree_size <= kSize ? known.roots[static_cast<std::size_t>(tree_size)] : Hash{};

@@ -26,9 +26,7 @@ bool before(const Detail& a, const Detail& b) noexcept {
   return a.first.size() != b.first.size() ? a.first.size() < b.first.size() : a.first < b.first;
 }
 
-bool valid_text(std::string_view text, std::size_t max) {
-  return text.size() <= max && codec::is_utf8(as_bytes(text));
-}
+bool valid_text(std::string_view text, std::size_t max) { return text.size() <= max && codec::is_utf8(as_bytes(text)); }
 
 Result<void> check(const AuditLeaf& leaf, std::span<const Detail> sorted) {
   const auto refuse = [](std::string what) { return Error{Errc::invalid_argument, "audit leaf: " + std::move(what)}; };

@@ -12,21 +12,23 @@ namespace cloister::merkle {
 namespace {
 
 AuditLeaf example() {
-  return {from_micros(1'700'000'000'000'001), "result.accepted", "job-1",
+  return {from_micros(1'700'000'000'000'001),
+          "result.accepted",
+          "job-1",
           {{"digest", Bytes{1, 2, 3}}, {"fence", std::uint64_t{2}}, {"tenant", std::string{"acme"}}}};
 }
 
 TEST(AuditLeafTest, HasTheDocumentedEncoding) {
   EXPECT_EQ(codec::to_hex(*encode(example())),
             "8570"
-            "636c6f69737465722f61756469742f31"      // "cloister/audit/1"
-            "1b00060a24181e4001"                    // time
-            "6f726573756c742e6163636570746564"      // "result.accepted"
-            "656a6f622d31"                          // "job-1"
+            "636c6f69737465722f61756469742f31"  // "cloister/audit/1"
+            "1b00060a24181e4001"                // time
+            "6f726573756c742e6163636570746564"  // "result.accepted"
+            "656a6f622d31"                      // "job-1"
             "a3"
-            "6566656e636502"                        // "fence": 2
-            "6664696765737443010203"                // "digest": h'010203'
-            "6674656e616e746461636d65");            // "tenant": "acme"
+            "6566656e636502"              // "fence": 2
+            "6664696765737443010203"      // "digest": h'010203'
+            "6674656e616e746461636d65");  // "tenant": "acme"
 }
 
 TEST(AuditLeafTest, DecodesWhatWasEncodedWithDetailsInOrder) {

@@ -8,8 +8,7 @@ namespace {
 
 constexpr Sql kAddSession{
     "INSERT INTO session (id, tenant, subject, created, expires, revoked, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"};
-constexpr Sql kGetSession{
-    "SELECT tenant, subject, created, expires, revoked, state FROM session WHERE id = ?1"};
+constexpr Sql kGetSession{"SELECT tenant, subject, created, expires, revoked, state FROM session WHERE id = ?1"};
 constexpr Sql kRevokeSession{"UPDATE session SET revoked = 1 WHERE id = ?1"};
 constexpr Sql kRevokeSubject{"UPDATE session SET revoked = 1 WHERE subject = ?1 AND revoked = 0"};
 

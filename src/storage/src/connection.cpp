@@ -20,7 +20,8 @@ constexpr int kBusyTimeoutMs = 5000;
 }  // namespace
 
 Error sqlite_error(sqlite3* handle, int code) {
-  const std::string detail = "SQLite: " + std::string{handle != nullptr ? sqlite3_errmsg(handle) : sqlite3_errstr(code)};
+  const std::string detail =
+      "SQLite: " + std::string{handle != nullptr ? sqlite3_errmsg(handle) : sqlite3_errstr(code)};
   switch (code & 0xFF) {  // the primary result code
     case SQLITE_CONSTRAINT:
       return Error{Errc::conflict, detail};

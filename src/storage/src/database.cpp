@@ -224,8 +224,10 @@ Snapshot::~Snapshot() {
   if (connection_ == nullptr) return;
   std::unique_ptr<Connection> reader{connection_};
   // A reader whose transaction does not end is closed, which ends it.
-  if (reader->execute("ROLLBACK")) database_->state_->give_back(std::move(reader));
-  else database_->state_->give_back(nullptr);
+  if (reader->execute("ROLLBACK"))
+    database_->state_->give_back(std::move(reader));
+  else
+    database_->state_->give_back(nullptr);
 }
 
 Transaction::~Transaction() {
@@ -319,8 +321,7 @@ Result<std::unique_ptr<Database>> Database::open(const std::filesystem::path& fi
   CLOISTER_TRY(held, lock(file));
   CLOISTER_CHECK(make_file(file));
   CLOISTER_TRY(writer, Connection::open(file, false));
-  std::unique_ptr<Database> database{
-      new Database{std::make_unique<State>(file, std::move(held), std::move(writer))}};
+  std::unique_ptr<Database> database{new Database{std::make_unique<State>(file, std::move(held), std::move(writer))}};
   if (auto migrated = database->migrate(steps); !migrated) return migrated.error().in(file.string());
   return database;
 }

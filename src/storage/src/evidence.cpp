@@ -28,9 +28,8 @@ model::InstanceEvidence read_shown(Rows& rows) {
 
 Result<void> add(Transaction& transaction, const Stored& evidence) {
   const auto& shown = evidence.shown;
-  CLOISTER_CHECK(transaction.run(
-      kAdd, {shown.session, shown.appraised, shown.expires, shown.evidence, shown.event_log, shown.configuration,
-             shown.preimage, shown.collateral, evidence.appraisal}));
+  CLOISTER_CHECK(transaction.run(kAdd, {shown.session, shown.appraised, shown.expires, shown.evidence, shown.event_log,
+                                        shown.configuration, shown.preimage, shown.collateral, evidence.appraisal}));
   return {};
 }
 

@@ -25,7 +25,8 @@ model::Validator read_validator(Rows& rows) {
   model::Validator validator;
   validator.id = rows.id<ValidatorId>();
   validator.hotkey = rows.array<32>();
-  validator.state = read_name(rows, +[](std::string_view text) { return model::validator_state_from(text); });
+  validator.state = read_name(
+      rows, +[](std::string_view text) { return model::validator_state_from(text); });
   validator.capacity = static_cast<std::uint32_t>(rows.uint());
   validator.enrolled = rows.time();
   validator.verified = rows.optional_time();
@@ -78,7 +79,7 @@ namespace {
 
 #define CLOISTER_INSTANCE_COLUMNS \
   "i.id, i.version, i.validator, i.state, i.created, i.failure, i.payload_key, i.result_key"
-#define CLOISTER_INSTANCE_FILTER                                                                             \
+#define CLOISTER_INSTANCE_FILTER                                                                                \
   " WHERE (?1 IS NULL OR i.version = ?1) AND (?2 IS NULL OR i.validator = ?2) AND (?3 IS NULL OR i.state = ?3)" \
   " AND (NOT ?4 OR i.state IN ('starting', 'attesting', 'ready')) ORDER BY i.seq"
 
@@ -100,7 +101,8 @@ constexpr Sql kVerified{
 constexpr int kEvidenceColumns = 8;
 
 model::InstanceState read_state(Rows& rows) {
-  return read_name(rows, +[](std::string_view text) { return model::instance_state_from(text); });
+  return read_name(
+      rows, +[](std::string_view text) { return model::instance_state_from(text); });
 }
 
 ByteArray<32> read_key(Rows& rows) { return rows.take_null() ? ByteArray<32>{} : rows.array<32>(); }

@@ -9,9 +9,9 @@
 namespace cloister::storage::jobs {
 namespace {
 
-#define CLOISTER_JOB_COLUMNS                                                                                     \
-  "j.seq, j.id, j.tenant, j.version, j.idempotency_key, j.request_hash, j.salt, j.input_commitment,"             \
-  " j.commitment_key_digest, j.ciphertext_digest, j.state, j.attempts, j.progress, j.submitted, j.deadline,"     \
+#define CLOISTER_JOB_COLUMNS                                                                                 \
+  "j.seq, j.id, j.tenant, j.version, j.idempotency_key, j.request_hash, j.salt, j.input_commitment,"         \
+  " j.commitment_key_digest, j.ciphertext_digest, j.state, j.attempts, j.progress, j.submitted, j.deadline," \
   " j.finished, j.failure"
 #define CLOISTER_ATTEMPT_COLUMNS "a.job, a.state, a.id, j.id, i.id, a.fence, a.leased, a.lease_until"
 #define CLOISTER_ATTEMPT_TABLES " FROM attempt a JOIN job j ON j.seq = a.job JOIN instance i ON i.seq = a.instance"
@@ -145,7 +145,8 @@ Row read_job(Rows& rows) {
   job.input_commitment = rows.array<32>();
   job.commitment_key_digest = rows.array<32>();
   job.ciphertext_digest = rows.array<32>();
-  job.state = read_name(rows, +[](std::string_view text) { return model::job_state_from(text); });
+  job.state = read_name(
+      rows, +[](std::string_view text) { return model::job_state_from(text); });
   job.attempts = rows.uint();
   job.progress = static_cast<std::uint8_t>(rows.uint());
   job.submitted = rows.time();
@@ -187,11 +188,10 @@ Result<Row> row_of(const Reading& reading, const JobId& job) {
   return read_one(reading, "job", kById, {job}, read_job);
 }
 
-Result<void> add_recipients_to(Transaction& transaction, const Row& row,
-                               std::span<const model::Recipient> recipients) {
+Result<void> add_recipients_to(Transaction& transaction, const Row& row, std::span<const model::Recipient> recipients) {
   for (const auto& recipient : recipients) {
-    const auto instance = read_one(transaction, "instance", kInstanceOfVersion,
-                                   {recipient.instance, row.job.version}, read_uint);
+    const auto instance =
+        read_one(transaction, "instance", kInstanceOfVersion, {recipient.instance, row.job.version}, read_uint);
     if (!instance && instance.error().code() == Errc::not_found) {
       return Error{Errc::invalid_argument,
                    "recipient " + recipient.instance.str() + " is no instance of version " + row.job.version.str()};
@@ -264,17 +264,16 @@ bool same_result(const model::JobResult& a, const model::JobResult& b) {
 
 Result<Row> insert(Transaction& transaction, const TenantId& tenant, const model::JobRequest& request,
                    const Digest32& request_hash, UnixTime now) {
-  const auto active = read_one(transaction, "version", kVersionActive, {request.version},
-                               [](Rows& rows) { return rows.boolean(); });
+  const auto active =
+      read_one(transaction, "version", kVersionActive, {request.version}, [](Rows& rows) { return rows.boolean(); });
   if (!active) return active.error();
   if (!*active) return Error{Errc::conflict, "version " + request.version.str() + " is not active: it takes no jobs"};
   const auto taken = row_of(transaction, request.job);
   if (taken) return Error{Errc::conflict, "the job id is taken"};
   if (taken.error().code() != Errc::not_found) return taken.error();
-  CLOISTER_CHECK(transaction.run(
-      kAdd, {request.job, tenant, request.version, request.idempotency_key, request_hash, request.salt,
-             request.input_commitment, request.commitment_key_digest, crypto::sha256(request.ciphertext), now,
-             now + request.deadline}));
+  CLOISTER_CHECK(transaction.run(kAdd, {request.job, tenant, request.version, request.idempotency_key, request_hash,
+                                        request.salt, request.input_commitment, request.commitment_key_digest,
+                                        crypto::sha256(request.ciphertext), now, now + request.deadline}));
   CLOISTER_CHECK(transaction.run(kAddPayload, {request.job, request.ciphertext}));
   return row_of(transaction, request.job);
 }

@@ -21,8 +21,8 @@ namespace cloister::storage {
 
 /// One row's value, made by `read(rows)`, which reads all columns.
 template <class Read>
-[[nodiscard]] auto read_one(const Reading& reading, std::string_view what, Sql sql,
-                            std::initializer_list<Param> params, Read read) -> Result<decltype(read(std::declval<Rows&>()))> {
+[[nodiscard]] auto read_one(const Reading& reading, std::string_view what, Sql sql, std::initializer_list<Param> params,
+                            Read read) -> Result<decltype(read(std::declval<Rows&>()))> {
   CLOISTER_TRY(rows, first_row(reading, what, sql, params));
   auto value = read(rows);
   CLOISTER_CHECK(rows.end_row());

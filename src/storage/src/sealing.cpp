@@ -59,16 +59,17 @@ Result<SealedValue> decode_sealed_value(ByteView bytes) {
   value.salt = in.bytes<32>();
   value.ciphertext = to_bytes(in.bytes());
   CLOISTER_CHECK(in.finish());
-  if (value.key_id.size() > kMaxKeyId) return Error{Errc::malformed, "sealed value: key id of at most 64 bytes expected"};
+  if (value.key_id.size() > kMaxKeyId)
+    return Error{Errc::malformed, "sealed value: key id of at most 64 bytes expected"};
   return value;
 }
 
 SealedValue seal_value(const crypto::Secret<32>& data_key, std::string_view key_id, const ByteArray<32>& salt,
                        const TenantId& tenant, const Cell& cell, ByteView plaintext) {
   const auto key = value_key(data_key, salt);
-  return {std::string{key_id}, salt,
-          crypto::chacha20poly1305_seal(key.reveal(), crypto::Nonce{}, associated_data(tenant, cell, key_id),
-                                        plaintext)};
+  return {
+      std::string{key_id}, salt,
+      crypto::chacha20poly1305_seal(key.reveal(), crypto::Nonce{}, associated_data(tenant, cell, key_id), plaintext)};
 }
 
 Result<crypto::SecretBytes> open_value(const crypto::Secret<32>& data_key, const TenantId& tenant, const Cell& cell,

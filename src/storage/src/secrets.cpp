@@ -35,7 +35,8 @@ Result<std::uint64_t> Secrets::put(Transaction& transaction, const TenantId& ten
   if (value.size() > kMaxValue) {
     return Error{Errc::limit_exceeded, "secret: at most " + std::to_string(kMaxValue) + " bytes expected"};
   }
-  CLOISTER_TRY(last, read_one(transaction, "secret", kLastVersion, {tenant, path}, [](Rows& rows) { return rows.uint(); }));
+  CLOISTER_TRY(last,
+               read_one(transaction, "secret", kLastVersion, {tenant, path}, [](Rows& rows) { return rows.uint(); }));
   const auto version = last + 1;
   CLOISTER_TRY(sealed, sealer_.seal(transaction, tenant, cell_of(path, version), value));
   CLOISTER_CHECK(transaction.run(kAdd, {tenant, path, version, sealed, now}));

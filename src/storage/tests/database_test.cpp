@@ -171,7 +171,9 @@ TEST_F(TransactionTest, SnapshotDoesNotWrite) {
 TEST_F(TransactionTest, KeepsEveryValueAsItIs) {
   const std::string text{"a\0b\xC3\xA4", 5};
   const Bytes blob{0, 255, 0};
-  ASSERT_TRUE(commit([&](Transaction& t) { return t.run(kInsert, {std::numeric_limits<std::int64_t>::min(), text, blob}); }));
+  ASSERT_TRUE(commit([&](Transaction& t) {
+    return t.run(kInsert, {std::numeric_limits<std::int64_t>::min(), text, blob});
+  }));
   ASSERT_TRUE(commit([&](Transaction& t) { return t.run(kInsert, {at(1), std::string_view{}, ByteView{}}); }));
   ASSERT_TRUE(commit([&](Transaction& t) { return t.run(kInsert, {nullptr, std::optional<std::string>{}, nullptr}); }));
   const auto snapshot = read();
@@ -221,13 +223,15 @@ TEST_F(TransactionTest, ColumnsOfAnotherTypeAreCorruption) {
   EXPECT_TRUE(refused([](Rows& r) { (void)r.integer(), (void)r.id<JobId>(), (void)r.bytes(); }));
   EXPECT_TRUE(refused([](Rows& r) { (void)r.integer(), (void)r.text(), (void)r.array<2>(); }));
   EXPECT_TRUE(refused([](Rows& r) { (void)r.integer(), (void)r.text(); })) << "one left";
-  EXPECT_TRUE(refused([](Rows& r) { (void)r.integer(), (void)r.text(), (void)r.bytes(), (void)r.text(); })) << "too many";
+  EXPECT_TRUE(refused([](Rows& r) { (void)r.integer(), (void)r.text(), (void)r.bytes(), (void)r.text(); }))
+      << "too many";
 }
 
 TEST_F(TransactionTest, ConstraintsAreConflicts) {
   auto transaction = write();
-  EXPECT_EQ(transaction.run("INSERT INTO version (id, challenge, spec, configuration, reference, active, registered) "
-                            "VALUES ('v', 'none', '{}', x'', '{}', 1, 0)")
+  EXPECT_EQ(transaction
+                .run("INSERT INTO version (id, challenge, spec, configuration, reference, active, registered) "
+                     "VALUES ('v', 'none', '{}', x'', '{}', 1, 0)")
                 .error()
                 .code(),
             Errc::conflict)

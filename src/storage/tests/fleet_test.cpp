@@ -137,7 +137,8 @@ TEST_F(InstancesTest, SayWhyTheyFailed) {
 }
 
 TEST_F(InstancesTest, AreFiltered) {
-  ASSERT_TRUE(commit([](Transaction& t) { return challenges::add(t, id<TenantId>("acme"), testing::version("ver-2")); }));
+  ASSERT_TRUE(
+      commit([](Transaction& t) { return challenges::add(t, id<TenantId>("acme"), testing::version("ver-2")); }));
   add_instance("inst-b");
   add_instance("inst-a", InstanceState::stopped);
   add_instance("inst-c", InstanceState::starting, "ver-2");

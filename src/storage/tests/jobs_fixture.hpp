@@ -36,7 +36,8 @@ class JobsFixture : public FleetDatabaseTest {
  protected:
   [[nodiscard]] Result<jobs::Submitted> submit(const model::JobRequest& given, int when = 0,
                                                std::string_view tenant = "acme", std::uint8_t hash = 1) {
-    return commit([&](Transaction& t) { return jobs::submit(t, id<TenantId>(tenant), given, bytes32(hash), at(when)); });
+    return commit(
+        [&](Transaction& t) { return jobs::submit(t, id<TenantId>(tenant), given, bytes32(hash), at(when)); });
   }
   [[nodiscard]] Result<std::optional<jobs::Lease>> lease(std::string_view instance_name, std::string_view attempt,
                                                          int when = 0, int until = 30) {

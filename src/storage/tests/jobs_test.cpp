@@ -89,7 +89,8 @@ TEST_F(JobSubmission, RefusesAnUnknownOrInactiveVersion) {
 }
 
 TEST_F(JobSubmission, RefusesARecipientOfAnotherVersionAndKeepsNothing) {
-  ASSERT_TRUE(commit([](Transaction& t) { return challenges::add(t, id<TenantId>("acme"), testing::version("ver-2")); }));
+  ASSERT_TRUE(
+      commit([](Transaction& t) { return challenges::add(t, id<TenantId>("acme"), testing::version("ver-2")); }));
   add_instance("inst-1");
   add_instance("inst-2", InstanceState::ready, "ver-2");
   EXPECT_EQ(submit(request("job-1", {"inst-1", "inst-2"})).error().code(), Errc::invalid_argument);
@@ -186,7 +187,8 @@ TEST_F(JobLease, IsProlongedAndNeverShortened) {
   ASSERT_TRUE(submit(request("job-1")));
   ASSERT_TRUE(*lease("inst-1", "att-1", 0, 30));
   const auto beat = [&](std::uint64_t fence, std::uint8_t percent, int until) {
-    return commit([&](Transaction& t) { return jobs::heartbeat(t, id<AttemptId>("att-1"), fence, percent, at(until)); });
+    return commit(
+        [&](Transaction& t) { return jobs::heartbeat(t, id<AttemptId>("att-1"), fence, percent, at(until)); });
   };
   EXPECT_EQ(beat(1, 40, 60)->lease_until, at(60));
   EXPECT_EQ(beat(1, 50, 10)->lease_until, at(60));

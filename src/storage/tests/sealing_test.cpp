@@ -76,8 +76,9 @@ TEST_F(SealerTest, WrappedKeyOfAnotherTenantDoesNotOpen) {
       commit([&](Transaction& t) { return sealer_.seal(t, id<TenantId>("other"), cell_, as_bytes("theirs")); });
   ASSERT_TRUE(theirs);
   ASSERT_TRUE(commit([](Transaction& t) {
-    return t.run("UPDATE data_key SET wrapped = (SELECT wrapped FROM data_key WHERE tenant = 'other') "
-                 "WHERE tenant = 'acme'");
+    return t.run(
+        "UPDATE data_key SET wrapped = (SELECT wrapped FROM data_key WHERE tenant = 'other') "
+        "WHERE tenant = 'acme'");
   }));
   Sealer fresh{kms_, random_};
   EXPECT_EQ(fresh.open(read(), tenant_, cell_, mine).error().code(), Errc::decryption_failed);

@@ -80,7 +80,7 @@ class Log {
   std::filesystem::path head_file_;
   std::string id_;
   crypto::Ed25519Public key_;
-  std::mutex advancing_;       // one sequencer at a time; guards the two below
+  std::mutex advancing_;  // one sequencer at a time; guards the two below
   merkle::Frontier frontier_;
   merkle::SignedHead newest_;  // in the database, on its way to the head file
   mutable std::mutex mutex_;   // guards the one below

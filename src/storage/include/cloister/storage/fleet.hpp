@@ -25,8 +25,7 @@ namespace cloister::storage::validators {
 [[nodiscard]] Result<void> set_state(Transaction& transaction, const ValidatorId& validator,
                                      model::ValidatorState state);
 /// `not_found`.
-[[nodiscard]] Result<void> set_capacity(Transaction& transaction, const ValidatorId& validator,
-                                        std::uint32_t capacity);
+[[nodiscard]] Result<void> set_capacity(Transaction& transaction, const ValidatorId& validator, std::uint32_t capacity);
 /// A TD on its host attested in this session, whose evidence is stored (evidence.hpp). `not_found`.
 [[nodiscard]] Result<void> verified(Transaction& transaction, const ValidatorId& validator, const SessionId& session,
                                     UnixTime at);

@@ -48,10 +48,10 @@ struct Query {
   std::optional<VersionId> version = std::nullopt;
   std::optional<model::JobState> state = std::nullopt;
   std::optional<std::uint64_t> before = std::nullopt;  // `next` of the page before this one
-  std::uint32_t limit = 100;            // at most 1000
+  std::uint32_t limit = 100;                           // at most 1000
 };
 struct Page {
-  std::vector<model::Job> jobs;        // newest first
+  std::vector<model::Job> jobs;       // newest first
   std::optional<std::uint64_t> next;  // nothing: there are no more
 };
 [[nodiscard]] Result<Page> list(const Reading& reading, const Query& query);
@@ -76,8 +76,8 @@ struct Lease {
                                                       const AttemptId& attempt, UnixTime now, UnixTime lease_until);
 /// Prolongs a lease (never shortens it) and notes the progress (0 to 100). `stale_fence` when attempt and fence are
 /// not the job's current lease.
-[[nodiscard]] Result<model::Attempt> heartbeat(Transaction& transaction, const AttemptId& attempt,
-                                               std::uint64_t fence, std::uint8_t percent, UnixTime lease_until);
+[[nodiscard]] Result<model::Attempt> heartbeat(Transaction& transaction, const AttemptId& attempt, std::uint64_t fence,
+                                               std::uint8_t percent, UnixTime lease_until);
 
 enum class Acceptance { accepted, repeated };
 /// Takes the one result of a job, from its current lease only: `stale_fence` otherwise. With `failure` the job ends
