@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "render.hpp"
+
 namespace cloister::cli {
 namespace {
 
@@ -14,7 +16,7 @@ constexpr std::array kCommands = {
 }  // namespace
 
 void Context::fail(const Error& error, std::string_view remedy) {
-  err << "cloister: " << error.text();
+  err << "cloister: " << printable(error.text());
   if (!remedy.empty()) err << " (" << remedy << ')';
   err << '\n';
   exit_code = kFailed;
