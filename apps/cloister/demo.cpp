@@ -1,9 +1,14 @@
 #include <unistd.h>
 
+#include <algorithm>
+#include <cctype>
 #include <chrono>
+#include <csignal>
 #include <fstream>
 #include <iomanip>
 #include <memory>
+#include <stop_token>
+#include <thread>
 
 #include "cli.hpp"
 #include "cloister/builder/builder.hpp"
@@ -11,6 +16,7 @@
 #include "cloister/codec/text.hpp"
 #include "files.hpp"
 #include "keys.hpp"
+#include "render.hpp"
 #include "system.hpp"
 
 namespace cloister::cli {
@@ -55,6 +61,38 @@ class DataFolder {
   bool temporary_;
 };
 
+/// While it lives, Ctrl-C and SIGTERM remove the folder, which holds secrets, before they end this process (and with it
+/// the parts of the system). Make it before other threads start: they inherit the blocked signals.
+class SignalGuard {
+ public:
+  explicit SignalGuard(std::optional<fs::path> folder) {
+    ::sigemptyset(&signals_);
+    ::sigaddset(&signals_, SIGINT);
+    ::sigaddset(&signals_, SIGTERM);
+    ::pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+    watcher_ = std::jthread{[signals = signals_, folder = std::move(folder)](const std::stop_token& stopped) {
+      constexpr timespec kLookEvery{0, 100'000'000};
+      while (!stopped.stop_requested()) {
+        const int signal = ::sigtimedwait(&signals, nullptr, &kLookEvery);
+        if (signal < 0) continue;
+        std::error_code ignored;
+        if (folder) fs::remove_all(*folder, ignored);
+        ::_exit(128 + signal);
+      }
+    }};
+  }
+  ~SignalGuard() {
+    watcher_ = {};  // stops and joins
+    ::pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr);
+  }
+  SignalGuard(const SignalGuard&) = delete;
+  SignalGuard& operator=(const SignalGuard&) = delete;
+
+ private:
+  sigset_t signals_{};
+  std::jthread watcher_;
+};
+
 /// Prints the steps of the main job, each with the time that it took.
 class Steps {
  public:
@@ -95,6 +133,14 @@ Result<std::vector<fs::path>> example_texts() {
   return Error{Errc::not_found, "the example texts are not beside this program; name files of your own with --input"};
 }
 
+/// What the challenge counts: letters and digits; of UTF-8, whatever is not ASCII counts as a letter.
+bool is_word(std::string_view text) {
+  return !text.empty() && codec::is_utf8(as_bytes(text)) && std::ranges::all_of(text, [](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return byte >= 0x80 || std::isalnum(byte) != 0;
+  });
+}
+
 struct Inputs {
   json::Array documents;
   std::size_t bytes = 0;
@@ -104,11 +150,17 @@ struct Inputs {
 Result<Inputs> read_inputs(const std::vector<fs::path>& files) {
   Inputs out;
   for (const auto& file : files) {
+    // The name alone, unless another file has it too.
+    const bool unique = std::ranges::count_if(files, [&](const fs::path& other) {
+                          return other.filename() == file.filename();
+                        }) == 1;
+    const auto name = unique ? file.filename().string() : file.string();
+    if (!codec::is_utf8(as_bytes(name))) return Error{Errc::unsupported, "a file's name is not UTF-8: " + printable(name)};
     CLOISTER_TRY(bytes, read_file(file, kMaxInput));
     out.bytes += bytes.size();
     if (out.bytes > kMaxInput) return Error{Errc::limit_exceeded, "the files have more than 3 MiB together"};
     if (!codec::is_utf8(bytes)) return Error{Errc::unsupported, file.string() + " is not a UTF-8 text"};
-    out.documents.emplace_back(json::Object{{"name", file.filename().string()}, {"text", as_text(bytes)}});
+    out.documents.emplace_back(json::Object{{"name", name}, {"text", as_text(bytes)}});
   }
   return out;
 }
@@ -129,6 +181,9 @@ class Demo {
   Demo(const Options& options, std::ostream& out) : options_{options}, out_{out}, steps_{out} {}
 
   Result<void> run() {
+    if (!is_word(options_.keyword)) {
+      return Error{Errc::invalid_argument, "--keyword: one word of letters and digits expected"};
+    }
     auto files = options_.inputs;
     if (files.empty()) {
       CLOISTER_TRY(examples, example_texts());
@@ -141,6 +196,7 @@ class Demo {
          << "LAB ONLY - NOT HARDWARE: the VM is simulated on this machine; formats, checks and protocols are real." << std::endl;
 
     CLOISTER_TRY(folder, DataFolder::make(options_.data));
+    const SignalGuard guard{options_.data ? std::nullopt : std::optional{folder.path()}};
     auto done = run_in(folder.path());
     if (!done) {
       folder.keep();
@@ -250,10 +306,11 @@ class Demo {
 
   Result<void> show_result(const client::FinishedJob& finished) {
     steps_.step("The result is opened here, with a receipt that anyone can check offline");
-    CLOISTER_TRY(output, json::parse(as_text(finished.output.reveal())));
     if (finished.envelope.status != "ok") {
-      return Error{Errc::challenge_failed, "the challenge answered with an error: " + std::string{as_text(finished.output.reveal())}};
+      return Error{Errc::challenge_failed,
+                   "the challenge answered with an error: " + printable(as_text(finished.output.reveal()))};
     }
+    CLOISTER_TRY(output, json::parse(as_text(finished.output.reveal())));
     const auto* counts = output.find("counts");
     if (counts == nullptr || counts->as_array() == nullptr) return Error{Errc::malformed, "the challenge gave no counts"};
     out_ << '\n';
@@ -262,7 +319,7 @@ class Demo {
       const auto name = fields.string("name");
       const auto count = fields.integer("count", 0);
       CLOISTER_CHECK(fields.finish_lenient());
-      out_ << "   " << name << ": " << count << '\n';
+      out_ << "   " << printable(name) << ": " << count << '\n';
     }
     out_ << '\n';
     CLOISTER_CHECK(write_output("receipt.json", json::write_pretty(receipt::to_json(finished.receipt)) + "\n"));

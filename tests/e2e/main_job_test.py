@@ -51,9 +51,28 @@ class Demo(harness.Case):
                                      "2020-01-01T00:00:00Z", cwd=here)
         self.assertEqual((code, "future" in out), (2, True), out)
 
+    def test_an_interrupted_demo_leaves_nothing(self):
+        child = harness.subprocess.Popen([harness.BIN / "cloister", "demo", "--input", self.write("a.txt", "x" * 100)],
+                                         cwd=self.home, env={**harness.environment(self.home), "TMPDIR": str(self.home)},
+                                         stdout=harness.subprocess.PIPE, stderr=harness.subprocess.STDOUT)
+        self.wait_for("the demo's folder", lambda: list(self.home.glob("cloister-demo-*")))
+        child.send_signal(harness.signal.SIGTERM)
+        child.communicate(timeout=harness.PATIENCE)
+        self.assertIn(child.returncode, (0, 128 + harness.signal.SIGTERM))
+        self.assertFalse(list(self.home.glob("cloister-demo-*/*.secret")))
+
+    def test_equal_names_are_told_apart(self):
+        for folder in ("one", "two"):
+            (self.home / folder).mkdir()
+            (self.home / folder / "x.txt").write_text("cat " * (1 if folder == "one" else 2))
+        out = self.ok("demo", "--input", "one/x.txt", "--input", "two/x.txt", "--keyword", "cat")
+        self.assertIn("one/x.txt: 1\n", out)
+        self.assertIn("two/x.txt: 2\n", out)
+
     def test_unusable_inputs_are_named(self):
         (self.home / "binary").write_bytes(b"\xff\xfe\x00")
-        for arguments, word in ((["--input", "absent.txt"], "absent.txt"), (["--input", "binary"], "not a UTF-8 text")):
+        for arguments, word in ((["--input", "absent.txt"], "absent.txt"), (["--input", "binary"], "not a UTF-8 text"),
+                                (["--keyword", ""], "one word"), (["--keyword", "two words"], "one word")):
             code, _, err = self.cloister("demo", *arguments)
             self.assertEqual((code, word in err), (1, True), err)
 
