@@ -357,6 +357,14 @@ TEST(Result, OfAnotherInstancesLeaseIsRefused) {
             Errc::permission_denied);
 }
 
+TEST(Attempt, IsNotProlongedByAnExpiredSession) {
+  Leased l;
+  const protocol::Heartbeat beat{l.assigned.attempt, l.assigned.fence, 1};
+  EXPECT_TRUE(l.w.jobs->heartbeat(l.ready.session, beat, l.w.clock.now()));
+  l.w.clock.advance(hours{1});
+  EXPECT_EQ(code_of(l.w.jobs->heartbeat(l.ready.session, beat, l.w.clock.now())), Errc::permission_denied);
+}
+
 TEST(Attempt, ThatDoesNotOpenFailsTheJobAtOnce) {
   Leased l;
   ASSERT_TRUE(l.w.jobs->fail(l.ready.session, {l.assigned.attempt, l.assigned.fence, "input_commitment_mismatch"},

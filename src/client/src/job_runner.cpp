@@ -90,7 +90,9 @@ Result<FinishedJob> JobRunner::run(const JobOrder& order, const JobEvents& event
         // The server answers at once while somebody is there that this client does not accept.
         std::this_thread::sleep_for(kRefusedPause);
       } else {
-        CLOISTER_CHECK(orchestrator_.add_recipients(keys.job(), more));
+        // A job that has ended meanwhile needs no recipients: the next look says how it ended.
+        auto added = orchestrator_.add_recipients(keys.job(), more);
+        if (!added && added.error().code() != Errc::conflict) return std::move(added).error();
       }
     }
     CLOISTER_TRY(next, orchestrator_.job(keys.job(), kWait));

@@ -134,6 +134,7 @@ Result<std::optional<protocol::AssignJob>> JobService::lease(const session::Atte
 
 Result<void> JobService::heartbeat(const session::AttestedSession& session, const protocol::Heartbeat& beat,
                                    UnixTime now) {
+  if (now >= session.expires()) return Error{Errc::permission_denied, "the session has expired"};
   CLOISTER_TRY(transaction, database_.write());
   CLOISTER_TRY(attempt, jobs::attempt(transaction, beat.attempt));
   if (attempt.attempt.instance != session.instance()) return Error{Errc::permission_denied, "another's attempt"};
