@@ -60,10 +60,10 @@ Result<Response> inclusion(const Services& s, const Request& request) {
 }  // namespace
 
 void add_audit_routes(http::Router& router, const Services& services) {
-  const auto admin = http::require({std::string{session::kAdminRole}});
-  router.add(Method::get, "/api/v1/audit/head", http::require({}), blocking(services, head));
+  const auto admin = administrators();
+  router.add(Method::get, "/api/v1/audit/head", operators(), blocking(services, head));
   router.add(Method::get, "/api/v1/audit/leaves", admin, blocking(services, leaves));
-  router.add(Method::get, "/api/v1/audit/inclusion", http::require({}), blocking(services, inclusion));
+  router.add(Method::get, "/api/v1/audit/inclusion", operators(), blocking(services, inclusion));
 }
 
 }  // namespace cloister::api

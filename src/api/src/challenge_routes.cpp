@@ -40,6 +40,8 @@ Result<Response> list_challenges(const Services& s, const Request&) {
 Result<Response> list_versions(const Services& s, const Request& request) {
   CLOISTER_TRY(challenge, id_param<ChallengeId>(request, "id"));
   CLOISTER_TRY(versions, s.registry.versions(challenge));
+  // A challenge comes into being with its first version.
+  if (versions.empty()) return Error{Errc::not_found, "no such challenge"};
   return http::json_response(versions_json(versions));
 }
 
@@ -78,14 +80,16 @@ Result<Response> get_blob(const Services& s, const Request& request) {
 }  // namespace
 
 void add_challenge_routes(http::Router& router, const Services& services) {
-  const auto admin = http::require({std::string{session::kAdminRole}});
-  const auto anyone = http::require({});
+  const auto admin = administrators();
+  const auto client = operators();
+  const auto readers = http::require(
+      {std::string{session::kAdminRole}, std::string{session::kClientRole}, std::string{session::kHostRole}});
   router.add(Method::post, "/api/v1/challenges", admin, blocking(services, register_version));
-  router.add(Method::get, "/api/v1/challenges", anyone, blocking(services, list_challenges));
-  router.add(Method::get, "/api/v1/challenges/{id}/versions", anyone, blocking(services, list_versions));
-  router.add(Method::get, "/api/v1/versions/{id}", anyone, blocking(services, get_version));
+  router.add(Method::get, "/api/v1/challenges", client, blocking(services, list_challenges));
+  router.add(Method::get, "/api/v1/challenges/{id}/versions", client, blocking(services, list_versions));
+  router.add(Method::get, "/api/v1/versions/{id}", client, blocking(services, get_version));
   router.add(Method::put, "/api/v1/blobs/{digest}", admin, blocking(services, put_blob), http::blob_route());
-  router.add(Method::get, "/api/v1/blobs/{digest}", anyone, blocking(services, get_blob));
+  router.add(Method::get, "/api/v1/blobs/{digest}", readers, blocking(services, get_blob));
 }
 
 }  // namespace cloister::api

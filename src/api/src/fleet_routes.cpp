@@ -91,8 +91,9 @@ Result<Response> get_instance(const Services& s, const Request& request) {
 Result<Response> version_instances(const Services& s, const Request& request) {
   CLOISTER_TRY(id, id_param<VersionId>(request, "id"));
   CLOISTER_TRY(state, state_query(request));
+  CLOISTER_TRY(version, s.registry.version(id));
   storage::instances::Filter filter;
-  filter.version = id;
+  filter.version = version.version.id;
   filter.state = state;
   filter.with_evidence = true;
   return instances_json(s, filter);
@@ -101,14 +102,14 @@ Result<Response> version_instances(const Services& s, const Request& request) {
 }  // namespace
 
 void add_fleet_routes(http::Router& router, const Services& services) {
-  const auto admin = http::require({std::string{session::kAdminRole}});
-  const auto anyone = http::require({});
+  const auto admin = administrators();
+  const auto client = operators();
   router.add(Method::post, "/api/v1/validators", admin, blocking(services, enrol));
   router.add(Method::get, "/api/v1/validators", admin, blocking(services, list_validators));
   router.add(Method::get, "/api/v1/validators/{id}", admin, blocking(services, get_validator));
-  router.add(Method::get, "/api/v1/instances", anyone, blocking(services, list_instances));
-  router.add(Method::get, "/api/v1/instances/{id}", anyone, blocking(services, get_instance));
-  router.add(Method::get, "/api/v1/versions/{id}/instances", anyone, blocking(services, version_instances));
+  router.add(Method::get, "/api/v1/instances", client, blocking(services, list_instances));
+  router.add(Method::get, "/api/v1/instances/{id}", client, blocking(services, get_instance));
+  router.add(Method::get, "/api/v1/versions/{id}/instances", client, blocking(services, version_instances));
   // Public, because the hotkey is proved inside.
   router.add_websocket("/api/v1/host", http::kPublic, kHostLimits,
                        [&services](http::Request, std::shared_ptr<http::WebSocket> socket) {

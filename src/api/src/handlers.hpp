@@ -40,6 +40,13 @@ template <class Name>
   return *std::move(tenant);
 }
 
+/// Who may change the configuration.
+[[nodiscard]] inline http::AuthPolicy administrators() { return http::require({std::string{session::kAdminRole}}); }
+/// People and their programs, but no hosts: what a host needs comes over its own connection.
+[[nodiscard]] inline http::AuthPolicy operators() {
+  return http::require({std::string{session::kAdminRole}, std::string{session::kClientRole}});
+}
+
 void add_system_routes(http::Router& router, const Services& services);
 void add_challenge_routes(http::Router& router, const Services& services);
 void add_fleet_routes(http::Router& router, const Services& services);

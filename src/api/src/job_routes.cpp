@@ -2,6 +2,8 @@
 #include "cloister/storage/evidence.hpp"
 #include "handlers.hpp"
 
+#include <charconv>
+
 namespace cloister::api {
 namespace {
 
@@ -50,12 +52,10 @@ Result<Response> list(const Services& s, const Request& request) {
 Result<std::chrono::seconds> wait_query(const Request& request) {
   const auto text = request.query.find("wait");
   if (!text) return std::chrono::seconds{0};
-  std::int64_t seconds = 0;
-  for (const char c : text->substr(0, text->size() - 1)) {
-    if (c < '0' || c > '9' || seconds > kMaxWait.count()) seconds = -1000;
-    else seconds = seconds * 10 + (c - '0');
-  }
-  if (text->size() < 2 || text->back() != 's' || seconds < 0 || seconds > kMaxWait.count()) {
+  std::uint32_t seconds = 0;
+  const auto* const begin = text->data();
+  const auto [end, failure] = std::from_chars(begin, begin + text->size(), seconds);
+  if (failure != std::errc{} || std::string_view{end, begin + text->size()} != "s" || seconds > kMaxWait.count()) {
     return Error{Errc::invalid_argument, "wait: from 0s to 60s expected"};
   }
   return std::chrono::seconds{seconds};
@@ -150,7 +150,7 @@ Result<Response> get_receipt(const Services& s, const Request& request) {
 }  // namespace
 
 void add_job_routes(http::Router& router, const Services& services) {
-  const auto client = http::require({std::string{session::kClientRole}, std::string{session::kAdminRole}});
+  const auto client = operators();
   http::RouteOptions large;
   large.max_body = kJobLimits.bytes;
   http::RouteOptions patient;

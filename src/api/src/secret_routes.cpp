@@ -43,7 +43,7 @@ Result<Response> remove_secret(const Services& s, const Request& request) {
 }  // namespace
 
 void add_secret_routes(http::Router& router, const Services& services) {
-  const auto admin = http::require({std::string{session::kAdminRole}});
+  const auto admin = administrators();
   http::RouteOptions value;
   value.max_body = storage::Secrets::kMaxValue;
   router.add(Method::put, "/api/v1/secrets/{path...}", admin,

@@ -106,7 +106,7 @@ Result<std::string> issue_token(storage::Database& database, audit::Log& log, co
 }
 
 void add_token_routes(http::Router& router, const Services& services) {
-  const auto admin = http::require({std::string{session::kAdminRole}});
+  const auto admin = administrators();
   router.add(Method::post, "/api/v1/tokens", admin, blocking(services, issue));
   router.add(Method::get, "/api/v1/tokens", admin, blocking(services, list));
   router.add(Method::del, "/api/v1/tokens/{id}", admin, blocking(services, revoke));
