@@ -15,6 +15,7 @@
 namespace cloister::process {
 namespace {
 
+constexpr std::chrono::seconds kSealPatience{5};
 constexpr int kSeals = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
 
 Result<UniqueFd> new_memfd(const std::string& name) {
@@ -34,7 +35,7 @@ Result<void> write_all(int fd, ByteView bytes) {
 }
 
 Result<UniqueFd> sealed(UniqueFd memfd) {
-  if (::fcntl(memfd.get(), F_ADD_SEALS, kSeals) != 0) return errno_error("seal memfd");
+  CLOISTER_CHECK(seal(memfd.get(), kSealPatience));
   if (::lseek(memfd.get(), 0, SEEK_SET) != 0) return errno_error("lseek");
   return memfd;
 }
@@ -100,6 +101,15 @@ Result<void> wait_for(int fd, short events, Deadline deadline) {
     if (ready < 0 && errno != EINTR) return errno_error("poll");
     if (std::chrono::steady_clock::now() >= deadline.at()) return Error{Errc::deadline_exceeded};
   }
+}
+
+Result<void> seal(int memfd, std::chrono::milliseconds patience) {
+  const auto until = std::chrono::steady_clock::now() + patience;
+  while (::fcntl(memfd, F_ADD_SEALS, kSeals) != 0) {
+    if (errno != EBUSY || std::chrono::steady_clock::now() >= until) return errno_error("seal memfd");
+    ::poll(nullptr, 0, 10);  // nothing tells when the kernel lets go of a page
+  }
+  return {};
 }
 
 Result<UniqueFd> sealed_memfd(const std::string& name, ByteView contents) {

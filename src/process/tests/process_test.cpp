@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <thread>
 
 #include "cloister/process/child.hpp"
 #include "cloister/process/confine.hpp"
@@ -123,6 +124,21 @@ TEST(SealedMemfd, CopyRefusesTooMuchAndOddSources) {
   auto pair = stream_pair();
   EXPECT_EQ(sealed_copy("y", pair->first.get(), 10).error().code(), Errc::invalid_argument);
   EXPECT_EQ(open_file("/dev/null").error().code(), Errc::invalid_argument);
+}
+
+TEST(SealedMemfd, SealingWaitsForThoseWhoHoldItsPages) {
+  const UniqueFd memfd{::memfd_create("x", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
+  ASSERT_EQ(::ftruncate(memfd.get(), 4096), 0);
+  void* const held = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, memfd.get(), 0);
+  ASSERT_NE(held, MAP_FAILED);
+  EXPECT_EQ(seal(memfd.get(), std::chrono::milliseconds{30}).error().code(), Errc::io_error);
+  std::thread holder{[held] {
+    ::poll(nullptr, 0, 50);
+    ::munmap(held, 4096);
+  }};
+  EXPECT_TRUE(seal(memfd.get(), std::chrono::seconds{20}).ok());
+  holder.join();
+  EXPECT_TRUE(SealedMapping::of(memfd.get()).ok());
 }
 
 TEST(SealedMapping, RefusesWhatOthersCouldChange) {

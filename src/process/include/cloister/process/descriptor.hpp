@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <filesystem>
 #include <optional>
@@ -50,6 +51,9 @@ class UniqueFd {
 /// Waits until one of `events` (poll(2)) or a hang-up is there; `deadline_exceeded` when it is not in time.
 [[nodiscard]] Result<void> wait_for(int fd, short events, Deadline deadline);
 
+/// Seals a memfd against writing, growing, shrinking and unsealing (fcntl(2), F_ADD_SEALS). The kernel refuses for as
+/// long as anything holds one of its pages, as it does itself for a moment when it moves memory: that is waited for.
+[[nodiscard]] Result<void> seal(int memfd, std::chrono::milliseconds patience);
 /// A memfd with these contents, which nobody can change any more: sealed against writing, growing, shrinking and
 /// unsealing (memfd_create(2), fcntl(2) F_ADD_SEALS). Its offset is 0. `name` shows in /proc only.
 [[nodiscard]] Result<UniqueFd> sealed_memfd(const std::string& name, ByteView contents);
