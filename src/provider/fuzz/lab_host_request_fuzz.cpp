@@ -16,6 +16,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (const auto ids = provider::decode_list_answer(bytes)) {
     CLOISTER_ASSERT(same_bytes(provider::encode_list_answer(*ids), bytes));
   }
+  if (provider::decode_stop_answer(bytes)) CLOISTER_ASSERT(same_bytes(provider::encode_stop_answer(), bytes));
+  if (const auto collateral = provider::decode_collateral_answer(bytes)) {
+    CLOISTER_ASSERT(same_bytes(provider::encode_collateral_answer(*collateral), bytes));
+  }
   if (const auto exit = provider::decode_exit(bytes)) {
     CLOISTER_ASSERT(same_bytes(provider::encode_exit(*exit), bytes));
   }
