@@ -47,10 +47,11 @@ cbor::Writer message(std::size_t members, std::string_view kind) {
 }
 
 Bytes framed(cbor::Writer& message) {
-  const auto body = message.take();
+  auto body = message.take();
   codec::Writer out;
   out.u32be(static_cast<std::uint32_t>(body.size()));
   out.raw(body);
+  wipe(body);
   return std::move(out).take();
 }
 
@@ -115,9 +116,8 @@ Result<FromGuest> decode(ByteView frame) {
   }
   if (kind == "job") {
     expect(4);
-    Job job;
-    job.id = name(in);
-    job.payload = to_bytes(in.bytes());
+    auto id = name(in);
+    Job job{std::move(id), to_bytes(in.bytes())};
     CLOISTER_CHECK(in.finish());
     return FromGuest{std::move(job)};
   }

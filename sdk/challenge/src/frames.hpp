@@ -16,7 +16,15 @@ inline constexpr std::size_t kMaxOutput = kMaxFrame - 1024;  // leaves room for 
 struct Start {
   Secrets secrets;
 };
+/// Overwrites bytes that are not used any more; the compiler does not drop it.
+void wipe(Bytes& bytes) noexcept;
+
+/// Overwrites its payload when it goes.
 struct Job {
+  Job(std::string name, Bytes bytes) noexcept : id{std::move(name)}, payload{std::move(bytes)} {}
+  Job(Job&&) noexcept = default;
+  Job& operator=(Job&&) = delete;
+  ~Job() { wipe(payload); }
   std::string id;
   Bytes payload;
 };
@@ -31,9 +39,7 @@ using FromGuest = std::variant<Start, Job, Stop>;
 [[nodiscard]] Bytes failed_frame(std::string_view detail);
 [[nodiscard]] Bytes progress_frame(std::string_view job, unsigned percent);
 [[nodiscard]] Bytes log_frame(LogLevel level, std::string_view text);
+/// Holds the output: to be wiped.
 [[nodiscard]] Bytes result_frame(std::string_view job, bool ok, ByteView output);
-
-/// Overwrites bytes that are not used any more; the compiler does not drop it.
-void wipe(Bytes& bytes) noexcept;
 
 }  // namespace cloister::sdk

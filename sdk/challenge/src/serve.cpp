@@ -149,16 +149,22 @@ class Workers {
   void execute(const Job& job) {
     Context context{job.id, outlet_, stopped_};
     auto output = guarded([&] { return challenge_.execute(job.payload, context); });
-    if (output && output->size() > kMaxOutput) output = Error{Errc::limit_exceeded, "the output is too large"};
-    const auto frame = output ? result_frame(job.id, true, *output)
-                              : result_frame(job.id, false, as_bytes(output.error().text().substr(0, kMaxOutput)));
+    if (output && output->size() > kMaxOutput) {
+      wipe(*output);
+      output = Error{Errc::limit_exceeded, "the output is too large"};
+    }
+    auto frame = output ? result_frame(job.id, true, *output)
+                        : result_frame(job.id, false, as_bytes(output.error().text().substr(0, kMaxOutput)));
+    if (output) wipe(*output);
+    bool wanted = true;
     {
       // The slot is free before the guest can know of it.
       const std::lock_guard lock{mutex_};
       unfinished_.erase(job.id);
-      if (stopped_) return;
+      wanted = !stopped_;
     }
-    outlet_.send(frame);
+    if (wanted) outlet_.send(frame);
+    wipe(frame);
   }
 
   Challenge& challenge_;

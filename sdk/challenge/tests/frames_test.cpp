@@ -11,7 +11,7 @@ namespace {
 namespace guest = protocol::challenge;
 
 /// What the guest reads in a frame of ours.
-guest::ToGuest read_by_guest(const Bytes& frame) {
+guest::ToGuest read_by_guest(ByteView frame) {
   guest::Deframer deframer;
   deframer.feed(frame);
   const auto body = deframer.next();
@@ -36,7 +36,7 @@ TEST(SdkFrames, GuestReadsWhatWeWrite) {
   const auto result = std::get<guest::Result>(read_by_guest(result_frame("job-1", false, Bytes{1, 2})));
   EXPECT_EQ(result.job, "job-1");
   EXPECT_EQ(result.status, "error");
-  EXPECT_EQ(result.output, (Bytes{1, 2}));
+  EXPECT_EQ(to_bytes(result.output), (Bytes{1, 2}));
 }
 
 TEST(SdkFrames, WeReadWhatTheGuestWrites) {

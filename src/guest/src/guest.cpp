@@ -168,33 +168,36 @@ class Guest {
     CLOISTER_TRY(challenge, ChallengeProcess::start(*image_, root, secrets));
     s_.logger.info("challenge.started", {{"not_isolated", challenge.not_isolated()}});
     challenge_.emplace(std::move(challenge));
-    worker_.emplace(Identity{instance_, *configuration_.version, *configuration_.image_digest, session_,
-                             std::move(keys_.payload), std::move(keys_.result)},
-                    s_.clock, s_.random);
+    auto& socket = challenge_->socket();
     const auto deadline = step();
-    while (!ready_) {
-      CLOISTER_CHECK(challenge_->flush());
-      const auto events = static_cast<short>(challenge_->wants_write() ? POLLIN | POLLOUT : POLLIN);
-      CLOISTER_CHECK(process::wait_for(challenge_->fd(), events, deadline));
+    while (!worker_) {
+      CLOISTER_CHECK(socket.flush());
+      const auto events = static_cast<short>(socket.wants_write() ? POLLIN | POLLOUT : POLLIN);
+      CLOISTER_CHECK(process::wait_for(socket.fd(), events, deadline));
       CLOISTER_CHECK(from_challenge());
     }
     return {};
   }
 
   Result<void> serve() {
+    auto& socket = challenge_->socket();
     for (;;) {
       while (auto message = link_->next()) {
         if (!*message) return std::move(*message).error();
         CLOISTER_CHECK(from_server(**message));
       }
+      if (worker_->overdue()) {
+        return challenge_ended(Error{Errc::job_timeout, "the challenge did not finish a job in its time"});
+      }
+      while (const auto job = worker_->give()) socket.send(*job);
       CLOISTER_CHECK(beat());
       CLOISTER_CHECK(link_->flush());
-      auto flushed = challenge_->flush();
+      auto flushed = socket.flush();
       if (!flushed) return challenge_ended(flushed.error());
       std::array<pollfd, 2> polled{
           {{link_->fd(), static_cast<short>(link_->wants_write() ? POLLIN | POLLOUT : POLLIN), 0},
-           {challenge_->fd(), static_cast<short>(challenge_->wants_write() ? POLLIN | POLLOUT : POLLIN), 0}}};
-      const int timeout = worker_->running() > 0 ? static_cast<int>(kHeartbeat.count() / 4) : -1;
+           {socket.fd(), static_cast<short>(socket.wants_write() ? POLLIN | POLLOUT : POLLIN), 0}}};
+      const int timeout = worker_->busy() ? static_cast<int>(kHeartbeat.count() / 4) : -1;
       if (::poll(polled.data(), polled.size(), timeout) < 0 && errno != EINTR) return process::errno_error("poll");
       if ((polled[0].revents & (POLLIN | POLLHUP | POLLERR)) != 0) CLOISTER_CHECK(link_->read());
       if ((polled[1].revents & (POLLIN | POLLHUP | POLLERR)) != 0) {
@@ -206,12 +209,8 @@ class Guest {
 
   Result<void> from_server(const protocol::ToTd& message) {
     if (const auto* job = std::get_if<protocol::AssignJob>(&message)) {
-      auto assigned = worker_->assign(*job);
-      if (const auto* failed = std::get_if<protocol::AttemptFailed>(&assigned)) return link_->send(*failed);
-      auto& opened = std::get<protocol::challenge::Job>(assigned);
-      challenge_->send(opened);
-      crypto::cleanse(opened.payload);
-      return {};
+      const auto failed = worker_->assign(*job);
+      return failed ? link_->send(*failed) : Result<void>{};
     }
     if (const auto* cancel = std::get_if<protocol::CancelJob>(&message)) {
       worker_->cancel(cancel->attempt);
@@ -230,16 +229,20 @@ class Guest {
   }
 
   Result<void> from_challenge() {
-    CLOISTER_TRY(messages, challenge_->receive());
+    CLOISTER_TRY(messages, challenge_->socket().receive());
     for (const auto& message : messages) {
       if (const auto* ready = std::get_if<protocol::challenge::Ready>(&message)) {
-        if (ready_) return Error{Errc::challenge_failed, "the challenge was ready before"};
-        ready_ = true;
+        if (worker_) return Error{Errc::challenge_failed, "the challenge was ready before"};
+        worker_.emplace(Identity{instance_, *configuration_.version, *configuration_.image_digest, session_,
+                                 std::move(keys_.payload), std::move(keys_.result)},
+                        ready->slots, s_.clock, s_.random);
         CLOISTER_CHECK(link_->send(protocol::Ready{ready->slots}));
       } else if (const auto* failed = std::get_if<protocol::challenge::Failed>(&message)) {
         return Error{Errc::challenge_failed, failed->detail.substr(0, 400)};
       } else if (const auto* log = std::get_if<protocol::challenge::Log>(&message)) {
         s_.logger.info("challenge.log", {{"level", log->level}, {"text", log->text}});
+      } else if (!worker_) {
+        return Error{Errc::challenge_failed, "the challenge answered before it was ready"};
       } else if (const auto* progress = std::get_if<protocol::challenge::Progress>(&message)) {
         worker_->progress(*progress);
       } else {
@@ -250,19 +253,17 @@ class Guest {
     return {};
   }
 
-  /// The challenge is gone: its attempts failed, and this instance ends.
+  /// The challenge is gone, or of no more use: its attempts failed, and this instance ends, the challenge with it.
   Result<void> challenge_ended(const Error& why) {
-    for (const auto& failed : worker_->fail_all(std::string{to_string(Errc::challenge_failed)})) {
-      CLOISTER_CHECK(link_->send(failed));
-    }
-    CLOISTER_CHECK(link_->send(protocol::Failed{std::string{to_string(Errc::challenge_failed)}, why.detail().substr(0, 500)}));
+    for (const auto& failed : worker_->fail_all()) CLOISTER_CHECK(link_->send(failed));
+    const auto code = why.code() == Errc::job_timeout ? Errc::job_timeout : Errc::challenge_failed;
+    CLOISTER_CHECK(link_->send(protocol::Failed{std::string{to_string(code)}, why.detail().substr(0, 500)}));
     drain();
     return why;
   }
 
   Result<void> beat() {
     const auto now = s_.clock.steady();
-    for (const auto& overdue : worker_->take_overdue()) CLOISTER_CHECK(link_->send(overdue));
     if (worker_->running() == 0 || now < next_beat_) return {};
     next_beat_ = now + kHeartbeat;
     for (const auto& beat : worker_->heartbeats()) CLOISTER_CHECK(link_->send(beat));
@@ -287,7 +288,6 @@ class Guest {
   SessionId session_;
   std::optional<ChallengeProcess> challenge_;
   std::optional<Worker> worker_;
-  bool ready_ = false;
   SteadyTime next_beat_{};
 };
 

@@ -1,29 +1,42 @@
 #include "worker.hpp"
 
+#include <algorithm>
+
 #include "cloister/protocol/job.hpp"
 
 namespace cloister::guest {
 
-std::variant<protocol::challenge::Job, protocol::AttemptFailed> Worker::assign(const protocol::AssignJob& job) {
+std::optional<protocol::AttemptFailed> Worker::assign(const protocol::AssignJob& job) {
   const auto failed = [&](Errc code) {
     return protocol::AttemptFailed{job.attempt, job.fence, std::string{to_string(code)}};
   };
+  const auto& name = job.attempt.str();
   if (job.version != identity_.version) return failed(Errc::invalid_argument);
-  if (running_.contains(job.attempt.str()) || results_.contains(job.attempt)) return failed(Errc::conflict);
+  if (running_.contains(name) || given_.contains(name) || results_.contains(job.attempt)) return failed(Errc::conflict);
+  if (running_.size() == slots_) return failed(Errc::overloaded);
   auto opened = protocol::open_job(identity_.payload_key, job.job, job.version, identity_.instance,
                                    job.input_commitment, job.ciphertext, job.enc, job.sealed_key);
   if (!opened) return failed(opened.error().code());
-  protocol::challenge::Job out{job.attempt.str(), to_bytes(opened->payload.reveal())};
   auto kept = job;
   kept.ciphertext.clear();
   kept.ciphertext.shrink_to_fit();
-  const auto until = clock_.steady() + std::chrono::milliseconds{job.timeout_ms};
-  running_.emplace(job.attempt.str(), Running{std::move(kept), opened->reply_key, std::move(opened->commitment_key),
-                                              clock_.now(), until});
-  return out;
+  running_.emplace(name, Running{std::move(kept), opened->reply_key, std::move(opened->commitment_key), clock_.now()});
+  waiting_.push_back({name, crypto::cleansed_copy(opened->payload.reveal())});
+  return std::nullopt;
+}
+
+std::optional<protocol::challenge::Job> Worker::give() {
+  if (waiting_.empty() || given_.size() == slots_) return std::nullopt;
+  auto job = std::move(waiting_.front());
+  waiting_.pop_front();
+  auto& running = running_.at(job.job);
+  running.started = clock_.now();
+  given_.emplace(job.job, clock_.steady() + std::chrono::milliseconds{running.job.timeout_ms});
+  return job;
 }
 
 Result<std::optional<protocol::SubmitResult>> Worker::finish(const protocol::challenge::Result& result) {
+  if (given_.erase(result.job) == 0) return Error{Errc::challenge_failed, "a result for a job that it does not have"};
   const auto found = running_.find(result.job);
   if (found == running_.end()) return std::optional<protocol::SubmitResult>{};
   const auto running = std::move(found->second);
@@ -61,7 +74,10 @@ void Worker::progress(const protocol::challenge::Progress& progress) {
   if (found != running_.end()) found->second.percent = progress.percent;
 }
 
-void Worker::cancel(const AttemptId& attempt) { running_.erase(attempt.str()); }
+void Worker::cancel(const AttemptId& attempt) {
+  running_.erase(attempt.str());
+  std::erase_if(waiting_, [&](const auto& job) { return job.job == attempt.str(); });
+}
 
 void Worker::settled(const AttemptId& attempt) { results_.erase(attempt); }
 
@@ -73,24 +89,22 @@ std::vector<protocol::Heartbeat> Worker::heartbeats() const {
   return out;
 }
 
-std::vector<protocol::AttemptFailed> Worker::take_overdue() {
-  std::vector<protocol::AttemptFailed> out;
+bool Worker::overdue() const {
   const auto now = clock_.steady();
-  for (auto it = running_.begin(); it != running_.end();) {
-    if (it->second.until > now) {
-      ++it;
-      continue;
-    }
-    out.push_back({it->second.job.attempt, it->second.job.fence, std::string{to_string(Errc::job_timeout)}});
-    it = running_.erase(it);
-  }
-  return out;
+  return std::ranges::any_of(given_, [now](const auto& given) { return given.second <= now; });
 }
 
-std::vector<protocol::AttemptFailed> Worker::fail_all(const std::string& code) {
+std::vector<protocol::AttemptFailed> Worker::fail_all() {
+  const auto now = clock_.steady();
   std::vector<protocol::AttemptFailed> out;
-  for (const auto& [name, running] : running_) out.push_back({running.job.attempt, running.job.fence, code});
+  for (const auto& [name, running] : running_) {
+    const auto given = given_.find(name);
+    const bool late = given != given_.end() && given->second <= now;
+    const auto code = late ? Errc::job_timeout : Errc::challenge_failed;
+    out.push_back({running.job.attempt, running.job.fence, std::string{to_string(code)}});
+  }
   running_.clear();
+  waiting_.clear();
   return out;
 }
 

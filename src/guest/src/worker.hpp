@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <map>
 #include <optional>
 #include <string>
@@ -8,6 +9,7 @@
 #include "cloister/core/ids.hpp"
 #include "cloister/core/random.hpp"
 #include "cloister/core/time.hpp"
+#include "cloister/crypto/cleansed.hpp"
 #include "cloister/crypto/curve25519.hpp"
 #include "cloister/protocol/challenge.hpp"
 #include "cloister/protocol/messages.hpp"
@@ -25,17 +27,23 @@ struct Identity {
 };
 
 /// The jobs of an instance: opens what the server assigns, and seals and signs what the challenge answers.
+///
+/// A challenge cannot be told to drop a job. So a job that it was given holds its slot until its result comes, also
+/// when the attempt was cancelled and the server has assigned another one meanwhile: that one waits.
 /// Does no I/O: messages in, messages out. Not thread-safe.
 class Worker {
  public:
-  /// The references outlive this.
-  Worker(Identity identity, const Clock& clock, Random& random)
-      : identity_{std::move(identity)}, clock_{clock}, random_{random} {}
+  /// The challenge takes `slots` jobs at the same time. The references outlive this.
+  Worker(Identity identity, std::uint32_t slots, const Clock& clock, Random& random)
+      : identity_{std::move(identity)}, slots_{slots}, clock_{clock}, random_{random} {}
 
-  /// A job for the challenge; or why the attempt failed, to be told to the server. Nothing is executed whose payload
-  /// does not open or does not match its commitment.
-  [[nodiscard]] std::variant<protocol::challenge::Job, protocol::AttemptFailed> assign(const protocol::AssignJob& job);
-  /// The sealed and signed result, which is kept until `settled`; nothing for a job that is not running (cancelled).
+  /// Takes a job, which runs from now on; or says why the attempt failed, to be told to the server. Nothing is executed
+  /// whose payload does not open or does not match its commitment. `overloaded` for more attempts than slots.
+  [[nodiscard]] std::optional<protocol::AttemptFailed> assign(const protocol::AssignJob& job);
+  /// The next job for the challenge, while one waits and a slot is free. Its time counts from here.
+  [[nodiscard]] std::optional<protocol::challenge::Job> give();
+  /// The sealed and signed result, which is kept until `settled`; nothing for a cancelled job. `challenge_failed` for a
+  /// job that the challenge does not have.
   [[nodiscard]] Result<std::optional<protocol::SubmitResult>> finish(const protocol::challenge::Result& result);
   void progress(const protocol::challenge::Progress& progress);
   void cancel(const AttemptId& attempt);
@@ -44,11 +52,14 @@ class Worker {
 
   /// One for each running attempt.
   [[nodiscard]] std::vector<protocol::Heartbeat> heartbeats() const;
-  /// Attempts whose time is over, which end here.
-  [[nodiscard]] std::vector<protocol::AttemptFailed> take_overdue();
-  /// Every running attempt failed with this code, because the challenge is gone.
-  [[nodiscard]] std::vector<protocol::AttemptFailed> fail_all(const std::string& code);
+  /// True when the challenge has had a job, cancelled or not, for longer than that job may take.
+  [[nodiscard]] bool overdue() const;
+  /// The challenge is gone, or about to be ended: every running attempt failed, `job_timeout` where its time is over,
+  /// else `challenge_failed`.
+  [[nodiscard]] std::vector<protocol::AttemptFailed> fail_all();
   [[nodiscard]] std::size_t running() const noexcept { return running_.size(); }
+  /// True while the challenge has jobs.
+  [[nodiscard]] bool busy() const noexcept { return !given_.empty(); }
   /// Results that nobody has acknowledged yet.
   [[nodiscard]] std::vector<protocol::SubmitResult> unsettled() const;
 
@@ -58,13 +69,15 @@ class Worker {
     crypto::X25519Public reply_key{};
     crypto::Secret<32> commitment_key;
     UnixTime started{};
-    SteadyTime until{};
     std::uint8_t percent = 0;
   };
   Identity identity_;
+  std::uint32_t slots_;
   const Clock& clock_;
   Random& random_;
   std::map<std::string, Running> running_;  // by attempt, which is also the challenge's name for the job
+  std::deque<protocol::challenge::Job> waiting_;  // opened, not given to the challenge yet
+  std::map<std::string, SteadyTime> given_;       // what the challenge has, and until when it may have it
   std::map<AttemptId, protocol::SubmitResult> results_;
 };
 

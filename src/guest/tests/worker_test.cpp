@@ -25,7 +25,7 @@ struct Scene {
   crypto::Ed25519Public result_public = result_key.public_key();
   Worker worker{Identity{kInstance, kVersion, crypto::sha256(to_bytes("image")), *SessionId::parse("ses-a"),
                          std::move(payload_key), std::move(result_key)},
-                clock, random};
+                1, clock, random};
   crypto::Secret<32> client = crypto::Secret<32>::random(random);
   Digest32 salt = protocol::ClientJobKeys::salt(client, "k", to_bytes("in"));
   protocol::ClientJobKeys keys = protocol::ClientJobKeys::derive(client, salt);
@@ -46,22 +46,26 @@ struct Scene {
     out.timeout_ms = 10'000;
     return out;
   }
+  /// The name of the job that the challenge gets now; empty when it gets none.
+  std::string given() {
+    const auto job = worker.give();
+    return job ? job->job : "";
+  }
 };
 
-std::string failure(const std::variant<protocol::challenge::Job, protocol::AttemptFailed>& assigned) {
-  const auto* failed = std::get_if<protocol::AttemptFailed>(&assigned);
-  return failed == nullptr ? "" : failed->code;
-}
+std::string failure(const std::optional<protocol::AttemptFailed>& failed) { return failed ? failed->code : ""; }
+AttemptId attempt(const char* name) { return *AttemptId::parse(name); }
+protocol::challenge::Result answer(const char* name) { return {name, "ok", {'o', 'u', 't'}}; }
 
 TEST(Worker, ExecutesAndSignsAResultThatTheClientOpens) {
   Scene s;
   const auto job = s.job();
-  const auto assigned = s.worker.assign(job);
-  const auto* given = std::get_if<protocol::challenge::Job>(&assigned);
-  ASSERT_NE(given, nullptr) << failure(assigned);
+  ASSERT_EQ(failure(s.worker.assign(job)), "");
+  const auto given = s.worker.give();
+  ASSERT_TRUE(given);
   EXPECT_EQ(as_text(given->payload), "in");
   s.clock.advance(seconds{1});
-  auto result = s.worker.finish({given->job, "ok", to_bytes("out")});
+  auto result = s.worker.finish(answer("att-a"));
   ASSERT_TRUE(result && *result);
   const auto& sent = **result;
   EXPECT_TRUE(crypto::ed25519_verify(s.result_public, sent.envelope, sent.signature));
@@ -80,10 +84,11 @@ TEST(Worker, ExecutesAndSignsAResultThatTheClientOpens) {
 
 TEST(Worker, KeepsAResultUntilItIsSettled) {
   Scene s;
-  const auto assigned = s.worker.assign(s.job());
-  ASSERT_TRUE(s.worker.finish({std::get<protocol::challenge::Job>(assigned).job, "ok", {}}));
+  ASSERT_EQ(failure(s.worker.assign(s.job())), "");
+  ASSERT_EQ(s.given(), "att-a");
+  ASSERT_TRUE(s.worker.finish(answer("att-a")));
   EXPECT_EQ(s.worker.unsettled().size(), 1U);
-  s.worker.settled(*AttemptId::parse("att-a"));
+  s.worker.settled(attempt("att-a"));
   EXPECT_TRUE(s.worker.unsettled().empty());
 }
 
@@ -99,33 +104,97 @@ TEST(Worker, RefusesWhatDoesNotOpenOrIsNotForIt) {
   job.version = *VersionId::parse("ver-b");
   EXPECT_EQ(failure(s.worker.assign(job)), "invalid_argument");
   EXPECT_EQ(s.worker.running(), 0U);
+  EXPECT_EQ(s.given(), "");
 }
 
 TEST(Worker, RefusesTheSameAttemptTwice) {
   Scene s;
   ASSERT_EQ(failure(s.worker.assign(s.job())), "");
   EXPECT_EQ(failure(s.worker.assign(s.job())), "conflict");
+  // Nor while the challenge still has it, or its result is kept.
+  ASSERT_EQ(s.given(), "att-a");
+  s.worker.cancel(attempt("att-a"));
+  EXPECT_EQ(failure(s.worker.assign(s.job())), "conflict");
+  ASSERT_TRUE(s.worker.finish(answer("att-a")));
+  ASSERT_EQ(failure(s.worker.assign(s.job("att-b"))), "");
+  ASSERT_EQ(s.given(), "att-b");
+  ASSERT_TRUE(s.worker.finish(answer("att-b")));
+  EXPECT_EQ(failure(s.worker.assign(s.job("att-b"))), "conflict");
 }
 
-TEST(Worker, ForgetsCancelledAttempts) {
-  Scene s;
-  const auto assigned = s.worker.assign(s.job());
-  s.worker.cancel(*AttemptId::parse("att-a"));
-  auto result = s.worker.finish({std::get<protocol::challenge::Job>(assigned).job, "ok", {}});
-  ASSERT_TRUE(result);
-  EXPECT_FALSE(*result);
-}
-
-TEST(Worker, EndsAttemptsWhoseTimeIsOver) {
+TEST(Worker, RefusesMoreAttemptsThanSlots) {
   Scene s;
   ASSERT_EQ(failure(s.worker.assign(s.job())), "");
-  s.clock.advance(seconds{9});
-  EXPECT_TRUE(s.worker.take_overdue().empty());
-  s.clock.advance(seconds{1});
-  const auto overdue = s.worker.take_overdue();
-  ASSERT_EQ(overdue.size(), 1U);
-  EXPECT_EQ(overdue[0].code, "job_timeout");
+  EXPECT_EQ(failure(s.worker.assign(s.job("att-b"))), "overloaded");
+}
+
+TEST(Worker, CancelledJobHoldsItsSlotUntilItsResultComes) {
+  Scene s;
+  ASSERT_EQ(failure(s.worker.assign(s.job("att-a"))), "");
+  ASSERT_EQ(s.given(), "att-a");
+  s.worker.cancel(attempt("att-a"));
+  // The server leases the slot again at once; the challenge is still executing.
+  ASSERT_EQ(failure(s.worker.assign(s.job("att-b"))), "");
+  EXPECT_EQ(s.given(), "");
+  EXPECT_EQ(s.worker.heartbeats().size(), 1U);
+  auto dropped = s.worker.finish(answer("att-a"));
+  ASSERT_TRUE(dropped);
+  EXPECT_FALSE(*dropped);
+  EXPECT_EQ(s.given(), "att-b");
+  auto sent = s.worker.finish(answer("att-b"));
+  ASSERT_TRUE(sent);
+  EXPECT_TRUE(*sent);
+}
+
+TEST(Worker, CancelDropsAJobThatWaits) {
+  Scene s;
+  ASSERT_EQ(failure(s.worker.assign(s.job("att-a"))), "");
+  ASSERT_EQ(s.given(), "att-a");
+  s.worker.cancel(attempt("att-a"));
+  ASSERT_EQ(failure(s.worker.assign(s.job("att-b"))), "");
+  s.worker.cancel(attempt("att-b"));
+  ASSERT_TRUE(s.worker.finish(answer("att-a")));
+  EXPECT_EQ(s.given(), "");
   EXPECT_EQ(s.worker.running(), 0U);
+  EXPECT_FALSE(s.worker.busy());
+}
+
+TEST(Worker, RefusesAResultForAJobThatTheChallengeDoesNotHave) {
+  Scene s;
+  ASSERT_EQ(failure(s.worker.assign(s.job())), "");
+  EXPECT_EQ(s.worker.finish(answer("att-a")).error().code(), Errc::challenge_failed);  // not given yet
+  ASSERT_EQ(s.given(), "att-a");
+  ASSERT_TRUE(s.worker.finish(answer("att-a")));
+  EXPECT_EQ(s.worker.finish(answer("att-a")).error().code(), Errc::challenge_failed);  // a second time
+}
+
+TEST(Worker, IsOverdueWhenAJobTakesLongerThanItMay) {
+  Scene s;
+  ASSERT_EQ(failure(s.worker.assign(s.job())), "");
+  s.clock.advance(seconds{20});  // waiting does not count
+  ASSERT_EQ(s.given(), "att-a");
+  s.clock.advance(seconds{9});
+  EXPECT_FALSE(s.worker.overdue());
+  s.clock.advance(seconds{1});
+  EXPECT_TRUE(s.worker.overdue());
+  const auto failed = s.worker.fail_all();
+  ASSERT_EQ(failed.size(), 1U);
+  EXPECT_EQ(failed[0].code, "job_timeout");
+  EXPECT_EQ(s.worker.running(), 0U);
+}
+
+TEST(Worker, IsOverdueAlsoForACancelledJob) {
+  Scene s;
+  ASSERT_EQ(failure(s.worker.assign(s.job("att-a"))), "");
+  ASSERT_EQ(s.given(), "att-a");
+  s.worker.cancel(attempt("att-a"));
+  ASSERT_EQ(failure(s.worker.assign(s.job("att-b"))), "");
+  s.clock.advance(seconds{10});
+  EXPECT_TRUE(s.worker.overdue());
+  const auto failed = s.worker.fail_all();
+  ASSERT_EQ(failed.size(), 1U);
+  EXPECT_EQ(failed[0].attempt, attempt("att-b"));
+  EXPECT_EQ(failed[0].code, "challenge_failed");
 }
 
 TEST(Worker, BeatsForRunningAttemptsWithTheirProgress) {
@@ -136,7 +205,7 @@ TEST(Worker, BeatsForRunningAttemptsWithTheirProgress) {
   const auto beats = s.worker.heartbeats();
   ASSERT_EQ(beats.size(), 1U);
   EXPECT_EQ(beats[0].percent, 40);
-  EXPECT_EQ(s.worker.fail_all("challenge_failed").size(), 1U);
+  EXPECT_EQ(s.worker.fail_all().size(), 1U);
   EXPECT_TRUE(s.worker.heartbeats().empty());
 }
 

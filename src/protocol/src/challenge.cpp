@@ -30,15 +30,19 @@ void write(Writer& out, const Result& m) {
 void write(Writer& out, const Failed& m) { out.array(3).text(kDomain).text("failed").text(m.detail); }
 
 template <class Message>
-Bytes framed(const Message& message) {
+crypto::CleansedBytes framed(const Message& message) {
   Writer body;
   std::visit([&](const auto& m) { write(body, m); }, message);
-  const auto bytes = std::move(body).take();
+  auto bytes = body.take();
   CLOISTER_ASSERT(bytes.size() <= kMaxFrame);
-  codec::Writer out;
-  out.u32be(static_cast<std::uint32_t>(bytes.size()));
-  out.raw(bytes);
-  return std::move(out).take();
+  codec::Writer prefix;
+  prefix.u32be(static_cast<std::uint32_t>(bytes.size()));
+  crypto::CleansedBytes out;
+  out.reserve(prefix.size() + bytes.size());
+  out.insert(out.end(), prefix.bytes().begin(), prefix.bytes().end());
+  out.insert(out.end(), bytes.begin(), bytes.end());
+  crypto::cleanse(bytes);
+  return out;
 }
 
 /// Reads the head, domain and kind; the kind decides how many members follow, which `expect` checks.
@@ -58,8 +62,8 @@ void expect(Reader& in, const Opening& opening, std::size_t fields) {
 
 }  // namespace
 
-Bytes frame(const ToChallenge& message) { return framed(message); }
-Bytes frame(const ToGuest& message) { return framed(message); }
+crypto::CleansedBytes frame(const ToChallenge& message) { return framed(message); }
+crypto::CleansedBytes frame(const ToGuest& message) { return framed(message); }
 
 cloister::Result<ToChallenge> decode_to_challenge(ByteView bytes) {
   Reader in{bytes};
@@ -72,14 +76,14 @@ cloister::Result<ToChallenge> decode_to_challenge(ByteView bytes) {
     for (std::size_t i = 0; i < count && !in.failed(); ++i) {
       in.array(2);
       auto name = detail::short_text(in, kMaxIdText);
-      m.secrets.emplace_back(std::move(name), to_bytes(in.bytes()));
+      m.secrets.emplace_back(std::move(name), crypto::cleansed_copy(in.bytes()));
     }
     message = std::move(m);
   } else if (opening.kind == "job") {
     expect(in, opening, 2);
     Job m;
     m.job = detail::short_text(in, kMaxIdText);
-    m.payload = to_bytes(in.bytes());
+    m.payload = crypto::cleansed_copy(in.bytes());
     message = std::move(m);
   } else if (opening.kind == "stop") {
     expect(in, opening, 0);
@@ -115,7 +119,7 @@ cloister::Result<ToGuest> decode_to_guest(ByteView bytes) {
     Result m;
     m.job = detail::short_text(in, kMaxIdText);
     m.status = detail::short_text(in, 8);
-    m.output = to_bytes(in.bytes());
+    m.output = crypto::cleansed_copy(in.bytes());
     if (!in.failed() && m.status != "ok" && m.status != "error") in.fail(Errc::malformed, "status 'ok' or 'error' expected");
     message = std::move(m);
   } else if (opening.kind == "failed") {
@@ -128,15 +132,15 @@ cloister::Result<ToGuest> decode_to_guest(ByteView bytes) {
   return message;
 }
 
-cloister::Result<std::optional<Bytes>> Deframer::next() {
+cloister::Result<std::optional<crypto::CleansedBytes>> Deframer::next() {
   codec::Reader in{buffer_};
   const auto size = in.u32be();
-  if (!size) return std::optional<Bytes>{};
+  if (!size) return std::optional<crypto::CleansedBytes>{};
   if (*size > kMaxFrame) return Error{Errc::limit_exceeded, "a frame of at most 80 MiB expected"};
   const auto body = in.take(*size);
-  if (!body) return std::optional<Bytes>{};
-  std::optional<Bytes> out{to_bytes(*body)};
-  buffer_.erase(buffer_.begin(), buffer_.begin() + static_cast<std::ptrdiff_t>(4 + *size));
+  if (!body) return std::optional<crypto::CleansedBytes>{};
+  std::optional out{crypto::cleansed_copy(*body)};
+  buffer_ = crypto::cleansed_copy(in.rest());
   return out;
 }
 

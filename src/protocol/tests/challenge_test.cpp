@@ -6,10 +6,13 @@ namespace cloister::protocol::challenge {
 namespace {
 
 TEST(ChallengeFrames, RoundTripThroughADeframer) {
-  Bytes stream;
+  crypto::CleansedBytes stream;
   const std::vector<ToGuest> messages = {Ready{2}, Progress{"job-a", 10}, Log{"info", "text"},
-                                         Result{"job-a", "ok", Bytes{1, 2}}, Failed{"no salt"}};
-  for (const auto& message : messages) append(stream, frame(message));
+                                         Result{"job-a", "ok", {1, 2}}, Failed{"no salt"}};
+  for (const auto& message : messages) {
+    const auto bytes = frame(message);
+    stream.insert(stream.end(), bytes.begin(), bytes.end());
+  }
   Deframer deframer;
   std::size_t seen = 0;
   for (const auto byte : stream) {
@@ -30,7 +33,7 @@ TEST(ChallengeFrames, RefuseTooLongAndForeignOnes) {
   Deframer deframer;
   deframer.feed(Bytes{0xFF, 0xFF, 0xFF, 0xFF});
   EXPECT_EQ(deframer.next().error().code(), Errc::limit_exceeded);
-  const auto start = frame(ToChallenge{Start{{{"salt", Bytes{1}}}}});
+  const auto start = frame(ToChallenge{Start{{{"salt", {1}}}}});
   EXPECT_TRUE(decode_to_challenge(ByteView{start}.subspan(4)));
   EXPECT_FALSE(decode_to_guest(ByteView{start}.subspan(4)));
   const auto odd = frame(ToGuest{Result{"job-a", "perhaps", {}}});

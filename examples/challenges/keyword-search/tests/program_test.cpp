@@ -72,7 +72,7 @@ TEST_F(Program, ServesJobsUntilStopped) {
   send(frames::Start{{{"index-salt", {1, 2, 3}}}});
   EXPECT_EQ(std::get<frames::Ready>(receive()).slots, 2U);
   const std::string_view payload = R"({"keyword":"cat","documents":[{"name":"a","text":"cat Cat dog"}]})";
-  send(frames::Job{"job-1", cloister::to_bytes(payload)});
+  send(frames::Job{"job-1", cloister::crypto::cleansed_copy(cloister::as_bytes(payload))});
   const auto progress = std::get<frames::Progress>(receive());
   EXPECT_EQ(progress.job, "job-1");
   EXPECT_EQ(progress.percent, 100);

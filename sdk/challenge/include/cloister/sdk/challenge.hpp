@@ -50,7 +50,7 @@ class Challenge {
   virtual ~Challenge() = default;
   /// Once, before any job. An error says why the challenge cannot serve, without secrets; it ends the instance.
   [[nodiscard]] virtual Result<void> start(const Secrets& secrets) = 0;
-  /// The output for a payload. An error's text becomes the output of a failed job, which the client alone reads. Called
+  /// The output for a payload; both are overwritten in memory once it is sent. An error's text becomes the output of a failed job, which the client alone reads. Called
   /// from several threads at the same time when there are several slots.
   [[nodiscard]] virtual Result<Bytes> execute(ByteView payload, JobContext& job) = 0;
 };

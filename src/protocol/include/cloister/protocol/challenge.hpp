@@ -10,9 +10,10 @@
 #include "cloister/core/bytes.hpp"
 #include "cloister/core/ids.hpp"
 #include "cloister/core/result.hpp"
+#include "cloister/crypto/cleansed.hpp"
 
 /// What guest and challenge say over their socketpair (docs/protocol/challenge.md): u32 big-endian length, then a
-/// deterministic CBOR array ["cloister/challenge/1", kind, …].
+/// deterministic CBOR array ["cloister/challenge/1", kind, …]. What carries plaintext overwrites it when it goes.
 namespace cloister::protocol::challenge {
 
 inline constexpr std::size_t kMaxFrame = 80U << 20;
@@ -20,11 +21,11 @@ inline constexpr std::size_t kMaxFrame = 80U << 20;
 // --- guest to challenge ---
 /// First message: the secrets that the version names, released and opened.
 struct Start {
-  std::vector<std::pair<std::string, Bytes>> secrets;  // name and value
+  std::vector<std::pair<std::string, crypto::CleansedBytes>> secrets;  // name and value
 };
 struct Job {
   std::string job;
-  Bytes payload;
+  crypto::CleansedBytes payload;
 };
 struct Stop {};
 using ToChallenge = std::variant<Start, Job, Stop>;
@@ -44,7 +45,7 @@ struct Log {
 struct Result {
   std::string job;
   std::string status;  // "ok" or "error"
-  Bytes output;
+  crypto::CleansedBytes output;
 };
 /// The challenge cannot serve (a secret that is missing, say); the text never holds a secret.
 struct Failed {
@@ -53,8 +54,8 @@ struct Failed {
 using ToGuest = std::variant<Ready, Progress, Log, Result, Failed>;
 
 /// Whole frames, length prefix included.
-[[nodiscard]] Bytes frame(const ToChallenge& message);
-[[nodiscard]] Bytes frame(const ToGuest& message);
+[[nodiscard]] crypto::CleansedBytes frame(const ToChallenge& message);
+[[nodiscard]] crypto::CleansedBytes frame(const ToGuest& message);
 /// One frame's CBOR, without the prefix.
 [[nodiscard]] cloister::Result<ToChallenge> decode_to_challenge(ByteView bytes);
 [[nodiscard]] cloister::Result<ToGuest> decode_to_guest(ByteView bytes);
@@ -63,12 +64,12 @@ using ToGuest = std::variant<Ready, Progress, Log, Result, Failed>;
 class Deframer {
  public:
   /// Adds what was read.
-  void feed(ByteView bytes) { append(buffer_, bytes); }
+  void feed(ByteView bytes) { buffer_.insert(buffer_.end(), bytes.begin(), bytes.end()); }
   /// The next whole frame's CBOR (a copy), nothing when more bytes are needed, `limit_exceeded` for a longer frame.
-  [[nodiscard]] cloister::Result<std::optional<Bytes>> next();
+  [[nodiscard]] cloister::Result<std::optional<crypto::CleansedBytes>> next();
 
  private:
-  Bytes buffer_;
+  crypto::CleansedBytes buffer_;
 };
 
 }  // namespace cloister::protocol::challenge
