@@ -144,8 +144,8 @@ class Server {
         fleet::Fleet::Services{*database_, *registry_, *attestor_, *broker_, *jobs_, *dispatcher_, refusals_, pool_,
                                clock_, random_, logger_},
         std::move(fleet), strand_);
-    services_.emplace(api::Services{*database_, *blobs_, *log_, *registry_, *broker_, *jobs_, *fleet_, *tokens_, pool_,
-                                    clock_, random_, ready_, keys_->server_id, CLOISTER_VERSION});
+    services_.emplace(api::Services{*database_, *blobs_, *log_, *registry_, *broker_, *jobs_, *dispatcher_, *fleet_,
+                                    *tokens_, pool_, clock_, random_, ready_, keys_->server_id, CLOISTER_VERSION});
   }
 
   [[nodiscard]] std::string host_token(const ValidatorId& validator) {
@@ -202,7 +202,7 @@ class Server {
       if (!ended) {
         logger_.error("housekeeping.failed", {{"detail", ended.error().text()}});
       } else {
-        for (const auto& attempt : ended->attempts) co_await dispatcher_->cancel(attempt);
+        for (const auto& attempt : ended->attempts) dispatcher_->cancel(attempt);
       }
       auto slept = co_await runtime::sleep_for(std::chrono::seconds{1});
       if (!slept) co_return;

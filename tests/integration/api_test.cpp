@@ -10,7 +10,7 @@
 #include "cloister/codec/text.hpp"
 #include "cloister/crypto/hash.hpp"
 #include "cloister/http/client.hpp"
-#include "world.hpp"
+#include "instance_link.hpp"
 
 namespace cloister::test {
 namespace {
@@ -26,18 +26,6 @@ constexpr std::string_view kClient = session::kClientRole;
 constexpr std::string_view kAdmin = session::kAdminRole;
 constexpr std::chrono::seconds kTimeout{30};
 const std::string kServerId = "srv-test";
-
-/// Wall time as the world has it; waiting is real.
-class ApiClock final : public Clock {
- public:
-  explicit ApiClock(const Clock& wall) : wall_{wall} {}
-  [[nodiscard]] UnixTime now() const override { return wall_.now(); }
-  [[nodiscard]] SteadyTime steady() const override { return machine_.steady(); }
-
- private:
-  const Clock& wall_;
-  SystemClock machine_;
-};
 
 /// An answer, and its body as JSON where it is JSON.
 struct Reply {
@@ -71,7 +59,7 @@ class Api : public testing::Test {
                                refusals, pool, clock, random, logger},
         std::move(fleet_options), strand);
     services.emplace(api::Services{*world.database, *world.blobs, *world.log, *world.registry, *world.broker,
-                                   *world.jobs, *fleet, tokens, pool, clock, random, ready, kServerId, "0.0.0"});
+                                   *world.jobs, dispatcher, *fleet, tokens, pool, clock, random, ready, kServerId, "0.0.0"});
     http::ServerOptions options;
     options.upload_directory = world.dir.path();
     options.authenticator = api::make_authenticator(*services);
@@ -131,7 +119,7 @@ class Api : public testing::Test {
   [[nodiscard]] static std::string path_of(const World::ClientJob& job) { return "/api/v1/jobs/" + job.keys.job().str(); }
 
   World world;
-  ApiClock clock{world.clock};
+  RealWaits clock{world.clock};
   SystemRandom random;
   log::NullLogger logger;
   audit::Refusals refusals;
@@ -437,6 +425,22 @@ TEST_F(Api, JobIsSubmittedOnceListedAndCancelled) {
   EXPECT_EQ(get(path_of(job) + "?wait=60s", client).string("state"), "cancelled");
   EXPECT_EQ(get(path_of(job) + "/result", client).code(), "not_found");
   EXPECT_EQ(get(path_of(job) + "/receipt", client).code(), "not_found");
+}
+
+TEST_F(Api, CancelledJobLeavesItsInstanceAtOnce) {
+  const auto instance = world.ready();
+  const auto first = world.seal({&instance}, "one");
+  const auto second = world.seal({&instance}, "two");
+  ASSERT_EQ(submit(first, client).status, 201);
+  ASSERT_EQ(submit(second, client).status, 201);
+  InstanceLink td{world, io, strand, [&](std::shared_ptr<links::TdLink> link) {
+                    return dispatcher.serve(std::move(link), instance.session, 1);
+                  }};
+  const auto assigned = td.expect<protocol::AssignJob>();
+  ASSERT_EQ(assigned.job, first.keys.job());
+  EXPECT_EQ(send(Method::post, path_of(first) + "/cancel", client).string("state"), "cancelled");
+  EXPECT_EQ(td.expect<protocol::CancelJob>().attempt, assigned.attempt);
+  EXPECT_EQ(td.expect<protocol::AssignJob>().job, second.keys.job());
 }
 
 TEST_F(Api, SameKeyForAnotherJobIsAConflict) {

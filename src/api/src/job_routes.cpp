@@ -98,10 +98,17 @@ Result<Response> add_recipients(const Services& s, const Request& request) {
   return http::json_response(model::to_json(job));
 }
 
-Result<Response> cancel(const Services& s, const Request& request) {
-  CLOISTER_TRY(id, id_param<JobId>(request, "id"));
-  CLOISTER_TRY(cancelled, s.jobs.cancel(tenant_of(request), id, request.principal->subject, s.clock.now()));
-  return http::json_response(model::to_json(cancelled.job));
+/// Ends the job, and tells the instance that executes it.
+Task<Response> cancel(const Services* s, Request request) {
+  const auto id = id_param<JobId>(request, "id");
+  if (!id) co_return refuse(request, id.error());
+  auto work = [s, &id, &request] {
+    return s->jobs.cancel(tenant_of(request), *id, request.principal->subject, s->clock.now());
+  };
+  auto cancelled = co_await s->pool.run(std::move(work));
+  if (!cancelled) co_return refuse(request, cancelled.error());
+  if (cancelled->attempt) s->dispatcher.cancel(*cancelled->attempt);
+  co_return http::json_response(model::to_json(cancelled->job));
 }
 
 Result<Response> result(const Services& s, const Request& request) {
@@ -160,7 +167,8 @@ void add_job_routes(http::Router& router, const Services& services) {
   router.add(Method::get, "/api/v1/jobs/{id}", client,
              [&services](Request request) { return get(&services, std::move(request)); }, patient);
   router.add(Method::put, "/api/v1/jobs/{id}/recipients", client, blocking(services, add_recipients));
-  router.add(Method::post, "/api/v1/jobs/{id}/cancel", client, blocking(services, cancel));
+  router.add(Method::post, "/api/v1/jobs/{id}/cancel", client,
+             [&services](Request request) { return cancel(&services, std::move(request)); });
   router.add(Method::get, "/api/v1/jobs/{id}/result", client, blocking(services, result));
   router.add(Method::get, "/api/v1/jobs/{id}/receipt", client, blocking(services, get_receipt));
 }

@@ -5,50 +5,72 @@
 #include "cloister/runtime/task_group.hpp"
 
 namespace cloister::scheduler {
+namespace {
 
-/// One instance while it is served; shared by its feeder, its receiver and `cancel`.
+/// How long to wait for a change before looking for work all the same, and before trying again what could not be done.
+constexpr std::chrono::seconds kLook{30};
+constexpr std::chrono::seconds kRetry{1};
+
+/// The fault is ours and may pass: it says nothing about the peer or its attempt.
+bool is_ours(const Error& error) { return http_status(error.code()) >= 500; }
+
+}  // namespace
+
+/// One instance while it is served; shared by its tasks and `cancel`.
 struct Dispatcher::Serving {
+  Serving(std::shared_ptr<links::TdLink> to, session::AttestedSession whose, std::uint32_t many,
+          const runtime::Executor& executor, log::Logger& logger)
+      : link{std::move(to)}, session{std::move(whose)}, slots{many}, tasks{executor, logger, "dispatcher"} {}
   std::shared_ptr<links::TdLink> link;
   session::AttestedSession session;
   std::uint32_t slots;
   std::set<AttemptId> running;
   std::optional<Error> failed;  // of the feeder; ends the serving
+  runtime::TaskGroup tasks;
 };
 
 Dispatcher::~Dispatcher() = default;
 
 runtime::Task<Error> Dispatcher::serve(std::shared_ptr<links::TdLink> link, session::AttestedSession session,
                                        std::uint32_t slots) {
-  auto serving = std::make_shared<Serving>(Serving{link, session, slots, {}, std::nullopt});
-  serving_.insert_or_assign(session.instance(), serving);
-  auto executor = co_await runtime::this_executor();
-  runtime::TaskGroup feeder{executor, logger_, "dispatcher"};
-  feeder.spawn("feed", feed(serving));
-  Error why{Errc::internal};
-  for (;;) {
-    auto message = co_await link->receive();
-    if (!message) {
-      why = serving->failed.value_or(std::move(message).error());
-      break;
-    }
-    protocol::ToServer taken = *std::move(message);
-    auto handled = co_await handle(serving, std::move(taken));
-    if (!handled) {
-      why = std::move(handled).error();
-      break;
-    }
-  }
-  co_await feeder.cancel_and_wait();
-  serving_.erase(session.instance());
-  co_return why;
+  const auto executor = co_await runtime::this_executor();
+  const auto serving = std::make_shared<Serving>(std::move(link), std::move(session), slots, executor, logger_);
+  serving_.insert_or_assign(serving->session.instance(), serving);
+  serving->tasks.spawn("feed", feed(serving));
+  auto work = take(serving);
+  auto cleanup = leave(serving);
+  co_return co_await runtime::finally(std::move(work), std::move(cleanup));
 }
 
-runtime::Task<void> Dispatcher::feed(std::shared_ptr<Serving> serving) {
+runtime::Task<void> Dispatcher::leave(ServingPtr serving) {
+  co_await serving->tasks.cancel_and_wait();
+  // The instance may be served again already, over a newer connection.
+  const auto found = serving_.find(serving->session.instance());
+  if (found != serving_.end() && found->second == serving) serving_.erase(found);
+}
+
+runtime::Task<Error> Dispatcher::take(ServingPtr serving) {
+  for (;;) {
+    auto message = co_await serving->link->receive();
+    if (!message) co_return serving->failed.value_or(std::move(message).error());
+    protocol::ToServer taken = *std::move(message);
+    auto handled = co_await handle(serving, std::move(taken));
+    if (!handled) co_return std::move(handled).error();
+  }
+}
+
+runtime::Task<void> Dispatcher::feed(ServingPtr serving) {
   for (;;) {
     const auto seen = jobs_.changed().version();
+    auto patience = kLook;
     while (serving->running.size() < serving->slots) {
       auto lease = [this, &serving] { return jobs_.lease(serving->session, clock_.now()); };
       auto job = co_await pool_.run(std::move(lease));
+      if (!job && is_ours(job.error())) {
+        logger_.warn("job.not_leased", {{"code", to_string(job.error().code())}, {"detail", job.error().detail()}});
+        patience = kRetry;
+        break;
+      }
       if (!job) {
         serving->failed = std::move(job).error();
         co_await serving->link->close();
@@ -64,49 +86,23 @@ runtime::Task<void> Dispatcher::feed(std::shared_ptr<Serving> serving) {
       auto sent = co_await serving->link->send(std::move(assign));
       if (!sent) co_return;  // the receiver sees the same end
     }
-    auto waited = co_await jobs_.changed().wait(seen, Deadline::after(clock_, std::chrono::seconds{30}));
+    auto waited = co_await jobs_.changed().wait(seen, Deadline::after(clock_, patience));
     if (!waited && waited.error().code() == Errc::cancelled) co_return;
   }
 }
 
-runtime::Task<Result<void>> Dispatcher::handle(std::shared_ptr<Serving> serving, protocol::ToServer message) {
-  const auto& session = serving->session;
+runtime::Task<Result<void>> Dispatcher::handle(ServingPtr serving, protocol::ToServer message) {
   if (const auto* beat = std::get_if<protocol::Heartbeat>(&message)) {
-    auto work = [&] { return jobs_.heartbeat(session, *beat, clock_.now()); };
-    auto done = co_await pool_.run(std::move(work));
-    if (!done) {
-      serving->running.erase(beat->attempt);
-      protocol::ToTd cancel = protocol::CancelJob{beat->attempt};
-      co_return co_await serving->link->send(std::move(cancel));
-    }
-    co_return Result<void>{};
+    auto work = on_heartbeat(serving, *beat);
+    co_return co_await std::move(work);
   }
   if (const auto* failed = std::get_if<protocol::AttemptFailed>(&message)) {
-    auto work = [&] { return jobs_.fail(session, *failed, clock_.now()); };
-    auto done = co_await pool_.run(std::move(work));
-    serving->running.erase(failed->attempt);
-    logger_.warn("job.attempt_failed", {{"attempt", failed->attempt.str()}, {"code", failed->code}});
-    jobs_.changed().notify_all();  // a slot is free
-    if (!done && done.error().code() == Errc::storage_failure) co_return std::move(done).error();
-    co_return Result<void>{};
+    auto work = on_failed(serving, *failed);
+    co_return co_await std::move(work);
   }
-  if (const auto* result = std::get_if<protocol::SubmitResult>(&message)) {
-    auto work = [&] { return jobs_.accept(session, *result, clock_.now()); };
-    auto done = co_await pool_.run(std::move(work));
-    // While storage cannot take it, the instance keeps it and brings it again on its next connection.
-    if (!done && http_status(done.error().code()) >= 500) co_return std::move(done).error();
-    serving->running.erase(result->attempt);
-    jobs_.changed().notify_all();
-    if (!done) {
-      logger_.warn("result.refused", {{"attempt", result->attempt.str()},
-                                      {"code", to_string(done.error().code())},
-                                      {"detail", done.error().detail()}});
-      protocol::ToTd refused = protocol::ResultRefused{result->attempt, std::string{to_string(done.error().code())}};
-      co_return co_await serving->link->send(std::move(refused));
-    }
-    logger_.info("result.accepted", {{"attempt", result->attempt.str()}, {"instance", session.instance().str()}});
-    protocol::ToTd accepted = protocol::ResultAccepted{result->attempt};
-    co_return co_await serving->link->send(std::move(accepted));
+  if (auto* result = std::get_if<protocol::SubmitResult>(&message)) {
+    auto work = on_result(serving, std::move(*result));
+    co_return co_await std::move(work);
   }
   if (const auto* gone = std::get_if<protocol::Failed>(&message)) {
     co_return Error{Errc::challenge_failed, gone->code + ": " + gone->detail};
@@ -114,12 +110,68 @@ runtime::Task<Result<void>> Dispatcher::handle(std::shared_ptr<Serving> serving,
   co_return Error{Errc::channel_message_invalid, "this message was not expected from a ready instance"};
 }
 
-runtime::Task<void> Dispatcher::cancel(model::Attempt attempt) {
+runtime::Task<Result<void>> Dispatcher::on_heartbeat(ServingPtr serving, protocol::Heartbeat beat) {
+  auto work = [&] { return jobs_.heartbeat(serving->session, beat, clock_.now()); };
+  auto done = co_await pool_.run(std::move(work));
+  if (done) co_return Result<void>{};
+  if (is_ours(done.error())) {
+    // The attempt is healthy; should it last, the end of the lease decides.
+    logger_.warn("job.beat_lost", {{"attempt", beat.attempt.str()},
+                                   {"code", to_string(done.error().code())},
+                                   {"detail", done.error().detail()}});
+    co_return Result<void>{};
+  }
+  co_return co_await end_attempt(serving, beat.attempt);
+}
+
+runtime::Task<Result<void>> Dispatcher::on_failed(ServingPtr serving, protocol::AttemptFailed failed) {
+  auto work = [&] { return jobs_.fail(serving->session, failed, clock_.now()); };
+  auto done = co_await pool_.run(std::move(work));
+  if (!done && is_ours(done.error())) co_return std::move(done).error();
+  logger_.warn("job.attempt_failed", {{"attempt", failed.attempt.str()}, {"code", failed.code}});
+  free_slot(*serving, failed.attempt);
+  co_return Result<void>{};
+}
+
+runtime::Task<Result<void>> Dispatcher::on_result(ServingPtr serving, protocol::SubmitResult result) {
+  auto work = [&] { return jobs_.accept(serving->session, result, clock_.now()); };
+  auto done = co_await pool_.run(std::move(work));
+  // While storage cannot take it, the instance keeps it and brings it again on its next connection.
+  if (!done && is_ours(done.error())) co_return std::move(done).error();
+  free_slot(*serving, result.attempt);
+  if (!done) {
+    const auto& why = done.error();
+    logger_.warn("result.refused", {{"attempt", result.attempt.str()},
+                                    {"code", to_string(why.code())},
+                                    {"detail", why.detail()}});
+    protocol::ToTd refused = protocol::ResultRefused{result.attempt, std::string{to_string(why.code())}};
+    co_return co_await serving->link->send(std::move(refused));
+  }
+  logger_.info("result.accepted", {{"attempt", result.attempt.str()},
+                                   {"instance", serving->session.instance().str()}});
+  protocol::ToTd accepted = protocol::ResultAccepted{result.attempt};
+  co_return co_await serving->link->send(std::move(accepted));
+}
+
+void Dispatcher::free_slot(Serving& serving, const AttemptId& attempt) {
+  if (serving.running.erase(attempt) > 0) jobs_.changed().notify_all();
+}
+
+/// Tells the instance that an attempt is over. Its slot is free from here on, and the next job is sent behind this.
+runtime::Task<Result<void>> Dispatcher::end_attempt(ServingPtr serving, AttemptId attempt) {
+  free_slot(*serving, attempt);
+  protocol::ToTd cancel = protocol::CancelJob{attempt};
+  co_return co_await serving->link->send(std::move(cancel));
+}
+
+runtime::Task<void> Dispatcher::tell_cancelled(ServingPtr serving, AttemptId attempt) {
+  static_cast<void>(co_await end_attempt(std::move(serving), std::move(attempt)));
+}
+
+void Dispatcher::cancel(const model::Attempt& attempt) {
   const auto found = serving_.find(attempt.instance);
-  const auto serving = found == serving_.end() ? nullptr : found->second.lock();
-  if (!serving || serving->running.erase(attempt.id) == 0) co_return;
-  protocol::ToTd message = protocol::CancelJob{attempt.id};
-  static_cast<void>(co_await serving->link->send(std::move(message)));
+  if (found == serving_.end() || !found->second->running.contains(attempt.id)) return;
+  found->second->tasks.spawn("cancel", tell_cancelled(found->second, attempt.id));
 }
 
 }  // namespace cloister::scheduler

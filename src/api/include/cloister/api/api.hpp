@@ -14,6 +14,7 @@
 #include "cloister/http/server.hpp"
 #include "cloister/keybroker/broker.hpp"
 #include "cloister/runtime/blocking_pool.hpp"
+#include "cloister/scheduler/dispatcher.hpp"
 #include "cloister/scheduler/job_service.hpp"
 #include "cloister/session/operator_tokens.hpp"
 #include "cloister/storage/blobs.hpp"
@@ -21,7 +22,7 @@
 
 namespace cloister::api {
 
-/// What the routes call; all of it outlives the server.
+/// What the routes call; all of it outlives the server. Handlers run on the executor of the dispatcher and the fleet.
 struct Services {
   storage::Database& database;
   storage::BlobStore& blobs;
@@ -29,6 +30,7 @@ struct Services {
   challenge::Registry& registry;
   keybroker::Broker& broker;
   scheduler::JobService& jobs;
+  scheduler::Dispatcher& dispatcher;
   fleet::Fleet& fleet;
   const session::OperatorTokens& tokens;
   runtime::BlockingPool& pool;

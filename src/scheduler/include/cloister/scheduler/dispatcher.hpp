@@ -23,22 +23,35 @@ class Dispatcher {
       : jobs_{jobs}, pool_{pool}, clock_{clock}, logger_{logger} {}
   ~Dispatcher();
 
-  /// Serves one instance that is ready for `slots` jobs at a time, until its link ends, it breaks the protocol, or its
-  /// session expires. Returns why. Attempts that it had are still leased then: `JobService::instance_gone` ends them.
+  /// Serves one instance that is ready for `slots` jobs at a time, until its link ends, it breaks the protocol, its
+  /// session expires, or what it brings cannot be stored. Returns why. Attempts that it had are still leased then:
+  /// `JobService::instance_gone` ends them.
   [[nodiscard]] runtime::Task<Error> serve(std::shared_ptr<links::TdLink> link, session::AttestedSession session,
                                            std::uint32_t slots);
-  /// Tells the instance of an attempt that its lease is over, where it is connected.
-  [[nodiscard]] runtime::Task<void> cancel(model::Attempt attempt);
+  /// The lease of an attempt is over: its instance, where it is connected, is told soon, and gets another job. Does not
+  /// wait for the instance.
+  void cancel(const model::Attempt& attempt);
+  /// How many instances are served.
+  [[nodiscard]] std::size_t serving() const noexcept { return serving_.size(); }
 
  private:
   struct Serving;
-  [[nodiscard]] runtime::Task<void> feed(std::shared_ptr<Serving> serving);
-  [[nodiscard]] runtime::Task<Result<void>> handle(std::shared_ptr<Serving> serving, protocol::ToServer message);
+  using ServingPtr = std::shared_ptr<Serving>;
+  [[nodiscard]] runtime::Task<void> feed(ServingPtr serving);
+  [[nodiscard]] runtime::Task<Error> take(ServingPtr serving);
+  [[nodiscard]] runtime::Task<void> leave(ServingPtr serving);
+  [[nodiscard]] runtime::Task<Result<void>> handle(ServingPtr serving, protocol::ToServer message);
+  [[nodiscard]] runtime::Task<Result<void>> on_heartbeat(ServingPtr serving, protocol::Heartbeat beat);
+  [[nodiscard]] runtime::Task<Result<void>> on_failed(ServingPtr serving, protocol::AttemptFailed failed);
+  [[nodiscard]] runtime::Task<Result<void>> on_result(ServingPtr serving, protocol::SubmitResult result);
+  [[nodiscard]] runtime::Task<Result<void>> end_attempt(ServingPtr serving, AttemptId attempt);
+  [[nodiscard]] runtime::Task<void> tell_cancelled(ServingPtr serving, AttemptId attempt);
+  void free_slot(Serving& serving, const AttemptId& attempt);
   JobService& jobs_;
   runtime::BlockingPool& pool_;
   const Clock& clock_;
   log::Logger& logger_;
-  std::map<InstanceId, std::weak_ptr<Serving>> serving_;
+  std::map<InstanceId, ServingPtr> serving_;
 };
 
 }  // namespace cloister::scheduler
