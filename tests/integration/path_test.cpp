@@ -131,6 +131,13 @@ TEST(Attestation, RefusesEvidenceOfAnotherConnection) {
   EXPECT_EQ(refused([](World&, C& c) { c.role = protocol::Role::validator; }), Errc::binding_mismatch);
 }
 
+TEST(Attestation, RefusesInitDataThatNobodyCouldExplain) {
+  World w;
+  const auto td = w.launch();
+  const auto answer = w.attest(td, w.new_instance(), [](protocol::Preimage& p) { p.init_data_digest = Digest32{1}; });
+  EXPECT_EQ(code_of(w.appraise(td, answer)), Errc::evidence_unsupported);
+}
+
 TEST(Attestation, RefusesAReplayAndAnOldNonce) {
   World w;
   const auto td = w.launch();

@@ -91,14 +91,14 @@ policy::TrustFile World::trust() const {
   return trust;
 }
 
-World::Td World::launch(ByteView program, const Digest32& image, ByteView configuration) {
+World::Td World::launch(ByteView program, const std::optional<Digest32>& image, ByteView configuration) {
   const auto file = guest_file(program);
   Td td{must(platform.launch({}, {&file, 1})), crypto::X25519Key::generate(random),
         crypto::Ed25519Key::generate(random), {}, to_bytes(configuration)};
   const auto digest = protocol::configuration_digest(configuration);
-  const std::vector<evidence::GuestEvent> events = {
-      {protocol::kLaunchRtmr, std::string{protocol::kImageEvent}, to_bytes(ByteView{image})},
-      {protocol::kLaunchRtmr, std::string{protocol::kConfigurationEvent}, to_bytes(ByteView{digest})}};
+  std::vector<evidence::GuestEvent> events;
+  if (image) events.push_back({protocol::kLaunchRtmr, std::string{protocol::kImageEvent}, to_bytes(ByteView{*image})});
+  events.push_back({protocol::kLaunchRtmr, std::string{protocol::kConfigurationEvent}, to_bytes(ByteView{digest})});
   for (const auto& event : events) {
     const auto status = td.machine.tdg_mr_rtmr_extend(lab::tdx::GuestLevel::user, event.rtmr,
                                                       evidence::guest_event_digest(event.name, event.payload));
@@ -118,7 +118,8 @@ InstanceId World::new_instance() {
   return instance.id;
 }
 
-World::Attestation World::attest(const Td& td, const InstanceId& instance) {
+World::Attestation World::attest(const Td& td, const InstanceId& instance,
+                                 const std::function<void(protocol::Preimage&)>& change) {
   Attestation out;
   out.connection.server_key = server_key.public_key();
   out.connection.handshake_hash = crypto::sha256(instance.str().empty() ? ByteView{} : as_bytes(instance.str()));
@@ -132,10 +133,34 @@ World::Attestation World::attest(const Td& td, const InstanceId& instance) {
   preimage.instance = instance;
   preimage.keys = {{"payload", "x25519", to_bytes(ByteView{td.payload_key.public_key()})},
                    {"result", "ed25519", to_bytes(ByteView{td.result_key.public_key()})}};
+  if (change) change(preimage);
   out.preimage = protocol::encode(preimage);
   const auto report = td.machine.tdg_mr_report(protocol::report_data(out.preimage));
   CLOISTER_ASSERT(report.has_value());
   out.evidence = must(platform.quote(*report));
+  return out;
+}
+
+World::ValidatorTd World::validator_td() {
+  protocol::Configuration configuration;
+  configuration.role = protocol::Role::validator;
+  configuration.server_keys = {server_key.public_key()};
+  const auto encoded = protocol::encode(configuration);
+  const auto td = launch(guest_program, std::nullopt, encoded);
+  const auto answer = attest(td, new_instance(), [](protocol::Preimage& preimage) {
+    preimage.role = protocol::Role::validator;
+    preimage.instance.reset();
+    preimage.hotkey = ByteArray<32>{9};
+    preimage.keys.clear();
+  });
+  ValidatorTd out;
+  out.shown.evidence = answer.evidence;
+  out.shown.event_log = td.event_log;
+  out.shown.configuration = encoded;
+  out.shown.preimage = answer.preimage;
+  out.shown.collateral = to_bytes(evidence::write_quote_collateral(collateral));
+  out.reference = {version.spec.challenge.str(), version.id.str(), version.reference.mrtd, Digest32{},
+                   protocol::configuration_digest(encoded)};
   return out;
 }
 

@@ -33,8 +33,8 @@ class World {
     Bytes event_log;
     Bytes configuration;
   };
-  /// Launches, and extends what the guest would: image and configuration.
-  [[nodiscard]] Td launch(ByteView guest_program, const Digest32& image, ByteView configuration);
+  /// Launches, and extends what the guest would: image (a validator's TD: none) and configuration.
+  [[nodiscard]] Td launch(ByteView guest_program, const std::optional<Digest32>& image, ByteView configuration);
   [[nodiscard]] Td launch() { return launch(guest_program, version.spec.image_digest, version.configuration); }
 
   /// An instance that the fleet asked for, its connection to the server, and what its TD answers to the challenge.
@@ -44,7 +44,15 @@ class World {
     Bytes preimage;
   };
   [[nodiscard]] InstanceId new_instance();
-  [[nodiscard]] Attestation attest(const Td& td, const InstanceId& instance);
+  [[nodiscard]] Attestation attest(const Td& td, const InstanceId& instance,
+                                   const std::function<void(protocol::Preimage&)>& change = {});
+  /// What a validator's TD of the same guest program shows; its session is the caller's to name. The reference value
+  /// that it meets is given the version's name.
+  struct ValidatorTd {
+    model::InstanceEvidence shown;
+    policy::ReferenceValue reference;
+  };
+  [[nodiscard]] ValidatorTd validator_td();
   /// What the server does with the answer.
   [[nodiscard]] Result<session::AttestedSession> appraise(const Td& td, const Attestation& answer);
   /// A ready instance and its session.

@@ -1,10 +1,8 @@
 #include "cloister/client/job_runner.hpp"
 
-#include <algorithm>
 #include <thread>
 
 #include "cloister/crypto/hash.hpp"
-#include "cloister/evidence/collateral.hpp"
 #include "cloister/policy/td.hpp"
 
 namespace cloister::client {
@@ -28,22 +26,10 @@ Result<VerifiedInstance> verify_instance(const model::Instance& instance, const 
                                          const ChallengeId& challenge, const VersionId& version, UnixTime now) {
   if (!instance.evidence) return Error{Errc::evidence_malformed, "the server gave no evidence of this instance"};
   const auto& shown = *instance.evidence;
-  CLOISTER_TRY(anchors, trust.anchors());
-  CLOISTER_TRY(collateral, evidence::parse_quote_collateral(as_text(shown.collateral)));
-  CLOISTER_TRY(documents, evidence::parse_documents(collateral));
-  const auto references = trust.values_of(challenge.str(), version.str());
   const policy::TdSubmission submission{shown.evidence, shown.event_log, shown.configuration, shown.preimage};
-  CLOISTER_TRY(td, policy::appraise_td(submission, documents, anchors, policy::Policy{}, references, now));
+  CLOISTER_TRY(td, policy::appraise_instance(submission, shown.collateral, trust, challenge.str(), version.str(), now));
   const auto& preimage = td.preimage();
-  if (preimage.role != protocol::Role::instance || preimage.instance != instance.id) {
-    return Error{Errc::binding_mismatch, "the evidence is of another instance"};
-  }
-  const bool known_server = std::ranges::any_of(trust.server_keys, [&](const ByteArray<32>& key) {
-    return protocol::server_key_id(key) == preimage.server_key_id;
-  });
-  if (!trust.server_keys.empty() && !known_server) {
-    return Error{Errc::binding_mismatch, "the instance speaks to a server that the trust file does not name"};
-  }
+  if (preimage.instance != instance.id) return Error{Errc::binding_mismatch, "the evidence is of another instance"};
   VerifiedInstance out;
   out.id = instance.id;
   out.payload_key = *preimage.key(protocol::kPayloadUse, "x25519");

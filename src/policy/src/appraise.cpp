@@ -132,19 +132,19 @@ struct Appraiser {
   }
 };
 
-Digest48 launch_rtmr3(const Digest32& config_digest) {
-  return measure::rtmr_extend({}, evidence::guest_event_digest(protocol::kConfigurationEvent, config_digest));
+Digest48 launch_rtmr3(const Digest32& configuration_digest) {
+  return measure::rtmr_extend({}, evidence::guest_event_digest(protocol::kConfigurationEvent, configuration_digest));
 }
 
-Digest48 launch_rtmr3(const Digest32& image_digest, const Digest32& config_digest) {
+Digest48 launch_rtmr3(const Digest32& image_digest, const Digest32& configuration_digest) {
   const auto image = measure::rtmr_extend({}, evidence::guest_event_digest(protocol::kImageEvent, image_digest));
-  return measure::rtmr_extend(image, evidence::guest_event_digest(protocol::kConfigurationEvent, config_digest));
+  return measure::rtmr_extend(image, evidence::guest_event_digest(protocol::kConfigurationEvent, configuration_digest));
 }
 
 Measurements measurements_of(const ReferenceValue& value) {
   Measurements out;
   out.mrtd = value.mrtd;
-  out.rtmr = {Digest48{}, Digest48{}, Digest48{}, launch_rtmr3(value.image_digest, value.config_digest)};
+  out.rtmr = {Digest48{}, Digest48{}, Digest48{}, launch_rtmr3(value.image_digest, value.configuration_digest)};
   return out;
 }
 

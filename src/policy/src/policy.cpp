@@ -71,7 +71,7 @@ Result<Measurements> read_reference(const json::Value& value) {
   ReferenceValue reference;
   reference.mrtd = fields.hex_array<48>("mrtd");
   reference.image_digest = sha256_member(fields, "image_digest");
-  reference.config_digest = sha256_member(fields, "config_digest");
+  reference.configuration_digest = sha256_member(fields, "configuration_digest");
   CLOISTER_CHECK(fields.finish());
   return measurements_of(reference);
 }

@@ -1,5 +1,7 @@
 #include "cloister/policy/td.hpp"
 
+#include <algorithm>
+
 #include "cloister/attestation/verify.hpp"
 #include "cloister/codec/text.hpp"
 #include "cloister/evidence/event_log.hpp"
@@ -58,7 +60,7 @@ Result<ReferenceValue> find_reference(std::span<const ReferenceValue> references
   for (const auto& reference : references) {
     const bool mrtd = reference.mrtd == body.mr_td;
     const bool image = !events.image_digest || reference.image_digest == *events.image_digest;
-    const bool configuration = reference.config_digest == events.configuration_digest;
+    const bool configuration = reference.configuration_digest == events.configuration_digest;
     if (mrtd && image && configuration) return reference;
     const int score = int{mrtd} + int{image} + int{configuration};
     if (score > best) {
@@ -70,13 +72,13 @@ Result<ReferenceValue> find_reference(std::span<const ReferenceValue> references
   if (events.image_digest && nearest->image_digest != *events.image_digest) {
     return mismatch("image digest", nearest->image_digest, *events.image_digest);
   }
-  return mismatch("configuration digest", nearest->config_digest, events.configuration_digest);
+  return mismatch("configuration digest", nearest->configuration_digest, events.configuration_digest);
 }
 
 /// What the policy is to find in the TD's registers.
 Measurements measurements_for(const ReferenceValue& reference, protocol::Role role) {
   auto measurements = measurements_of(reference);
-  if (role == protocol::Role::validator) measurements.rtmr[3] = launch_rtmr3(reference.config_digest);
+  if (role == protocol::Role::validator) measurements.rtmr[3] = launch_rtmr3(reference.configuration_digest);
   return measurements;
 }
 
@@ -99,6 +101,8 @@ struct TdAppraiser {
     CLOISTER_TRY(bound, attestation::bind(std::move(*outcome.evidence), protocol::report_data(submission.preimage)));
     const auto* body = bound.claims().td();
     if (body == nullptr) return Error{Errc::evidence_unsupported, "the quote of a TD expected"};
+    // Nobody could say what it means: a TD of ours has a measured configuration instead.
+    if (preimage.init_data_digest) return Error{Errc::evidence_unsupported, "a preimage without init data expected"};
 
     CLOISTER_TRY(events, launch_events(log, preimage.role));
     CLOISTER_CHECK(check_replay(log, body->rtmr[protocol::kLaunchRtmr]));
@@ -128,6 +132,25 @@ Result<AppraisedTd> appraise_td(const TdSubmission& submission, const evidence::
                                 const attestation::TrustAnchors& anchors, Policy policy,
                                 std::span<const ReferenceValue> references, UnixTime now) {
   return TdAppraiser::run(submission, collateral, anchors, std::move(policy), references, now);
+}
+
+Result<AppraisedTd> appraise_instance(const TdSubmission& submission, ByteView collateral, const TrustFile& trust,
+                                      std::string_view challenge, std::string_view version, UnixTime now) {
+  CLOISTER_TRY(parsed, evidence::parse_quote_collateral(as_text(collateral)));
+  CLOISTER_TRY(documents, evidence::parse_documents(parsed));
+  CLOISTER_TRY(anchors, trust.anchors());
+  const auto references = trust.values_of(challenge, version);
+  CLOISTER_TRY(td, appraise_td(submission, documents, anchors, Policy{}, references, now));
+  if (td.preimage().role != protocol::Role::instance) {
+    return Error{Errc::binding_mismatch, "the evidence is of a validator's TD, not of an instance"};
+  }
+  const auto known = [&](const ByteArray<32>& key) {
+    return protocol::server_key_id(key) == td.preimage().server_key_id;
+  };
+  if (!trust.server_keys.empty() && !std::ranges::any_of(trust.server_keys, known)) {
+    return Error{Errc::binding_mismatch, "the instance speaks to a server that the trust file does not name"};
+  }
+  return td;
 }
 
 }  // namespace cloister::policy

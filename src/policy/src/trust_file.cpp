@@ -47,7 +47,7 @@ Result<ReferenceValue> read_reference(const json::Value& value) {
   out.version = fields.string("version");
   out.mrtd = fields.hex_array<48>("mrtd");
   out.image_digest = sha256_member(fields, "image_digest");
-  out.config_digest = sha256_member(fields, "config_digest");
+  out.configuration_digest = sha256_member(fields, "configuration_digest");
   CLOISTER_CHECK(fields.finish());
   return out;
 }
@@ -126,7 +126,7 @@ std::string write_trust_file(const TrustFile& trust) {
     one.emplace_back("version", value.version);
     one.emplace_back("mrtd", codec::to_hex(value.mrtd));
     one.emplace_back("image_digest", sha256_text(value.image_digest));
-    one.emplace_back("config_digest", sha256_text(value.config_digest));
+    one.emplace_back("configuration_digest", sha256_text(value.configuration_digest));
     references.emplace_back(std::move(one));
   }
   json::Object out;

@@ -266,11 +266,11 @@ TEST(ReferenceValue, StandsForTheRegistersOfItsLaunch) {
   ReferenceValue value;
   value.mrtd.fill(0x7D);
   value.image_digest.fill(0x11);
-  value.config_digest.fill(0x22);
+  value.configuration_digest.fill(0x22);
   const auto after_image = extended({}, "image-digest", value.image_digest);
-  const auto expected = extended(after_image, "configuration-digest", value.config_digest);
-  EXPECT_EQ(launch_rtmr3(value.image_digest, value.config_digest), expected);
-  EXPECT_EQ(launch_rtmr3(value.config_digest), extended({}, "configuration-digest", value.config_digest));
+  const auto expected = extended(after_image, "configuration-digest", value.configuration_digest);
+  EXPECT_EQ(launch_rtmr3(value.image_digest, value.configuration_digest), expected);
+  EXPECT_EQ(launch_rtmr3(value.configuration_digest), extended({}, "configuration-digest", value.configuration_digest));
 
   SyntheticPlatform platform;
   platform.td().rtmr[3] = expected;
@@ -335,13 +335,13 @@ TEST(PolicyJson, IsReadBackAsItWasWritten) {
 
 TEST(PolicyJson, TakesReferenceValues) {
   const std::string text = R"({"version":1,"measurements":[{"mrtd":")" + std::string(96, 'a') + R"(","image_digest":"sha256:)" +
-                           std::string(64, 'b') + R"(","config_digest":"sha256:)" + std::string(64, 'c') + R"("}]})";
+                           std::string(64, 'b') + R"(","configuration_digest":"sha256:)" + std::string(64, 'c') + R"("}]})";
   const auto policy = parse_policy(text);
   ASSERT_TRUE(policy.ok()) << policy.error().text();
   ReferenceValue value;
   value.mrtd.fill(0xAA);
   value.image_digest.fill(0xBB);
-  value.config_digest.fill(0xCC);
+  value.configuration_digest.fill(0xCC);
   EXPECT_EQ(policy->measurements, std::vector{measurements_of(value)});
 }
 

@@ -2,7 +2,6 @@
 
 #include "cloister/codec/text.hpp"
 #include "cloister/crypto/hash.hpp"
-#include "cloister/evidence/collateral.hpp"
 #include "cloister/policy/td.hpp"
 #include "cloister/receipt/receipt.hpp"
 
@@ -88,14 +87,10 @@ class Checker {
   }
 
   Result<void> check_evidence() {
-    CLOISTER_TRY(collateral, evidence::parse_quote_collateral(as_text(receipt_.evidence.collateral)));
-    CLOISTER_TRY(documents, evidence::parse_documents(collateral));
-    CLOISTER_TRY(anchors, trust_.anchors());
-    const auto references = trust_.values_of(receipt_.challenge.str(), receipt_.job.version.str());
-    const policy::TdSubmission submission{receipt_.evidence.evidence, receipt_.evidence.event_log,
-                                          receipt_.evidence.configuration, receipt_.evidence.preimage};
-    CLOISTER_TRY(td, policy::appraise_td(submission, documents, anchors, policy::Policy{}, references, out_.appraised));
-    if (td.preimage().role != protocol::Role::instance) return disagree("role");
+    const auto& shown = receipt_.evidence;
+    const policy::TdSubmission submission{shown.evidence, shown.event_log, shown.configuration, shown.preimage};
+    CLOISTER_TRY(td, policy::appraise_instance(submission, shown.collateral, trust_, receipt_.challenge.str(),
+                                               receipt_.job.version.str(), out_.appraised));
     out_.lab = td.appraised().lab();
     result_key_ = *td.preimage().key(protocol::kResultUse, "ed25519");
     instance_ = *td.preimage().instance;

@@ -20,8 +20,8 @@ struct ReferenceValue {
   std::string challenge;
   std::string version;
   Digest48 mrtd{};
-  Digest32 image_digest{};   // SHA-256 of the OCI manifest
-  Digest32 config_digest{};  // SHA-256 of the measured configuration
+  Digest32 image_digest{};          // SHA-256 of the OCI manifest
+  Digest32 configuration_digest{};  // SHA-256 of the measured configuration
 
   friend bool operator==(const ReferenceValue&, const ReferenceValue&) = default;
 };
@@ -43,9 +43,9 @@ struct Measurements {
 };
 
 /// RTMR3 of a TD that measured this image and this configuration at launch (docs/protocol/launch.md).
-[[nodiscard]] Digest48 launch_rtmr3(const Digest32& image_digest, const Digest32& config_digest);
+[[nodiscard]] Digest48 launch_rtmr3(const Digest32& image_digest, const Digest32& configuration_digest);
 /// RTMR3 of a validator's TD, which has a configuration but no image.
-[[nodiscard]] Digest48 launch_rtmr3(const Digest32& config_digest);
+[[nodiscard]] Digest48 launch_rtmr3(const Digest32& configuration_digest);
 /// MRTD, RTMR0 to RTMR2 zero, RTMR3 by `launch_rtmr3`.
 [[nodiscard]] Measurements measurements_of(const ReferenceValue& value);
 
@@ -68,8 +68,9 @@ struct Policy {
 inline constexpr std::size_t kMaxPolicySize = 256 * 1024;
 
 /// JSON: {"version":1,"accepted_statuses":["UpToDate",…],"allow_debug":false,…,"measurements":[{"mrtd":hex,…}]}, every
-/// member but the version optional; a measurement may also be {"mrtd":…,"image_digest":"sha256:…","config_digest":
-/// "sha256:…"}. Strict: `policy_invalid` with the member. `Revoked` and `NotSupported` cannot be accepted.
+/// member but the version optional; a measurement may also be {"mrtd":…,"image_digest":"sha256:…",
+/// "configuration_digest":"sha256:…"}. Strict: `policy_invalid` with the member. `Revoked` and `NotSupported` cannot be
+/// accepted.
 [[nodiscard]] Result<Policy> parse_policy(std::string_view json);
 [[nodiscard]] codec::json::Value to_json(const Policy& policy);
 /// SHA-256 of the canonical JSON: compact, every member written, in a fixed order. Equal policies, equal digests.

@@ -2,12 +2,14 @@
 
 #include <optional>
 #include <span>
+#include <string_view>
 
 #include "cloister/attestation/anchors.hpp"
 #include "cloister/core/bytes.hpp"
 #include "cloister/core/result.hpp"
 #include "cloister/evidence/collateral.hpp"
 #include "cloister/policy/policy.hpp"
+#include "cloister/policy/trust_file.hpp"
 #include "cloister/protocol/launch.hpp"
 #include "cloister/protocol/report_data.hpp"
 
@@ -52,12 +54,19 @@ class AppraisedTd {
 /// is not compared: it has none). `policy.measurements` is not used: the references take its place.
 ///
 /// The first thing that fails is the error: the check's own code for evidence that is not authentic,
-/// `report_data_mismatch`, `event_log_mismatch`, `measurement_mismatch` with what was expected and found, or the
-/// policy's reason. Whose the nonce, handshake and instance in the preimage are, is the caller's to compare.
+/// `report_data_mismatch`, `evidence_unsupported` for a preimage that binds init data (no TD of ours has any),
+/// `event_log_mismatch`, `measurement_mismatch` with what was expected and found, or the policy's reason. Whose the nonce, handshake and instance in the preimage are, is the caller's to compare.
 /// Pure; thread-safe.
 [[nodiscard]] Result<AppraisedTd> appraise_td(const TdSubmission& submission,
                                               const evidence::CollateralDocuments& collateral,
                                               const attestation::TrustAnchors& anchors, Policy policy,
                                               std::span<const ReferenceValue> references, UnixTime now);
+
+/// The same of an instance, for whoever has a trust file and what a server shows: `collateral` is the JSON text that was
+/// used, `challenge` and `version` name the reference values. The TD must be an instance, and must have shaken hands
+/// with a server key of the file, where it lists any (`binding_mismatch`).
+[[nodiscard]] Result<AppraisedTd> appraise_instance(const TdSubmission& submission, ByteView collateral,
+                                                    const TrustFile& trust, std::string_view challenge,
+                                                    std::string_view version, UnixTime now);
 
 }  // namespace cloister::policy
