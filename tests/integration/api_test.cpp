@@ -2,6 +2,7 @@
 // it must never answer.
 #include <gmock/gmock.h>
 
+#include <fstream>
 #include <future>
 #include <map>
 #include <set>
@@ -380,6 +381,30 @@ TEST_F(Api, BlobsAreTakenByDigestAndGivenInParts) {
   EXPECT_EQ(send(Method::get, path, client, {{"Range", "bytes=10-"}}).code(), "range_not_satisfiable");
 }
 
+TEST_F(Api, BlobsAreSentAsTheyAreReadAndNotFromMemory) {
+  // A hole of 64 GiB: nothing is on disk, and no memory holds it.
+  constexpr std::uintmax_t kSize = std::uintmax_t{64} << 30;
+  const auto path = world.blobs->path_of(Digest32{});
+  std::filesystem::create_directories(path.parent_path());
+  std::ofstream{path}.close();
+  std::filesystem::resize_file(path, kSize);
+  const auto target = "/api/v1/blobs/" + codec::to_hex(Digest32{});
+  const auto part = send(Method::get, target, client, {{"Range", "bytes=-3"}});
+  EXPECT_EQ(part.status, 206);
+  EXPECT_EQ(part.text, std::string(3, '\0'));
+}
+
+TEST_F(Api, BlobsHaveTheirDigestAsTag) {
+  const auto bytes = to_bytes("0123456789");
+  const auto hex = codec::to_hex(crypto::sha256(bytes));
+  const auto path = "/api/v1/blobs/" + hex;
+  ASSERT_EQ(send(Method::put, path, admin, {}, bytes).status, 201);
+  const auto whole = get(path, client);
+  EXPECT_EQ(whole.headers.find("ETag"), '"' + hex + '"');
+  EXPECT_EQ(send(Method::get, path, client, {{"Range", "bytes=2-4"}, {"If-Range", '"' + hex + '"'}}).text, "234");
+  EXPECT_EQ(send(Method::get, path, client, {{"Range", "bytes=2-4"}, {"If-Range", "\"other\""}}).text, "0123456789");
+}
+
 TEST_F(Api, SecretsAreNeverAnswered) {
   const std::string value = "the value of this secret";
   const auto put = send(Method::put, "/api/v1/secrets/example/key", admin, {}, to_bytes(value));
@@ -441,6 +466,31 @@ TEST_F(Api, CancelledJobLeavesItsInstanceAtOnce) {
   EXPECT_EQ(send(Method::post, path_of(first) + "/cancel", client).string("state"), "cancelled");
   EXPECT_EQ(td.expect<protocol::CancelJob>().attempt, assigned.attempt);
   EXPECT_EQ(td.expect<protocol::AssignJob>().job, second.keys.job());
+}
+
+TEST_F(Api, JobsAreListedInPages) {
+  std::vector<std::string> ids;
+  for (int i = 0; i < 5; ++i) {
+    const auto job = world.seal({}, "job-" + std::to_string(i));
+    ASSERT_EQ(submit(job, client).status, 201);
+    ids.insert(ids.begin(), job.keys.job().str());  // newest first
+  }
+  std::vector<std::string> listed;
+  std::vector<std::size_t> sizes;
+  std::string cursor;
+  do {
+    const auto page = get("/api/v1/jobs?state=awaiting_rewrap&limit=2" + cursor, client);
+    ASSERT_EQ(page.status, 200);
+    sizes.push_back(page.count("jobs"));
+    for (const auto& job : *page.body.find("jobs")->as_array()) listed.push_back(*job.find("id")->as_string());
+    cursor = page.string("next").empty() ? "" : "&cursor=" + page.string("next");
+  } while (!cursor.empty());
+  EXPECT_EQ(listed, ids);
+  EXPECT_EQ(sizes, (std::vector<std::size_t>{2, 2, 1}));
+  EXPECT_EQ(get("/api/v1/jobs", client).body.find("next"), nullptr);
+  for (const auto* query : {"limit=0", "limit=1001", "limit=x", "limit=-1", "cursor=x", "cursor=-1", "cursor="}) {
+    EXPECT_EQ(get(std::string{"/api/v1/jobs?"} + query, client).code(), "invalid_argument") << query;
+  }
 }
 
 TEST_F(Api, SameKeyForAnotherJobIsAConflict) {

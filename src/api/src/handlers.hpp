@@ -34,6 +34,11 @@ template <class Name>
   return Name::parse(request.param(name));
 }
 
+/// A query parameter that is a number up to 2^62, or nothing.
+[[nodiscard]] Result<std::optional<std::uint64_t>> number_query(const http::Request& request, std::string_view name);
+/// How many entries of a list are wanted at once: `limit`, 1 to 1000, else 100.
+[[nodiscard]] Result<std::uint32_t> limit_query(const http::Request& request);
+
 [[nodiscard]] inline TenantId tenant_of(const http::Request& request) {
   auto tenant = TenantId::parse(request.principal->tenant);
   CLOISTER_ASSERT(tenant.ok());  // the authenticator made it from a TenantId

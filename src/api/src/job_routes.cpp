@@ -42,10 +42,16 @@ Result<Response> list(const Services& s, const Request& request) {
     query.state = model::job_state_from(*text);
     if (!query.state) return Error{Errc::invalid_argument, "state: no such state of a job"};
   }
+  CLOISTER_TRY(limit, limit_query(request));
+  CLOISTER_TRY(before, number_query(request, "cursor"));
+  query.limit = limit;
+  query.before = before;
   CLOISTER_TRY(page, s.jobs.list(query));
   json::Array out;
   for (const auto& job : page.jobs) out.push_back(model::to_json(job));
-  return http::json_response(json::Object{{"jobs", std::move(out)}});
+  json::Object answer{{"jobs", std::move(out)}};
+  if (page.next) answer.emplace_back("next", std::to_string(*page.next));
+  return http::json_response(std::move(answer));
 }
 
 /// "30s" at most a minute; nothing: no waiting.

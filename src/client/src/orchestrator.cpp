@@ -1,5 +1,8 @@
 #include "cloister/client/orchestrator.hpp"
 
+#include <algorithm>
+#include <iterator>
+
 #include "cloister/codec/text.hpp"
 
 namespace cloister::client {
@@ -10,8 +13,9 @@ using http::Method;
 
 constexpr std::size_t kMaxAnswer = std::size_t{128} << 20;
 constexpr std::chrono::seconds kPatience{30};
+constexpr std::size_t kMaxEntries = 1'000'000;
 
-Result<Orchestrator::JobView> parse_view(json::Value value) {
+Result<Orchestrator::JobView> parse_view(json::Value value, const JobId& asked) {
   auto* object = value.as_object();
   if (object == nullptr) return Error{Errc::malformed, "a job expected"};
   Orchestrator::JobView view;
@@ -27,6 +31,7 @@ Result<Orchestrator::JobView> parse_view(json::Value value) {
     break;
   }
   CLOISTER_TRY(job, model::parse_job(value));
+  if (job.id != asked) return Error{Errc::malformed, "the server speaks of another job: " + job.id.str()};
   view.job = std::move(job);
   return view;
 }
@@ -44,6 +49,36 @@ Result<std::vector<T>> parse_list(const json::Value& value, std::string_view nam
     out.push_back(std::move(parsed));
   }
   return out;
+}
+
+/// Where the page after this one begins; takes it out of the answer.
+Result<std::optional<std::string>> take_cursor(json::Value& answer) {
+  auto* object = answer.as_object();
+  if (object == nullptr) return Error{Errc::malformed, "a list expected"};
+  const auto next = std::ranges::find(*object, "next", &json::Object::value_type::first);
+  if (next == object->end()) return std::optional<std::string>{};
+  const auto* text = next->second.as_string();
+  if (text == nullptr || !valid_id(*text)) return Error{Errc::malformed, "next: the cursor of a page expected"};
+  auto cursor = *text;
+  object->erase(next);
+  return std::optional{std::move(cursor)};
+}
+
+/// Adds a page's entries to what there is: both have their list first.
+Result<void> append_page(json::Value& all, json::Value page) {
+  auto* into = all.as_object();
+  auto* from = page.as_object();
+  const bool lists = into != nullptr && from != nullptr && !into->empty() && !from->empty() &&
+                     into->front().first == from->front().first && into->front().second.as_array() != nullptr &&
+                     from->front().second.as_array() != nullptr;
+  if (!lists || from->front().second.as_array()->empty()) return Error{Errc::malformed, "a further page expected"};
+  auto& entries = *into->front().second.as_array();
+  auto& added = *from->front().second.as_array();
+  if (entries.size() + added.size() > kMaxEntries) {
+    return Error{Errc::limit_exceeded, "the list has more than " + std::to_string(kMaxEntries) + " entries"};
+  }
+  std::ranges::move(added, std::back_inserter(entries));
+  return {};
 }
 
 }  // namespace
@@ -106,7 +141,20 @@ Result<model::Validator> Orchestrator::enrol(const ByteArray<32>& hotkey) {
   return model::parse_validator(value);
 }
 
-Result<json::Value> Orchestrator::list(std::string_view what) { return call(Method::get, "/api/v1/" + std::string{what}); }
+Result<json::Value> Orchestrator::get(std::string_view path) { return call(Method::get, "/api/v1/" + std::string{path}); }
+
+Result<json::Value> Orchestrator::list(std::string_view what) {
+  CLOISTER_TRY(all, get(what));
+  const std::string more = std::string{what} + (what.find('?') == std::string_view::npos ? "?cursor=" : "&cursor=");
+  CLOISTER_TRY(cursor, take_cursor(all));
+  while (cursor) {
+    CLOISTER_TRY(page, get(more + *cursor));
+    CLOISTER_TRY(next, take_cursor(page));
+    CLOISTER_CHECK(append_page(all, std::move(page)));
+    cursor = std::move(next);
+  }
+  return all;
+}
 
 Result<model::Version> Orchestrator::version(const VersionId& id) {
   CLOISTER_TRY(value, call(Method::get, "/api/v1/versions/" + id.str()));
@@ -130,13 +178,13 @@ Result<model::Instance> Orchestrator::instance(const InstanceId& id) {
 
 Result<Orchestrator::JobView> Orchestrator::submit(const model::JobRequest& request) {
   CLOISTER_TRY(value, call(Method::post, "/api/v1/jobs", model::to_json(request), std::chrono::minutes{5}));
-  return parse_view(std::move(value));
+  return parse_view(std::move(value), request.job);
 }
 
 Result<Orchestrator::JobView> Orchestrator::job(const JobId& id, std::chrono::seconds wait) {
   CLOISTER_TRY(value, call(Method::get, "/api/v1/jobs/" + id.str() + "?wait=" + std::to_string(wait.count()) + "s", {},
                            wait + kPatience));
-  return parse_view(std::move(value));
+  return parse_view(std::move(value), id);
 }
 
 Result<void> Orchestrator::add_recipients(const JobId& id, const std::vector<model::Recipient>& recipients) {

@@ -28,7 +28,10 @@ class Orchestrator {
   [[nodiscard]] Result<std::uint64_t> put_secret(std::string_view path, ByteView value);
   [[nodiscard]] Result<void> remove_secret(std::string_view path);
   [[nodiscard]] Result<model::Validator> enrol(const ByteArray<32>& hotkey);
-  /// A list as the API gives it, e.g. list("validators"): {"validators":[…]}.
+  /// What the API answers under that path, e.g. get("jobs/job-x").
+  [[nodiscard]] Result<codec::json::Value> get(std::string_view path);
+  /// A whole list, whatever pages the API gives it in, e.g. list("validators"): {"validators":[…]}. `limit_exceeded`
+  /// beyond a million entries.
   [[nodiscard]] Result<codec::json::Value> list(std::string_view what);
 
   // clients

@@ -59,6 +59,8 @@ class BlobStore {
   [[nodiscard]] Result<std::optional<std::uint64_t>> size(const Digest32& digest) const;
   /// At most `length` bytes from `offset`; fewer at the end. `not_found`; `invalid_argument` beyond the end.
   [[nodiscard]] Result<Bytes> read(const Digest32& digest, std::uint64_t offset, std::size_t length) const;
+  /// Where the blob of that digest is, or would be: for sending it as a file. It does not change while it is there.
+  [[nodiscard]] std::filesystem::path path_of(const Digest32& digest) const;
   /// The whole blob, its digest checked again; `storage_corrupt` when the disk changed it.
   [[nodiscard]] Result<Bytes> get(const Digest32& digest) const;
 
@@ -76,7 +78,6 @@ class BlobStore {
   friend class BlobWriter;
   BlobStore(std::filesystem::path directory, const Limits& limits)
       : directory_{std::move(directory)}, limits_{limits} {}
-  [[nodiscard]] std::filesystem::path path_of(const Digest32& digest) const;
   /// Whether the blob is new here.
   [[nodiscard]] Result<bool> place(const std::filesystem::path& temporary, int file, const Digest32& actual,
                                    const Digest32& expected);
