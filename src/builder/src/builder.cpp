@@ -1,10 +1,31 @@
 #include "cloister/builder/builder.hpp"
 
+#include <algorithm>
+#include <string_view>
+
 #include "cloister/measure/td_image.hpp"
 #include "cloister/protocol/launch.hpp"
 #include "cloister/provider/td_image.hpp"
 
 namespace cloister::builder {
+namespace {
+
+/// A folder is all that its image has: what it runs must be a program in there.
+Result<void> check_entrypoint(const std::vector<oci::SourceFile>& files, const std::vector<std::string>& entrypoint) {
+  const std::string_view program = entrypoint.empty() ? std::string_view{} : entrypoint.front();
+  const auto found = std::ranges::find_if(
+      files, [&](const oci::SourceFile& file) { return program.starts_with('/') && file.path == program.substr(1); });
+  if (found == files.end()) {
+    return Error{Errc::invalid_argument, "entry point: the path of a file of the folder expected, such as /run; got '" +
+                                             std::string{program} + "'"};
+  }
+  if (!found->executable) {
+    return Error{Errc::invalid_argument, "entry point: " + found->path + " is not executable; chmod +x it"};
+  }
+  return {};
+}
+
+}  // namespace
 
 Result<oci::BuiltImage> image_of_program(const std::filesystem::path& program) {
   auto image = provider::td_image_of_program(program);
@@ -26,7 +47,10 @@ Result<oci::BuiltImage> image_of_program(const std::filesystem::path& program) {
 }
 
 Result<oci::BuiltImage> image_of_folder(const std::filesystem::path& folder, std::vector<std::string> entrypoint) {
-  CLOISTER_TRY(files, oci::files_below(folder));
+  oci::Limits limits;
+  limits.unpacked_bytes = limits.layer_bytes;  // they become one layer
+  CLOISTER_TRY(files, oci::files_below(folder, limits));
+  CLOISTER_CHECK(check_entrypoint(files, entrypoint));
   oci::ImageOptions options;
   options.entrypoint = std::move(entrypoint);
   return oci::build_image(std::move(files), options);

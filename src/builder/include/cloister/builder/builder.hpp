@@ -12,7 +12,8 @@ namespace cloister::builder {
 /// An image that runs one program of this machine: the program as "/NAME", and where it is linked dynamically its loader
 /// and libraries under "/lib", with an entry point that uses exactly these.
 [[nodiscard]] Result<oci::BuiltImage> image_of_program(const std::filesystem::path& program);
-/// An image of the files below a folder.
+/// An image of the files below a folder, the same for the same names, contents and executable bits. `invalid_argument`
+/// unless `entrypoint` begins with the absolute path of an executable file of it; what `oci::files_below` refuses.
 [[nodiscard]] Result<oci::BuiltImage> image_of_folder(const std::filesystem::path& folder,
                                                       std::vector<std::string> entrypoint);
 
