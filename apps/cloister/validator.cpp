@@ -1,6 +1,7 @@
 #include <csignal>
 #include <filesystem>
 #include <memory>
+#include <utility>
 
 #include "cli.hpp"
 #include "cloister/codec/json.hpp"
@@ -30,6 +31,14 @@ struct RunOptions {
   std::uint32_t capacity = 4;
 };
 
+/// What the person who runs the host can do about it.
+std::string_view remedy_of(const Error& why) {
+  if (why.code() == Errc::unauthenticated || why.code() == Errc::permission_denied) {
+    return "an administrator enrols the hotkey: cloister validator enrol, with what `cloister validator hotkey` prints";
+  }
+  return "none needed if the server is away for a while; else look at --server and the server's log";
+}
+
 /// Connects, and again after every end, with pauses that grow to half a minute.
 runtime::Task<void> keep_connected(validator::HostAgent* agent, log::Logger* logger) {
   auto pause = std::chrono::milliseconds{250};
@@ -38,7 +47,9 @@ runtime::Task<void> keep_connected(validator::HostAgent* agent, log::Logger* log
     const auto begun = clock.steady();
     const Error why = co_await agent->run();
     if (clock.steady() - begun > kLongestPause) pause = std::chrono::milliseconds{250};
-    logger->warn("disconnected", {{"detail", why.text()}, {"again_in_ms", static_cast<std::int64_t>(pause.count())}});
+    logger->warn("disconnected", {{"detail", why.text()},
+                                  {"remedy", remedy_of(why)},
+                                  {"again_in_ms", static_cast<std::int64_t>(pause.count())}});
     auto slept = co_await runtime::sleep_for(pause);
     if (!slept) co_return;
     pause = std::min<std::chrono::milliseconds>(pause * 2, kLongestPause);
@@ -55,12 +66,17 @@ Result<void> run_agent(const RunOptions& options, std::ostream& out) {
   const SystemClock clock;
   runtime::IoContext io;
   runtime::BlockingPool pool{kPoolThreads, kPoolQueue};
-  validator::HostAgent agent{{io, pool, provider, clock, logger}, {server, options.capacity, options.data / "blobs"},
-                             hotkey};
+  validator::HostAgentOptions agent_options{server, options.capacity, options.data / "blobs"};
+  agent_options.logged_in = [&, told = false](const ValidatorId& id) mutable {
+    if (std::exchange(told, true)) return;  // of the first login alone: whoever starts this waits for one line
+    const json::Value line = json::Object{{"event", "ready"},
+                                          {"validator", id.str()},
+                                          {"hotkey", codec::to_hex(hotkey.public_key())},
+                                          {"server", options.server}};
+    out << json::write(line) << std::endl;
+  };
+  validator::HostAgent agent{{io, pool, provider, clock, logger}, std::move(agent_options), hotkey};
   io.start();
-  const json::Value line =
-      json::Object{{"event", "started"}, {"hotkey", codec::to_hex(hotkey.public_key())}, {"server", options.server}};
-  out << json::write(line) << std::endl;
   runtime::TaskGroup tasks{io.strand(), logger, "validator"};
   tasks.spawn("agent", keep_connected(&agent, &logger));
   auto signalled = runtime::block_on(io, io.wait_for_signal({SIGINT, SIGTERM}));
@@ -75,6 +91,12 @@ struct AdminOptions {
   bool json = false;
 };
 
+Result<void> show_hotkey(const fs::path& file, std::ostream& out) {
+  CLOISTER_TRY(hotkey, load_or_make_hotkey(file));
+  out << codec::to_hex(hotkey.public_key()) << '\n';
+  return {};
+}
+
 Result<void> enrol_hotkey(const AdminOptions& options, std::ostream& out) {
   CLOISTER_TRY(hotkey, codec::array_from_hex<32>(options.hotkey));
   CLOISTER_TRY(server, connect(options.connection));
@@ -88,7 +110,7 @@ Result<void> enrol_hotkey(const AdminOptions& options, std::ostream& out) {
 void add_validator(CLI::App& app, Context& context) {
   auto* validator = app.add_subcommand("validator", "A validator: a host that runs confidential VMs");
   validator->require_subcommand(1);
-  auto* run = validator->add_subcommand("run", "Serve a server from this host until Ctrl-C");
+  auto* run = validator->add_subcommand("run", "Serve a server from this host until Ctrl-C; prints one line once it is let in");
   const auto options = std::make_shared<RunOptions>();
   run->add_option("--server", options->server, "the server, http://… or https://…")->required();
   run->add_option("--platform", options->platform, "control socket of the lab platform on this host")->required();
@@ -100,9 +122,15 @@ void add_validator(CLI::App& app, Context& context) {
     if (auto done = run_agent(*options, context.out); !done) context.fail(done.error());
   });
 
+  auto* hotkey = validator->add_subcommand("hotkey", "The public hotkey of a file, which an administrator enrols");
+  hotkey->add_option("FILE", options->hotkey, "file of the hotkey, made (mode 0600) if it is missing")->required();
+  hotkey->callback([options, &context] {
+    if (auto done = show_hotkey(options->hotkey, context.out); !done) context.fail(done.error());
+  });
+
   const auto admin = std::make_shared<AdminOptions>();
   auto* enrol = validator->add_subcommand("enrol", "Let a host's hotkey in");
-  enrol->add_option("HOTKEY", admin->hotkey, "64 hex digits, as `validator run` prints it")->required();
+  enrol->add_option("HOTKEY", admin->hotkey, "64 hex digits, as `cloister validator hotkey` prints them")->required();
   add_connection_options(*enrol, admin->connection);
   enrol->callback([admin, &context] {
     if (auto done = enrol_hotkey(*admin, context.out); !done) context.fail(done.error());

@@ -97,11 +97,11 @@ class System(Case):
         return self.server
 
     def start_validator(self, guest=BIN / "cloister-guest", name="validator", control=None):
-        started = self.start(name, BIN / "cloister", "validator", "run", "--server", self.server["url"], "--platform",
-                             control or self.platform["control"], "--guest", guest, "--hotkey", self.home / f"{name}.key",
-                             "--data", self.home / f"{name}-data")
-        self.ok("validator", "enrol", started["hotkey"], *self.connection)
-        return started
+        key = self.home / f"{name}.key"
+        self.ok("validator", "enrol", self.ok("validator", "hotkey", key).strip(), *self.connection)
+        return self.start(name, BIN / "cloister", "validator", "run", "--server", self.server["url"], "--platform",
+                          control or self.platform["control"], "--guest", guest, "--hotkey", key, "--data",
+                          self.home / f"{name}-data")
 
     def listed(self, what, *more):
         return json.loads(self.ok(what, "list", "--json", *more, *self.connection))

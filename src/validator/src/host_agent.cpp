@@ -222,6 +222,7 @@ Task<Error> HostAgent::run() {
   auto welcome = co_await runtime::with_deadline(deadline, std::move(logging_in));
   if (!welcome) co_return std::move(welcome).error();
   services_.logger.info("logged_in", {{"validator", welcome->validator.str()}});
+  options_.logged_in(welcome->validator);
 
   auto executor = co_await runtime::this_executor();
   auto with_token = options_.server;

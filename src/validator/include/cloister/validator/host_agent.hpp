@@ -2,8 +2,10 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 
+#include "cloister/core/ids.hpp"
 #include "cloister/core/log.hpp"
 #include "cloister/core/result.hpp"
 #include "cloister/core/time.hpp"
@@ -28,6 +30,8 @@ struct HostAgentOptions {
   http::ClientOptions server;       // without a bearer token
   std::uint32_t capacity = 4;       // instances at the same time, 1 to 1024
   std::filesystem::path blobs;      // a directory of its own, where fetched blobs are kept by digest
+  /// Told of every login, on the agent's strand.
+  std::function<void(const ValidatorId&)> logged_in = [](const ValidatorId&) {};
 };
 
 /// One host's connection to its server. Runs on a strand of its own.
