@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <fstream>
 
 #include "files.hpp"
 
@@ -47,14 +46,10 @@ Result<void> write_profile(const Profile& profile) {
   const auto file = profile_file();
   std::error_code failure;
   fs::create_directories(file.parent_path(), failure);
-  std::ofstream out(file, std::ios::trunc);
-  out << json::write_pretty(json::Object{{"server", profile.server},
+  const json::Value value = json::Object{{"server", profile.server},
                                          {"token_file", profile.token_file.string()},
-                                         {"trust_file", profile.trust_file.string()}})
-      << '\n';
-  out.flush();
-  if (!out) return Error{Errc::io_error, "cannot write " + file.string()};
-  return {};
+                                         {"trust_file", profile.trust_file.string()}};
+  return write_file(file, json::write_pretty(value) + "\n", Readers::owner);
 }
 
 Result<Profile> load_profile() {

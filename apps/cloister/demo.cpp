@@ -4,16 +4,15 @@
 #include <cctype>
 #include <chrono>
 #include <csignal>
-#include <fstream>
 #include <iomanip>
 #include <memory>
 #include <stop_token>
 #include <thread>
 
 #include "cli.hpp"
-#include "cloister/builder/builder.hpp"
 #include "cloister/client/job_runner.hpp"
 #include "cloister/codec/text.hpp"
+#include "example.hpp"
 #include "files.hpp"
 #include "keys.hpp"
 #include "render.hpp"
@@ -26,9 +25,6 @@ namespace fs = std::filesystem;
 namespace json = codec::json;
 using std::chrono::milliseconds;
 
-constexpr std::string_view kChallenge = "keyword-search";
-constexpr std::string_view kSecretName = "index-salt";
-constexpr std::string_view kSecretPath = "keyword-search/index-salt";
 constexpr std::size_t kMaxInput = 3U << 20;  // of all files: a job's payload has at most 4 MiB
 constexpr std::chrono::seconds kReadyTimeout{30};
 
@@ -165,14 +161,6 @@ Result<Inputs> read_inputs(const std::vector<fs::path>& files) {
   return out;
 }
 
-Result<void> write_output(const fs::path& path, std::string_view text) {
-  std::ofstream out(path, std::ios::binary | std::ios::trunc);
-  out << text;
-  out.flush();
-  if (!out) return Error{Errc::io_error, "cannot write " + path.string()};
-  return {};
-}
-
 std::string short_hex(ByteView bytes) { return codec::to_hex(bytes.first(8)) + "…"; }
 
 /// The six steps.
@@ -222,34 +210,23 @@ class Demo {
     CLOISTER_TRY(sandbox, system.start_platform());
     steps_.done("lab platform runs; TDs are held by " + sandbox);
     CLOISTER_CHECK(system.learn_server_keys());
-    CLOISTER_TRY(image, builder::image_of_program(system.programs().keyword_search));
-    CLOISTER_TRY(mrtd, builder::guest_mrtd(system.programs().guest));
-    spec_.challenge = *ChallengeId::parse(kChallenge);
-    spec_.image_digest = image.digest;
-    spec_.secrets = {{std::string{kSecretName}, std::string{kSecretPath}}};
-    const auto planned = builder::plan_version(spec_, mrtd, system.server_keys());
+    CLOISTER_TRY(example, plan_example(system.programs().keyword_search, system.programs().guest, system.server_keys()));
+    challenge_ = example.spec.challenge;
+    version_ = example.planned.id;
+    const auto reference = example.reference();
     trust_ = system.trust();
-    trust_.reference_values = {{std::string{kChallenge}, planned.id.str(), planned.reference.mrtd,
-                                planned.reference.image_digest, planned.reference.configuration_digest}};
-    CLOISTER_CHECK(write_output("trust.json", policy::write_trust_file(trust_)));
-    steps_.done("reference value computed from your own files: MRTD " + short_hex(mrtd) + ", image sha256:" +
-                short_hex(image.digest) + ", configuration sha256:" + short_hex(planned.reference.configuration_digest));
+    trust_.reference_values = {reference};
+    CLOISTER_CHECK(write_file("trust.json", policy::write_trust_file(trust_), Readers::everyone));
+    steps_.done("reference value computed from your own files: MRTD " + short_hex(reference.mrtd) + ", image sha256:" +
+                short_hex(reference.image_digest) + ", configuration sha256:" +
+                short_hex(reference.configuration_digest));
     CLOISTER_CHECK(system.start_server());
     CLOISTER_TRY(token, system.admin_token());
     CLOISTER_TRY(orchestrator, client::Orchestrator::connect(system.url(), token));
     orchestrator_.emplace(std::move(orchestrator));
     steps_.done("server runs at " + system.url());
-    for (const auto& [digest, bytes] : image.blobs) CLOISTER_CHECK(orchestrator_->put_blob(digest, bytes));
-    SystemRandom random;
-    const auto salt = crypto::Secret<32>::random(random);
-    CLOISTER_TRY(secret_version, orchestrator_->put_secret(kSecretPath, salt.reveal()));
-    static_cast<void>(secret_version);
-    CLOISTER_TRY(version, orchestrator_->register_version(spec_));
-    if (version.id != planned.id || !(version.reference == planned.reference)) {
-      return Error{Errc::measurement_mismatch, "the server computes another reference value than these files give"};
-    }
-    version_ = version.id;
-    steps_.done("registered " + spec_.challenge.str() + " as " + version_.str() + ", with a secret that it needs");
+    CLOISTER_CHECK(register_example(*orchestrator_, example));
+    steps_.done("registered " + challenge_.str() + " as " + version_.str() + ", with a secret that it needs");
     return {};
   }
 
@@ -298,7 +275,7 @@ class Demo {
       steps_.step("The job is leased to the instance and executed inside it");
     };
     const auto key = random_id("demo", random);
-    CLOISTER_TRY(finished, runner.run({spec_.challenge, version_, key, payload_}, events));
+    CLOISTER_TRY(finished, runner.run({challenge_, version_, key, payload_}, events));
     steps_.done("executed by " + finished.envelope.instance.str() + ", attempt with fence " +
                 std::to_string(finished.envelope.fence) + ", envelope signed by a key in its evidence");
     return finished;
@@ -322,7 +299,8 @@ class Demo {
       out_ << "   " << printable(name) << ": " << count << '\n';
     }
     out_ << '\n';
-    CLOISTER_CHECK(write_output("receipt.json", json::write_pretty(receipt::to_json(finished.receipt)) + "\n"));
+    // It holds the key that opens the commitments.
+    CLOISTER_CHECK(write_file("receipt.json", json::write_pretty(receipt::to_json(finished.receipt)) + "\n", Readers::owner));
     steps_.done("receipt.json and trust.json are in this folder; check the one against the other with");
     out_ << "\n     " << fs::read_symlink("/proc/self/exe").string() << " receipt verify receipt.json --trust trust.json\n\n"
          << "Done in " << std::fixed << std::setprecision(1) << static_cast<double>(steps_.total().count()) / 1000
@@ -352,7 +330,7 @@ class Demo {
   std::ostream& out_;
   Steps steps_;
   Bytes payload_;
-  model::ChallengeSpec spec_;
+  ChallengeId challenge_;
   VersionId version_;
   policy::TrustFile trust_;
   std::optional<client::Orchestrator> orchestrator_;

@@ -1,13 +1,12 @@
 #include <csignal>
-#include <fstream>
 #include <memory>
 
 #include <poll.h>
 #include <sys/signalfd.h>
 
 #include "cli.hpp"
-#include "cloister/builder/builder.hpp"
 #include "connection.hpp"
+#include "example.hpp"
 #include "files.hpp"
 #include "system.hpp"
 
@@ -16,38 +15,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kChallenge = "keyword-search";
-constexpr std::string_view kSecretName = "index-salt";
-constexpr std::string_view kSecretPath = "keyword-search/index-salt";
-
 struct Options {
   fs::path data = "cloister-dev";
   std::uint16_t port = 7443;
 };
-
-/// Registers the example challenge, and returns what the person's trust file says of it.
-Result<policy::TrustFile> register_example(System& system, client::Orchestrator& server) {
-  CLOISTER_TRY(image, builder::image_of_program(system.programs().keyword_search));
-  CLOISTER_TRY(mrtd, builder::guest_mrtd(system.programs().guest));
-  model::ChallengeSpec spec;
-  spec.challenge = *ChallengeId::parse(kChallenge);
-  spec.image_digest = image.digest;
-  spec.secrets = {{std::string{kSecretName}, std::string{kSecretPath}}};
-  const auto planned = builder::plan_version(spec, mrtd, system.server_keys());
-  auto trust = system.trust();
-  trust.reference_values = {{std::string{kChallenge}, planned.id.str(), planned.reference.mrtd,
-                             planned.reference.image_digest, planned.reference.configuration_digest}};
-  for (const auto& [digest, bytes] : image.blobs) CLOISTER_CHECK(server.put_blob(digest, bytes));
-  SystemRandom random;
-  const auto salt = crypto::Secret<32>::random(random);
-  CLOISTER_TRY(secret, server.put_secret(kSecretPath, salt.reveal()));
-  static_cast<void>(secret);
-  CLOISTER_TRY(version, server.register_version(spec));
-  if (!(version.reference == planned.reference)) {
-    return Error{Errc::measurement_mismatch, "the server computes another reference value than these files give"};
-  }
-  return trust;
-}
 
 /// Waits for Ctrl-C; returns the name of a part that ended before it.
 std::string wait_for_end(System& system, const sigset_t& signals) {
@@ -75,14 +46,12 @@ Result<void> run(const Options& options, Context& context) {
   out << "server runs at " << system.url() << std::endl;
   CLOISTER_TRY(token, system.admin_token());
   CLOISTER_TRY(server, client::Orchestrator::connect(system.url(), token));
-  CLOISTER_TRY(trust, register_example(system, server));
+  CLOISTER_TRY(example, plan_example(system.programs().keyword_search, system.programs().guest, system.server_keys()));
+  CLOISTER_CHECK(register_example(server, example));
+  auto trust = system.trust();
+  trust.reference_values = {example.reference()};
   const auto trust_file = fs::absolute(options.data / "trust.json");
-  {
-    std::ofstream file(trust_file, std::ios::trunc);
-    file << policy::write_trust_file(trust);
-    file.flush();
-    if (!file) return Error{Errc::io_error, "cannot write " + trust_file.string()};
-  }
+  CLOISTER_CHECK(write_file(trust_file, policy::write_trust_file(trust), Readers::everyone));
   CLOISTER_TRY(validator, server.enrol(system.hotkey()));
   CLOISTER_CHECK(system.start_validator());
   CLOISTER_CHECK(write_profile({system.url(), system.admin_token_file(), trust_file}));

@@ -1,4 +1,3 @@
-#include <fstream>
 #include <memory>
 
 #include "cli.hpp"
@@ -59,10 +58,8 @@ Result<Client> open_client(const Options& options) {
 /// Shows an outcome: the output as it is on `out`, everything else on `err`.
 Result<void> show(const client::FinishedJob& finished, const Options& options, Context& context) {
   if (options.receipt) {
-    std::ofstream out(*options.receipt, std::ios::trunc);
-    out << json::write_pretty(receipt::to_json(finished.receipt)) << '\n';
-    out.flush();
-    if (!out) return Error{Errc::io_error, "cannot write " + options.receipt->string()};
+    const auto text = json::write_pretty(receipt::to_json(finished.receipt)) + "\n";
+    CLOISTER_CHECK(write_file(*options.receipt, text, Readers::owner));  // it holds the key that opens the commitments
   }
   context.out << as_text(finished.output.reveal()) << '\n';
   context.err << finished.job.str() << ": " << finished.envelope.status << '\n';
@@ -134,7 +131,7 @@ Result<void> list(const Options& options, Context& context) {
 Result<void> get(const Options& options, Context& context) {
   CLOISTER_TRY(job, JobId::parse(options.job));
   CLOISTER_TRY(server, connect(options.connection));
-  CLOISTER_TRY(value, server.list("jobs/" + job.str()));
+  CLOISTER_TRY(value, server.get("jobs/" + job.str()));
   context.out << (options.json ? json::write(value) : json::write_pretty(value)) << '\n';
   return {};
 }

@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "cloister/core/random.hpp"
+#include "files.hpp"
 
 namespace cloister::cli {
 namespace {
@@ -17,14 +18,11 @@ Error io_error(const std::filesystem::path& file) {
 }
 
 Result<void> make_secret(const std::filesystem::path& file) {
-  const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (fd < 0) return errno == EEXIST ? Result<void>{} : Result<void>{io_error(file)};
+  std::error_code ignored;
+  if (std::filesystem::exists(std::filesystem::symlink_status(file, ignored))) return {};
   SystemRandom random;
   const auto secret = crypto::Secret<32>::random(random);
-  const bool written = ::write(fd, secret.reveal().data(), 32) == 32 && ::fsync(fd) == 0;
-  ::close(fd);
-  if (!written) return io_error(file);
-  return {};
+  return create_secret_file(file, secret.reveal());
 }
 
 }  // namespace
@@ -37,7 +35,7 @@ Result<crypto::Secret<32>> load_or_make_secret(const std::filesystem::path& file
   ByteArray<32> bytes{};
   const bool read = ::fstat(fd, &facts) == 0 && facts.st_size == 32 && ::read(fd, bytes.data(), 32) == 32;
   ::close(fd);
-  if (!read) return Error{Errc::configuration_invalid, file.string() + ": 32 bytes expected"};
+  if (!read) return Error{Errc::configuration_invalid, file.string() + ": 32 bytes expected; restore it from a copy, or remove it to begin anew"};
   if ((facts.st_mode & 077) != 0) {
     crypto::cleanse(bytes);
     return Error{Errc::configuration_invalid, file.string() + ": others may read it; chmod 600 it"};

@@ -62,14 +62,6 @@ std::string member(const json::Value& value, std::string_view name) {
   return found == nullptr || found->as_string() == nullptr ? "" : *found->as_string();
 }
 
-Result<void> write_file(const fs::path& path, std::string_view text) {
-  std::ofstream out(path, std::ios::binary | std::ios::trunc);
-  out << text;
-  out.flush();
-  if (!out) return Error{Errc::io_error, "cannot write " + path.string()};
-  return {};
-}
-
 }  // namespace
 
 Result<Programs> find_programs() {
@@ -140,12 +132,12 @@ Result<std::string> System::start_platform() {
 Result<void> System::write_configuration() {
   policy::TrustFile server_trust;
   server_trust.lab_roots = trust_.lab_roots;
-  CLOISTER_CHECK(write_file(data_ / "server-trust.json", policy::write_trust_file(server_trust)));
+  CLOISTER_CHECK(write_file(data_ / "server-trust.json", policy::write_trust_file(server_trust), Readers::everyone));
   const auto quoted = [](const fs::path& path) { return json::write(json::Value{path.string()}); };  // also TOML's form
-  return write_file(data_ / "cloisterd.toml", "data = \"server\"\nlisten = \"127.0.0.1:" + std::to_string(port_) +
-                                                  "\"\nguest = " + quoted(programs_.guest) +
-                                                  "\ncollateral = " + quoted(collateral_) +
-                                                  "\ntrust = \"server-trust.json\"\n");
+  const auto text = "data = \"server\"\nlisten = \"127.0.0.1:" + std::to_string(port_) +
+                    "\"\nguest = " + quoted(programs_.guest) + "\ncollateral = " + quoted(collateral_) +
+                    "\ntrust = \"server-trust.json\"\n";
+  return write_file(data_ / "cloisterd.toml", text, Readers::everyone);
 }
 
 Result<void> System::learn_server_keys() {

@@ -21,6 +21,8 @@ class Demo(harness.Case):
         verdict = json.loads(self.ok("receipt", "verify", "receipt.json", "--trust", "trust.json", "--json", cwd=here))
         self.assertEqual(verdict["verdict"], "accepted")
         self.assertTrue(verdict["lab"])
+        # The receipt holds the key that opens the commitments: its owner's alone, whatever the umask.
+        self.assertEqual((here / "receipt.json").stat().st_mode & 0o777, 0o600)
         self.assertFalse(list(self.home.glob("**/cloister-demo-*")))
 
     def test_receipt_is_refused_without_trust_and_with_anothers(self):
@@ -92,13 +94,14 @@ class Path(harness.System):
         keys = json.loads(harness.subprocess.run([harness.BIN / "cloisterd", "--config", self.home / "cloisterd.toml",
                                                   "--show-keys"], capture_output=True, text=True, check=True).stdout)
         trust.update(audit_keys=keys["audit_keys"], server_keys=keys["server_keys"], reference_values=[
-            {"challenge": "keyword-search", "version": version["id"], "mrtd": reference["mrtd"],
-             "image_digest": reference["image_digest"], "config_digest": reference["configuration_digest"]}])
+            {"challenge": "keyword-search", "version": version["id"], **reference}])  # as the API names them
         self.write("trust.json", json.dumps(trust))
         client = ["--trust", self.home / "trust.json", "--secret-file", self.home / "client.secret", *self.connection]
         submit = ["job", "submit", "keyword-search", "--payload", self.home / "payload", "--key", "once"]
         out = self.ok(*submit, "--receipt", self.home / "receipt.json", *client)
         self.assertEqual(json.loads(out)["total"], 2)
+        self.assertEqual((self.home / "receipt.json").stat().st_mode & 0o777, 0o600)
+        self.assertEqual((self.home / "client.secret").stat().st_mode & 0o777, 0o600)
         self.write("output", out.rstrip("\n"))
         verify = ["receipt", "verify", self.home / "receipt.json", "--trust", self.home / "trust.json"]
         self.ok(*verify, "--output", self.home / "output")
