@@ -128,7 +128,7 @@ class Server {
     broker_ = std::make_unique<keybroker::Broker>(*database_, *sealer_, *log_, random_);
     scheduler::JobService::Options jobs;
     jobs.lease = config_.lease;
-    jobs_ = std::make_unique<scheduler::JobService>(*database_, *log_, random_, jobs);
+    jobs_ = std::make_unique<scheduler::JobService>(*database_, *log_, random_, clock_, jobs);
     auto find = [this](const evidence::Quote& quote) { return collateral_->find(quote); };
     attestor_ = std::make_unique<links::Attestor>(links::Attestor::Services{*sessions_, pool_, clock_, logger_},
                                                   std::move(find), std::move(anchors), policy::Policy{});
@@ -202,6 +202,7 @@ class Server {
       if (!ended) {
         logger_.error("housekeeping.failed", {{"detail", ended.error().text()}});
       } else {
+        dispatcher_->lost(ended->lost);
         for (const auto& attempt : ended->attempts) dispatcher_->cancel(attempt);
       }
       auto slept = co_await runtime::sleep_for(std::chrono::seconds{1});

@@ -48,6 +48,7 @@ struct Reply {
 
 class Api : public testing::Test {
  protected:
+  explicit Api(scheduler::JobService::Options jobs = World::tried_twice()) : world{jobs} {}
   void SetUp() override {
     io.start();
     strand = io.strand();
@@ -491,6 +492,42 @@ TEST_F(Api, JobsAreListedInPages) {
   for (const auto* query : {"limit=0", "limit=1001", "limit=x", "limit=-1", "cursor=x", "cursor=-1", "cursor="}) {
     EXPECT_EQ(get(std::string{"/api/v1/jobs?"} + query, client).code(), "invalid_argument") << query;
   }
+}
+
+TEST_F(Api, PayloadBeyondTheVersionsLimitIsRefusedWithTheLimit) {
+  auto job = world.seal({});
+  job.request.ciphertext.resize(world.version.spec.max_payload_bytes + 1000);
+  const auto refused = submit(job, client);
+  EXPECT_EQ(refused.status, 413);
+  EXPECT_EQ(refused.code(), "limit_exceeded");
+  EXPECT_EQ(refused.string("detail"), "a payload of at most 4194304 bytes expected");
+}
+
+/// A queue that is full after one job of a tenant, and two of all.
+class FullQueue : public Api {
+ protected:
+  FullQueue() : Api{options()} {}
+  static scheduler::JobService::Options options() {
+    scheduler::JobService::Options few;
+    few.max_jobs_of_tenant = 1;
+    few.max_jobs = 2;
+    return few;
+  }
+};
+
+TEST_F(FullQueue, RefusesMoreAndSaysWhenToComeAgain) {
+  const auto first = world.seal({}, "one");
+  ASSERT_EQ(submit(first, client).status, 201);
+  const auto of_tenant = submit(world.seal({}, "two"), client);
+  EXPECT_EQ(of_tenant.status, 429);
+  EXPECT_EQ(of_tenant.code(), "rate_limited");
+  EXPECT_TRUE(of_tenant.headers.find("Retry-After"));
+  ASSERT_EQ(submit(world.seal({}, "two"), token(kClient, "second")).status, 201);
+  const auto of_all = submit(world.seal({}, "three"), token(kClient, "third"));
+  EXPECT_EQ(of_all.status, 503);
+  EXPECT_EQ(of_all.code(), "overloaded");
+  EXPECT_TRUE(of_all.headers.find("Retry-After"));
+  EXPECT_EQ(submit(first, client).status, 200);
 }
 
 TEST_F(Api, SameKeyForAnotherJobIsAConflict) {

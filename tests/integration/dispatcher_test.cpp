@@ -42,7 +42,7 @@ class Dispatch : public testing::Test {
     io.start();
     strand = io.strand();
     // The pool's thread and the test's draw from it at the same time.
-    world.jobs = std::make_unique<scheduler::JobService>(*world.database, *world.log, random,
+    world.jobs = std::make_unique<scheduler::JobService>(*world.database, *world.log, random, world.clock,
                                                          scheduler::JobService::Options{});
     dispatcher = std::make_unique<scheduler::Dispatcher>(*world.jobs, pool, clock, logger);
   }
@@ -291,6 +291,31 @@ TEST_F(Dispatch, EndsWithTheSession) {
   world.clock.advance(hours{1});
   td.send(protocol::AttemptFailed{a.attempt, a.fence, "challenge_failed"});
   EXPECT_EQ(td.ended().value().code(), Errc::permission_denied);
+}
+
+TEST_F(Dispatch, EndsWithAnInstanceThatFellSilent) {
+  const auto instance = world.ready();
+  const auto first = submit(instance, "one");
+  auto& td = connect(instance);
+  const auto lose = [this] {
+    world.clock.advance(seconds{31});
+    auto ended = world.jobs->tick(clock.now());
+    ASSERT_TRUE(ended);
+    ASSERT_EQ(ended->lost.size(), 1U);
+    runtime::post(strand, [this, lost = ended->lost] { dispatcher->lost(lost); });
+  };
+  const auto a = td.expect<protocol::AssignJob>();
+  lose();
+  EXPECT_EQ(td.expect<protocol::CancelJob>().attempt, a.attempt);
+  const auto b = td.expect<protocol::AssignJob>();
+  td.send(beat(a));  // late, but alive
+  EXPECT_EQ(td.expect<protocol::CancelJob>().attempt, a.attempt);
+  lose();
+  EXPECT_EQ(td.expect<protocol::CancelJob>().attempt, b.attempt);
+  EXPECT_EQ(td.expect<protocol::AssignJob>().fence, 3U);
+  lose();
+  EXPECT_EQ(td.ended().value().code(), Errc::deadline_exceeded);
+  EXPECT_EQ(job(first).state, model::JobState::queued);
 }
 
 TEST_F(Dispatch, LeavesNothingWhenItIsCancelled) {

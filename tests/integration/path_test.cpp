@@ -314,7 +314,8 @@ TEST(Result, IsRefusedWhenItsEnvelopeIsAboutSomethingElse) {
   EXPECT_EQ(l.offer_with([](E& e) { e.fence += 1; }), Errc::stale_fence);
   EXPECT_EQ(l.offer_with([](E& e) { e.input_commitment[0] ^= 1; }), Errc::envelope_invalid);
   EXPECT_EQ(l.offer_with([](E& e) { e.sealed_output_digest[0] ^= 1; }), Errc::envelope_invalid);
-  EXPECT_EQ(l.offer_with([](E& e) { e.finished += hours{1}; }), Errc::envelope_invalid);
+  EXPECT_EQ(l.offer_with([](E& e) { e.finished += hours{2}; }), Errc::envelope_invalid);
+  EXPECT_EQ(l.offer_with([](E& e) { e.started -= hours{1}; }), Errc::envelope_invalid);
   EXPECT_EQ(l.offer_with({}), Errc::internal);  // unchanged: accepted
 }
 
@@ -347,7 +348,7 @@ TEST(Result, OfAStaleFenceIsRefused) {
   l.w.clock.advance(seconds{31});
   auto ended = l.w.jobs->tick(l.w.clock.now());
   ASSERT_TRUE(ended);
-  ASSERT_EQ(ended->attempts.size(), 1U);
+  ASSERT_EQ(ended->lost.size(), 1U);
   auto again = l.w.jobs->lease(l.ready.session, l.w.clock.now());
   ASSERT_TRUE(again && *again);
   EXPECT_GT((*again)->fence, l.assigned.fence);

@@ -41,7 +41,13 @@ measure::TdFile guest_file(ByteView program) { return {"cloister-guest", 0755, p
 
 }  // namespace
 
-World::World()
+scheduler::JobService::Options World::tried_twice() {
+  scheduler::JobService::Options options;
+  options.max_attempts = 2;
+  return options;
+}
+
+World::World(scheduler::JobService::Options job_options)
     : platform{lab::Platform::create(crypto::Secret<32>{ByteArray<32>{7}}, clock.now() - std::chrono::hours{24})},
       collateral{platform.collateral(clock.now() - std::chrono::hours{1})},
       server_key{crypto::X25519Key::generate(random)},
@@ -58,9 +64,7 @@ World::World()
       challenge::Platform{must(measure::mrtd_of_td_image({&guest, 1})), {server_key.public_key()}});
   sessions = std::make_unique<session::AttestedSessions>(*database, *sealer, *log, random, std::chrono::hours{1});
   broker = std::make_unique<keybroker::Broker>(*database, *sealer, *log, random);
-  scheduler::JobService::Options options;
-  options.max_attempts = 2;
-  jobs = std::make_unique<scheduler::JobService>(*database, *log, random, options);
+  jobs = std::make_unique<scheduler::JobService>(*database, *log, random, clock, job_options);
   anchors = must(trust().anchors());
 
   oci::ImageOptions options_of_image;

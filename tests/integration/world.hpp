@@ -23,7 +23,8 @@ namespace cloister::test {
 /// job but processes and sockets. What a hostile party would change is a member or an argument.
 class World {
  public:
-  World();
+  explicit World(scheduler::JobService::Options jobs = tried_twice());
+  [[nodiscard]] static scheduler::JobService::Options tried_twice();
 
   /// A TD of the guest program on the lab platform.
   struct Td {

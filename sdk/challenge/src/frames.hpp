@@ -11,7 +11,7 @@
 namespace cloister::sdk {
 
 inline constexpr std::size_t kMaxFrame = 80U << 20;
-inline constexpr std::size_t kMaxOutput = kMaxFrame - 1024;  // leaves room for the rest of a result's frame
+inline constexpr std::size_t kMaxOutput = 64U << 20;
 
 struct Start {
   Secrets secrets;

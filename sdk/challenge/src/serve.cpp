@@ -151,7 +151,7 @@ class Workers {
     auto output = guarded([&] { return challenge_.execute(job.payload, context); });
     if (output && output->size() > kMaxOutput) {
       wipe(*output);
-      output = Error{Errc::limit_exceeded, "the output is too large"};
+      output = Error{Errc::limit_exceeded, "an output of at most 64 MiB expected"};
     }
     auto frame = output ? result_frame(job.id, true, *output)
                         : result_frame(job.id, false, as_bytes(output.error().text().substr(0, kMaxOutput)));

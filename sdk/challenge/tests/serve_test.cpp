@@ -232,6 +232,21 @@ TEST_F(Serve, CarriesLargePayloads) {
   EXPECT_EQ(to_bytes(std::get<guest::Result>(receive()).output), payload);
 }
 
+TEST_F(Serve, OutputBeyondTheLimitFailsTheJobAlone) {
+  std::size_t size = (64U << 20) + 1;
+  challenge.on_job = [&size](ByteView, JobContext&) { return Result<Bytes>{Bytes(size)}; };
+  begin_ready();
+  send(guest::Job{"job-1", {}});
+  const auto refused = std::get<guest::Result>(receive());
+  EXPECT_EQ(refused.status, "error");
+  EXPECT_EQ(as_text(refused.output), "limit_exceeded: an output of at most 64 MiB expected");
+  size = 64U << 20;
+  send(guest::Job{"job-2", {}});
+  const auto taken = std::get<guest::Result>(receive());
+  EXPECT_EQ(taken.status, "ok");
+  EXPECT_EQ(taken.output.size(), size);
+}
+
 TEST(Run, NeedsADescriptor) {
   Scripted challenge;
   ::unsetenv("CLOISTER_CHALLENGE_FD");

@@ -120,6 +120,7 @@ cloister::Result<ToGuest> decode_to_guest(ByteView bytes) {
     m.job = detail::short_text(in, kMaxIdText);
     m.status = detail::short_text(in, 8);
     m.output = crypto::cleansed_copy(in.bytes());
+    if (m.output.size() > kMaxOutput) in.fail(Errc::limit_exceeded, "an output of at most 64 MiB expected");
     if (!in.failed() && m.status != "ok" && m.status != "error") in.fail(Errc::malformed, "status 'ok' or 'error' expected");
     message = std::move(m);
   } else if (opening.kind == "failed") {

@@ -25,7 +25,8 @@ struct Dispatcher::Serving {
   session::AttestedSession session;
   std::uint32_t slots;
   std::set<AttemptId> running;
-  std::optional<Error> failed;  // of the feeder; ends the serving
+  std::optional<Error> failed;  // why we end it
+  bool heard = true;            // since it lost a lease
   runtime::TaskGroup tasks;
 };
 
@@ -53,6 +54,7 @@ runtime::Task<Error> Dispatcher::take(ServingPtr serving) {
   for (;;) {
     auto message = co_await serving->link->receive();
     if (!message) co_return serving->failed.value_or(std::move(message).error());
+    serving->heard = true;
     protocol::ToServer taken = *std::move(message);
     auto handled = co_await handle(serving, std::move(taken));
     if (!handled) co_return std::move(handled).error();
@@ -72,8 +74,8 @@ runtime::Task<void> Dispatcher::feed(ServingPtr serving) {
         break;
       }
       if (!job) {
-        serving->failed = std::move(job).error();
-        co_await serving->link->close();
+        auto ending = end(serving, std::move(job).error());
+        co_await std::move(ending);
         co_return;
       }
       if (!*job) break;
@@ -172,6 +174,26 @@ void Dispatcher::cancel(const model::Attempt& attempt) {
   const auto found = serving_.find(attempt.instance);
   if (found == serving_.end() || !found->second->running.contains(attempt.id)) return;
   found->second->tasks.spawn("cancel", tell_cancelled(found->second, attempt.id));
+}
+
+runtime::Task<void> Dispatcher::end(ServingPtr serving, Error why) {
+  serving->failed = std::move(why);
+  co_await serving->link->close();
+}
+
+void Dispatcher::lost(std::span<const model::Attempt> attempts) {
+  std::set<ServingPtr> silent;
+  for (const auto& attempt : attempts) {
+    const auto found = serving_.find(attempt.instance);
+    if (found == serving_.end()) continue;
+    silent.insert(found->second);
+    if (found->second->heard) cancel(attempt);
+  }
+  for (const auto& serving : silent) {
+    const Error why{Errc::deadline_exceeded, "nothing was heard from the instance since it lost a lease"};
+    if (!serving->heard) serving->tasks.spawn("end", end(serving, why));
+    serving->heard = false;
+  }
 }
 
 }  // namespace cloister::scheduler

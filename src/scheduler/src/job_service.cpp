@@ -13,17 +13,27 @@ namespace jobs = storage::jobs;
 
 /// Clocks of instances may differ from ours by this much.
 constexpr std::chrono::seconds kSkew{60};
-/// A payload grows by its CBOR frame, reply key, commitment key and tag.
-constexpr std::uint64_t kPayloadOverhead = 128;
-constexpr std::uint64_t kOutputOverhead = 16;
+/// A payload grows by the head of its CBOR array, two keys of 32 bytes, its own head, and the tag.
+constexpr std::uint64_t kTag = 16;
+constexpr std::uint64_t sealed_payload_size(std::uint64_t payload) {
+  const std::uint64_t head = payload < 24 ? 1 : payload <= UINT8_MAX ? 2 : payload <= UINT16_MAX ? 3 : 5;
+  return 1 + 2 * (2 + 32) + head + payload + kTag;
+}
 
 Error invalid(std::string_view what) {
   return Error{Errc::envelope_invalid, "the envelope is about another " + std::string{what}};
 }
 
+/// A session is good from its appraisal to its end; before it, too, once the clock went back: a receipt would not hold.
+Result<void> check_time(const session::AttestedSession& session, UnixTime now) {
+  if (now + kSkew < session.opened()) return Error{Errc::permission_denied, "the session was opened later than now"};
+  if (now >= session.expires()) return Error{Errc::permission_denied, "the session has expired"};
+  return {};
+}
+
 /// Everything that an envelope must say, given the attempt and job that it answers.
 Result<void> check_envelope(const protocol::Envelope& e, const session::AttestedSession& session,
-                            const model::Attempt& attempt, const model::Job& job, UnixTime now) {
+                            const model::Attempt& attempt, const model::Job& job) {
   if (e.session != session.id()) return invalid("session");
   if (e.instance != session.instance() || attempt.instance != session.instance()) return invalid("instance");
   if (e.version != session.version() || e.version != job.version) return invalid("version");
@@ -32,27 +42,42 @@ Result<void> check_envelope(const protocol::Envelope& e, const session::Attested
   if (e.job != job.id) return invalid("job");
   if (e.fence != attempt.fence) return Error{Errc::stale_fence, "the envelope's fence is not the attempt's"};
   if (e.input_commitment != job.input_commitment) return invalid("input");
-  if (e.started + kSkew < attempt.leased || e.finished > now + kSkew) return invalid("time");
+  if (e.started + kSkew < session.opened() || e.finished > session.expires() + kSkew) return invalid("time");
   return {};
 }
 
-Ended ended_of(const std::vector<jobs::Ended>& list) {
-  Ended out;
-  for (const auto& ended : list) out.attempts.push_back(ended.attempt);
-  out.jobs = list.size();
+/// A job more, which is counted already, must still be one of those that may wait.
+Result<void> check_room(const storage::Reading& reading, const TenantId& tenant, const JobService::Options& options) {
+  CLOISTER_TRY(unfinished, jobs::unfinished(reading, tenant));
+  if (unfinished.of_tenant > options.max_jobs_of_tenant) {
+    return Error{Errc::rate_limited, "at most " + std::to_string(options.max_jobs_of_tenant) +
+                                         " unfinished jobs of a tenant: wait for some to end"};
+  }
+  if (unfinished.total > options.max_jobs) return Error{Errc::overloaded, "the queue is full"};
+  return {};
+}
+
+std::vector<model::Attempt> attempts_of(std::vector<jobs::Ended> leases) {
+  std::vector<model::Attempt> out;
+  for (auto& ended : leases) out.push_back(std::move(ended.attempt));
   return out;
 }
 
 }  // namespace
 
+UnixTime JobService::lease_time() const {
+  return began_ + std::chrono::duration_cast<std::chrono::microseconds>(clock_.steady() - steady_began_);
+}
+
 Result<jobs::Submitted> JobService::submit(const TenantId& tenant, const model::JobRequest& request, UnixTime now) {
   CLOISTER_TRY(transaction, database_.write());
   CLOISTER_TRY(version, storage::challenges::version(transaction, request.version));
   const auto limit = version.version.spec.max_payload_bytes;
-  if (request.ciphertext.size() > limit + kPayloadOverhead) {
+  if (request.ciphertext.size() > sealed_payload_size(limit)) {
     return Error{Errc::limit_exceeded, "a payload of at most " + std::to_string(limit) + " bytes expected"};
   }
   CLOISTER_TRY(submitted, jobs::submit(transaction, tenant, request, protocol::request_hash(request), now));
+  if (submitted.created) CLOISTER_CHECK(check_room(transaction, tenant, options_));
   CLOISTER_CHECK(transaction.commit());
   changed_.notify_all();
   return submitted;
@@ -111,10 +136,10 @@ Result<model::JobResult> JobService::result(const TenantId& tenant, const JobId&
 }
 
 Result<std::optional<protocol::AssignJob>> JobService::lease(const session::AttestedSession& session, UnixTime now) {
-  if (now >= session.expires()) return Error{Errc::permission_denied, "the session has expired"};
+  CLOISTER_CHECK(check_time(session, now));
   CLOISTER_TRY(transaction, database_.write());
   const auto attempt = AttemptId::make(random_);
-  CLOISTER_TRY(lease, jobs::lease_next(transaction, session.instance(), attempt, now, now + options_.lease));
+  CLOISTER_TRY(lease, jobs::lease_next(transaction, session.instance(), attempt, now, lease_time() + options_.lease));
   if (!lease) return std::optional<protocol::AssignJob>{};
   CLOISTER_TRY(version, storage::challenges::version(transaction, lease->job.version));
   CLOISTER_CHECK(transaction.commit());
@@ -134,11 +159,12 @@ Result<std::optional<protocol::AssignJob>> JobService::lease(const session::Atte
 
 Result<void> JobService::heartbeat(const session::AttestedSession& session, const protocol::Heartbeat& beat,
                                    UnixTime now) {
-  if (now >= session.expires()) return Error{Errc::permission_denied, "the session has expired"};
+  CLOISTER_CHECK(check_time(session, now));
   CLOISTER_TRY(transaction, database_.write());
   CLOISTER_TRY(attempt, jobs::attempt(transaction, beat.attempt));
   if (attempt.attempt.instance != session.instance()) return Error{Errc::permission_denied, "another's attempt"};
-  CLOISTER_TRY(updated, jobs::heartbeat(transaction, beat.attempt, beat.fence, beat.percent, now + options_.lease));
+  CLOISTER_TRY(updated, jobs::heartbeat(transaction, beat.attempt, beat.fence, beat.percent,
+                                         lease_time() + options_.lease));
   static_cast<void>(updated);
   CLOISTER_CHECK(transaction.commit());
   changed_.notify_all();
@@ -163,7 +189,7 @@ Result<void> JobService::fail(const session::AttestedSession& session, const pro
 
 Result<void> JobService::accept(const session::AttestedSession& session, const protocol::SubmitResult& result,
                                 UnixTime now) {
-  if (now >= session.expires()) return Error{Errc::permission_denied, "the session has expired"};
+  CLOISTER_CHECK(check_time(session, now));
   CLOISTER_CHECK(crypto::ed25519_verify(session.result_key(), result.envelope, result.signature));
   CLOISTER_TRY(envelope, protocol::decode_envelope(result.envelope));
   if (protocol::sealed_output_digest(result.enc, result.sealed_output) != envelope.sealed_output_digest) {
@@ -172,10 +198,15 @@ Result<void> JobService::accept(const session::AttestedSession& session, const p
   CLOISTER_TRY(transaction, database_.write());
   CLOISTER_TRY(attempt, jobs::attempt(transaction, result.attempt));
   CLOISTER_TRY(job, jobs::get(transaction, attempt.attempt.job));
-  CLOISTER_CHECK(check_envelope(envelope, session, attempt.attempt, job, now));
+  CLOISTER_CHECK(check_envelope(envelope, session, attempt.attempt, job));
   CLOISTER_TRY(version, storage::challenges::version(transaction, job.version));
-  if (result.sealed_output.size() > version.version.spec.max_output_bytes + kOutputOverhead) {
-    return Error{Errc::limit_exceeded, "the output is larger than the version allows"};
+  const auto limit = version.version.spec.max_output_bytes;
+  if (result.sealed_output.size() > limit + kTag) {
+    CLOISTER_TRY(ended, jobs::fail_attempt(transaction, result.attempt, envelope.fence, std::string{kOutputTooLarge}, {1}, now));
+    static_cast<void>(ended);
+    CLOISTER_CHECK(transaction.commit());
+    changed_.notify_all();
+    return Error{Errc::limit_exceeded, "an output of at most " + std::to_string(limit) + " bytes expected"};
   }
   model::JobResult stored{job.id, result.attempt, result.envelope, result.signature, result.enc,
                           result.sealed_output, now};
@@ -204,23 +235,23 @@ Result<void> JobService::accept(const session::AttestedSession& session, const p
 
 Result<Ended> JobService::instance_gone(const InstanceId& instance, UnixTime now) {
   CLOISTER_TRY(transaction, database_.write());
-  CLOISTER_TRY(ended, jobs::release_instance(transaction, instance, {options_.max_attempts}, now));
+  CLOISTER_TRY(leases, jobs::release_instance(transaction, instance, {options_.max_attempts}, now));
   CLOISTER_CHECK(transaction.commit());
   changed_.notify_all();
-  return ended_of(ended);
+  return Ended{attempts_of(std::move(leases)), {}};
 }
 
 Result<Ended> JobService::tick(UnixTime now) {
   CLOISTER_TRY(transaction, database_.write());
-  CLOISTER_TRY(leases, jobs::expire_leases(transaction, {options_.max_attempts}, now));
+  CLOISTER_TRY(leases, jobs::expire_leases(transaction, {options_.max_attempts}, lease_time(), now));
   CLOISTER_TRY(deadlines, jobs::expire_deadlines(transaction, now));
   if (leases.empty() && deadlines.empty()) return Ended{};
   CLOISTER_CHECK(transaction.commit());
-  auto out = ended_of(leases);
-  for (const auto& expired : deadlines) {
-    if (expired.attempt) out.attempts.push_back(*expired.attempt);
+  Ended out;
+  out.lost = attempts_of(std::move(leases));
+  for (auto& expired : deadlines) {
+    if (expired.attempt) out.attempts.push_back(*std::move(expired.attempt));
   }
-  out.jobs += deadlines.size();
   changed_.notify_all();
   return out;
 }

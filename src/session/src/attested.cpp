@@ -55,6 +55,7 @@ Result<AttestedSession> AttestedSessions::open(const policy::AppraisedTd& td, co
   session.role_ = preimage.role;
   session.policy_digest_ = td.appraised().policy_digest();
   session.lab_ = td.appraised().lab();
+  session.opened_ = now;
   session.expires_ = std::min(now + lifetime_, td.collateral_expires());
   if (preimage.role == protocol::Role::instance) {
     session.instance_ = *preimage.instance;

@@ -84,6 +84,8 @@ constexpr Sql kQueuedOfInstance{
     "WHERE i.id = ?1 AND j.state = 'queued' ORDER BY j.seq"};
 constexpr Sql kDeadlineOver{"SELECT " CLOISTER_JOB_COLUMNS
                             " FROM job j WHERE j.finished IS NULL AND j.deadline <= ?1 ORDER BY j.deadline, j.seq"};
+constexpr Sql kUnfinished{
+    "SELECT COUNT(*) FILTER (WHERE tenant = ?1), COUNT(*) FROM job INDEXED BY job_unfinished WHERE finished IS NULL"};
 constexpr Sql kLoad{
     "SELECT COUNT(*) FILTER (WHERE state = 'queued'), COUNT(*) FILTER (WHERE state = 'awaiting_rewrap'), "
     "COUNT(*) FILTER (WHERE state = 'leased'), MIN(submitted) FILTER (WHERE state <> 'leased') FROM job "
@@ -424,8 +426,9 @@ Result<Ended> fail_attempt(Transaction& transaction, const AttemptId& attempt, s
   return give_up(transaction, row, AttemptState::failed, code, policy, now);
 }
 
-Result<std::vector<Ended>> expire_leases(Transaction& transaction, const RetryPolicy& policy, UnixTime now) {
-  CLOISTER_TRY(over, read_all(transaction, kLeasesOver, {now}, read_attempt));
+Result<std::vector<Ended>> expire_leases(Transaction& transaction, const RetryPolicy& policy, UnixTime until,
+                                         UnixTime now) {
+  CLOISTER_TRY(over, read_all(transaction, kLeasesOver, {until}, read_attempt));
   std::vector<Ended> ended;
   for (const auto& row : over) {
     CLOISTER_TRY(end, give_up(transaction, row, AttemptState::lost, kAttemptsExhausted, policy, now));
@@ -490,6 +493,15 @@ Result<Load> load(const Reading& reading, const VersionId& version) {
     load.leased = rows.uint();
     load.oldest_waiting = rows.optional_time();
     return load;
+  });
+}
+
+Result<Unfinished> unfinished(const Reading& reading, const TenantId& tenant) {
+  return read_one(reading, "unfinished jobs", kUnfinished, {tenant}, [](Rows& rows) {
+    Unfinished out;
+    out.of_tenant = rows.uint();
+    out.total = rows.uint();
+    return out;
   });
 }
 

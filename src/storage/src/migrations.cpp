@@ -207,7 +207,11 @@ CREATE TABLE audit_head (
 ) STRICT, WITHOUT ROWID;
 )sql";
 
-constexpr Migration kSteps[] = {{1, "initial", kInitial}};
+constexpr const char* kUnfinishedJobs = R"sql(
+CREATE INDEX job_unfinished ON job (tenant) WHERE finished IS NULL;
+)sql";
+
+constexpr Migration kSteps[] = {{1, "initial", kInitial}, {2, "unfinished_jobs", kUnfinishedJobs}};
 
 }  // namespace
 

@@ -60,7 +60,7 @@ TEST_F(ConcurrentJobs, EachJobIsLeasedToOneAtATimeAndEndsOnce) {
   for (int i = 0; i < kInstances; ++i) threads.emplace_back(work, names[static_cast<std::size_t>(i)], i % 2 == 0);
   threads.emplace_back([&] {
     while (accepted < kJobs && errors == 0) {
-      const auto ended = commit([](Transaction& t) { return jobs::expire_leases(t, {1'000'000}, at(1)); });
+      const auto ended = commit([](Transaction& t) { return jobs::expire_leases(t, {1'000'000}, at(1), at(1)); });
       if (!ended) ++errors;
       std::this_thread::yield();
     }

@@ -195,14 +195,14 @@ TEST_F(JobLease, IsProlongedAndNeverShortened) {
   EXPECT_EQ(jobs::get(read(), id<JobId>("job-1"))->progress, 50);
   EXPECT_EQ(beat(2, 50, 90).error().code(), Errc::stale_fence);
   EXPECT_EQ(beat(1, 101, 90).error().code(), Errc::invalid_argument);
-  EXPECT_TRUE(commit([&](Transaction& t) { return jobs::expire_leases(t, policy_, at(59)); })->empty());
+  EXPECT_TRUE(commit([&](Transaction& t) { return jobs::expire_leases(t, policy_, at(59), at(59)); })->empty());
   EXPECT_EQ(state("job-1"), JobState::leased);
 }
 
 TEST_F(JobLease, ExpiryQueuesAgainWithAHigherFence) {
   ASSERT_TRUE(submit(request("job-1", {"inst-1", "inst-2"})));
   ASSERT_TRUE(*lease("inst-1", "att-1", 0, 30));
-  const auto ended = commit([&](Transaction& t) { return jobs::expire_leases(t, policy_, at(30)); });
+  const auto ended = commit([&](Transaction& t) { return jobs::expire_leases(t, policy_, at(30), at(30)); });
   ASSERT_EQ(ended->size(), 1U);
   EXPECT_EQ(ended->front().attempt.id, id<AttemptId>("att-1"));
   EXPECT_EQ(ended->front().job, JobState::queued);
@@ -217,7 +217,7 @@ TEST_F(JobLease, ExpiryWithoutALiveRecipientWaitsForOne) {
   ASSERT_TRUE(submit(request("job-1")));
   ASSERT_TRUE(*lease("inst-1", "att-1"));
   set_state("inst-1", InstanceState::lost);
-  const auto ended = commit([&](Transaction& t) { return jobs::expire_leases(t, policy_, at(30)); });
+  const auto ended = commit([&](Transaction& t) { return jobs::expire_leases(t, policy_, at(30), at(30)); });
   EXPECT_EQ(ended->front().job, JobState::awaiting_rewrap);
   EXPECT_EQ(state("job-1"), JobState::awaiting_rewrap);
 }
@@ -227,7 +227,9 @@ TEST_F(JobLease, JobFailsAfterItsLastAttempt) {
   for (int attempt = 1; attempt <= 3; ++attempt) {
     EXPECT_EQ(state("job-1"), JobState::queued);
     ASSERT_TRUE(*lease("inst-1", "att-" + std::to_string(attempt)));
-    ASSERT_TRUE(commit([&](Transaction& t) { return jobs::expire_leases(t, policy_, at(30 + attempt)); }));
+    ASSERT_TRUE(commit([&](Transaction& t) {
+      return jobs::expire_leases(t, policy_, at(30 + attempt), at(30 + attempt));
+    }));
   }
   const auto job = *jobs::get(read(), id<JobId>("job-1"));
   EXPECT_EQ(job.state, JobState::failed);
@@ -309,7 +311,7 @@ TEST_F(JobResultTest, NeedsTheCurrentAttemptAndFence) {
 }
 
 TEST_F(JobResultTest, OfALostLeaseIsStale) {
-  ASSERT_TRUE(commit([&](Transaction& t) { return jobs::expire_leases(t, policy_, at(30)); }));
+  ASSERT_TRUE(commit([&](Transaction& t) { return jobs::expire_leases(t, policy_, at(30), at(30)); }));
   EXPECT_EQ(accept(result_of(lease_, 31), 1).error().code(), Errc::stale_fence);
   const auto second = **lease("inst-1", "att-2", 31, 61);
   EXPECT_EQ(accept(result_of(lease_, 32), 1).error().code(), Errc::stale_fence);
@@ -482,6 +484,23 @@ TEST_F(JobEnd, LoadCountsUnfinishedWork) {
   ASSERT_TRUE(cancel("job-1"));
   ASSERT_TRUE(cancel("job-3"));
   EXPECT_EQ(jobs::load(read(), id<VersionId>("ver"))->oldest_waiting, std::nullopt);
+}
+
+TEST_F(JobEnd, UnfinishedJobsAreCountedByTenant) {
+  ASSERT_TRUE(submit(request("job-1")));
+  ASSERT_TRUE(submit(request("job-2", {})));
+  auto others = request("job-3");
+  others.idempotency_key = "theirs";
+  ASSERT_TRUE(submit(others, 0, "other"));
+  auto counted = jobs::unfinished(read(), id<TenantId>("acme"));
+  ASSERT_TRUE(counted) << counted.error().text();
+  EXPECT_EQ(counted->of_tenant, 2U);
+  EXPECT_EQ(counted->total, 3U);
+  ASSERT_TRUE(commit([&](Transaction& t) { return jobs::cancel(t, id<JobId>("job-1"), at(1)); }));
+  counted = jobs::unfinished(read(), id<TenantId>("acme"));
+  ASSERT_TRUE(counted);
+  EXPECT_EQ(counted->of_tenant, 1U);
+  EXPECT_EQ(counted->total, 2U);
 }
 
 TEST_F(JobEnd, UnknownStateInARowIsCorruption) {

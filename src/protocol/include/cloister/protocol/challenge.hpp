@@ -17,6 +17,7 @@
 namespace cloister::protocol::challenge {
 
 inline constexpr std::size_t kMaxFrame = 80U << 20;
+inline constexpr std::size_t kMaxOutput = 64U << 20;  // what any version may allow; the rest of the way has room for it
 
 // --- guest to challenge ---
 /// First message: the secrets that the version names, released and opened.

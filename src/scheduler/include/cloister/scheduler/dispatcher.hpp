@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 
 #include "cloister/core/log.hpp"
 #include "cloister/core/result.hpp"
@@ -23,14 +24,17 @@ class Dispatcher {
       : jobs_{jobs}, pool_{pool}, clock_{clock}, logger_{logger} {}
   ~Dispatcher();
 
-  /// Serves one instance that is ready for `slots` jobs at a time, until its link ends, it breaks the protocol, its
-  /// session expires, or what it brings cannot be stored. Returns why. Attempts that it had are still leased then:
+  /// Serves one instance that is ready for `slots` jobs at a time, until its link ends, it breaks the protocol, falls
+  /// silent, its session is over, or what it brings cannot be stored. Returns why. Attempts that it had are still leased then:
   /// `JobService::instance_gone` ends them.
   [[nodiscard]] runtime::Task<Error> serve(std::shared_ptr<links::TdLink> link, session::AttestedSession session,
                                            std::uint32_t slots);
   /// The lease of an attempt is over: its instance, where it is connected, is told soon, and gets another job. Does not
   /// wait for the instance.
   void cancel(const model::Attempt& attempt);
+  /// Leases ended without a word of their instances: these attempts are cancelled, too. An instance that loses one a
+  /// second time with nothing heard in between is not served any longer.
+  void lost(std::span<const model::Attempt> attempts);
   /// How many instances are served.
   [[nodiscard]] std::size_t serving() const noexcept { return serving_.size(); }
 
@@ -45,6 +49,7 @@ class Dispatcher {
   [[nodiscard]] runtime::Task<Result<void>> on_failed(ServingPtr serving, protocol::AttemptFailed failed);
   [[nodiscard]] runtime::Task<Result<void>> on_result(ServingPtr serving, protocol::SubmitResult result);
   [[nodiscard]] runtime::Task<Result<void>> end_attempt(ServingPtr serving, AttemptId attempt);
+  [[nodiscard]] runtime::Task<void> end(ServingPtr serving, Error why);
   [[nodiscard]] runtime::Task<void> tell_cancelled(ServingPtr serving, AttemptId attempt);
   void free_slot(Serving& serving, const AttemptId& attempt);
   JobService& jobs_;

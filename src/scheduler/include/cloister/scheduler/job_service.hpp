@@ -21,27 +21,42 @@ namespace cloister::scheduler {
 
 inline constexpr std::string_view kResultAccepted = "result.accepted";  // subject: the job
 inline constexpr std::string_view kJobCancelled = "job.cancelled";
+/// The failure of a job whose challenge answered more than its version may.
+inline constexpr std::string_view kOutputTooLarge = "output_too_large";
 
 /// What became of jobs without their instances' doing: whom to tell that an attempt is over.
 struct Ended {
-  std::vector<model::Attempt> attempts;
-  std::size_t jobs = 0;
+  std::vector<model::Attempt> lost;      // with their instance, or because nobody prolonged their leases
+  std::vector<model::Attempt> attempts;  // of jobs whose deadline is over
 };
 
 /// The job queue with its rules. Calls block on the database. Thread-safe; what it is made from outlives it.
+///
+/// Dates (sessions, deadlines, what records say) are the caller's wall clock; leases are counted by the steady clock, so
+/// that a jump of the wall clock neither ends one nor keeps one.
 class JobService {
  public:
   struct Options {
     std::chrono::milliseconds lease{30'000};
     std::uint64_t max_attempts = 5;
+    // Unfinished jobs.
+    std::uint64_t max_jobs_of_tenant = 2'000;
+    std::uint64_t max_jobs = 10'000;
   };
-  JobService(storage::Database& database, audit::Log& log, Random& random, Options options)
-      : database_{database}, log_{log}, random_{random}, options_{options} {}
+  JobService(storage::Database& database, audit::Log& log, Random& random, const Clock& clock, Options options)
+      : database_{database},
+        log_{log},
+        random_{random},
+        clock_{clock},
+        options_{options},
+        began_{clock.now()},
+        steady_began_{clock.steady()} {}
 
   /// Notified whenever a job may have changed.
   [[nodiscard]] runtime::AsyncEvent& changed() noexcept { return changed_; }
 
-  /// Acknowledged means on disk. `limit_exceeded` for a payload beyond the version's limit; else what
+  /// Acknowledged means on disk. `limit_exceeded` for a payload beyond the version's limit; `rate_limited` and
+  /// `overloaded` for a new job while the tenant, or all of them, have as many unfinished ones as they may; else what
   /// `storage::jobs::submit` refuses.
   [[nodiscard]] Result<storage::jobs::Submitted> submit(const TenantId& tenant, const model::JobRequest& request,
                                                         UnixTime now);
@@ -55,7 +70,8 @@ class JobService {
                                                         UnixTime now);
   [[nodiscard]] Result<model::JobResult> result(const TenantId& tenant, const JobId& job) const;
 
-  /// The next job for an instance, as the message that assigns it; nothing when there is none for it.
+  /// The next job for an instance, as the message that assigns it; nothing when there is none for it. Here and below:
+  /// `permission_denied` outside the session's time, and for another instance's attempt.
   [[nodiscard]] Result<std::optional<protocol::AssignJob>> lease(const session::AttestedSession& session,
                                                                  UnixTime now);
   /// `stale_fence` when the attempt is not the job's current one.
@@ -66,20 +82,25 @@ class JobService {
   /// Takes a result after every check: this session's and instance's attempt, current fence, envelope about this very
   /// job and session, signed by the result key in the evidence, commitment equal to the job's, sealed output equal to
   /// its digest and within the version's limit, times within the session. `envelope_invalid` with what differs,
-  /// `signature_invalid`, `stale_fence`. Stored when this returns success; the same result again succeeds.
+  /// `signature_invalid`, `stale_fence`. Stored when this returns success; the same result again succeeds. An output
+  /// beyond the limit is `limit_exceeded` and fails the job: it would be no smaller elsewhere.
   [[nodiscard]] Result<void> accept(const session::AttestedSession& session, const protocol::SubmitResult& result,
                                     UnixTime now);
 
-  /// The instance is gone; its state was set before.
+  /// The instance is gone; its state was set before. Its jobs go to other recipients, or wait for some.
   [[nodiscard]] Result<Ended> instance_gone(const InstanceId& instance, UnixTime now);
   /// Ends leases and deadlines that are over. To be called about once a second.
   [[nodiscard]] Result<Ended> tick(UnixTime now);
 
  private:
+  [[nodiscard]] UnixTime lease_time() const;
   storage::Database& database_;
   audit::Log& log_;
   Random& random_;
+  const Clock& clock_;
   Options options_;
+  UnixTime began_;
+  SteadyTime steady_began_;
   runtime::AsyncEvent changed_;
 };
 

@@ -29,6 +29,8 @@ class AttestedSession {
   [[nodiscard]] const crypto::Ed25519Public& result_key() const noexcept { return result_key_; }
   [[nodiscard]] const Digest32& policy_digest() const noexcept { return policy_digest_; }
   [[nodiscard]] bool lab() const noexcept { return lab_; }
+  /// When its evidence was appraised.
+  [[nodiscard]] UnixTime opened() const noexcept { return opened_; }
   [[nodiscard]] UnixTime expires() const noexcept { return expires_; }
 
  private:
@@ -43,6 +45,7 @@ class AttestedSession {
   crypto::Ed25519Public result_key_{};
   Digest32 policy_digest_{};
   bool lab_ = false;
+  UnixTime opened_{};
   UnixTime expires_{};
 };
 

@@ -101,9 +101,9 @@ struct RetryPolicy {
 /// The instance did not execute the attempt. `code` becomes the job's failure if it was the last one. `stale_fence`.
 [[nodiscard]] Result<Ended> fail_attempt(Transaction& transaction, const AttemptId& attempt, std::uint64_t fence,
                                          const std::string& code, const RetryPolicy& policy, UnixTime now);
-/// Ends the leases that are over at `now`.
+/// Ends the leases whose `lease_until` is not after `until`, as of `now`: leases may be counted on another clock.
 [[nodiscard]] Result<std::vector<Ended>> expire_leases(Transaction& transaction, const RetryPolicy& policy,
-                                                       UnixTime now);
+                                                       UnixTime until, UnixTime now);
 /// The instance is gone (its state was set before): ends its leases, and jobs that it was the last live recipient of
 /// wait for others.
 [[nodiscard]] Result<std::vector<Ended>> release_instance(Transaction& transaction, const InstanceId& instance,
@@ -139,5 +139,12 @@ struct Load {
   std::optional<UnixTime> oldest_waiting;  // when the oldest job that is not leased was submitted
 };
 [[nodiscard]] Result<Load> load(const Reading& reading, const VersionId& version);
+
+/// Jobs that are not finished: the tenant's, and all.
+struct Unfinished {
+  std::uint64_t of_tenant = 0;
+  std::uint64_t total = 0;
+};
+[[nodiscard]] Result<Unfinished> unfinished(const Reading& reading, const TenantId& tenant);
 
 }  // namespace cloister::storage::jobs
