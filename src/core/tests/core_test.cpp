@@ -1,12 +1,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "cloister/core/bytes.hpp"
 #include "cloister/core/ids.hpp"
 #include "cloister/core/log.hpp"
 #include "cloister/core/result.hpp"
 #include "cloister/core/time.hpp"
+#include "log_line.hpp"
 
 namespace cloister {
 namespace {
@@ -72,6 +74,52 @@ TEST(StderrLogger, WritesOneJsonLineAnEvent) {
   EXPECT_EQ(out.find("dropped"), std::string::npos);
   EXPECT_NE(out.find(R"("event":"thing.happened","text":"a\"b\u000ac","n":3,"yes":true})"), std::string::npos) << out;
   EXPECT_EQ(std::ranges::count(out, '\n'), 1);
+}
+
+/// One line of each format with that text as a value.
+std::string line_of(log::Format format, std::string_view value) {
+  return log::format_line(format, UnixTime{}, log::Level::warn, "c", "e", {{"v", value}});
+}
+
+TEST(LogLine, IsReadableOnATerminal) {
+  EXPECT_EQ(log::format_line(log::Format::text, UnixTime{}, log::Level::warn, "cloisterd", "job.leased",
+                             {{"job", "job-1"}, {"n", 3}, {"text", "two words"}, {"none", ""}}),
+            "1970-01-01T00:00:00Z warn cloisterd job.leased job=job-1 n=3 text=\"two words\" none=\"\"\n");
+}
+
+TEST(LogLine, HoldsNoValueThatForgesALineOrAField) {
+  for (const auto format : {log::Format::text, log::Format::json}) {
+    const auto line = line_of(format, "x\n{\"level\":\"error\"}\r\nlevel=error");
+    EXPECT_EQ(std::ranges::count(line, '\n'), 1);
+    EXPECT_EQ(line.find('\r'), std::string::npos);
+  }
+  EXPECT_EQ(line_of(log::Format::text, "x y=z"), "1970-01-01T00:00:00Z warn c e v=\"x y=z\"\n");
+  EXPECT_EQ(line_of(log::Format::text, "x=z"), "1970-01-01T00:00:00Z warn c e v=\"x=z\"\n");
+  EXPECT_NE(line_of(log::Format::json, R"(","level":"error)").find(R"("v":"\",\"level\":\"error"})"), std::string::npos);
+}
+
+TEST(LogLine, HoldsNothingThatSteersATerminal) {
+  // Escape, backspace, DEL, C1 as UTF-8, a raw C1 byte, a line separator, a direction override.
+  for (const std::string text : {"\x1b[2J", "\b", "\x7f", "\xc2\x9b", "\x9b", "\xe2\x80\xa8", "\xe2\x80\xae"}) {
+    for (const auto format : {log::Format::text, log::Format::json}) {
+      const auto line = line_of(format, text);
+      EXPECT_EQ(line.find(text.substr(0, text[0] == '\x1b' ? 1 : text.size())), std::string::npos) << line;
+      EXPECT_NE(line.find("\\u"), std::string::npos) << line;
+    }
+  }
+}
+
+TEST(LogLine, IsValidUtf8WhateverItIsGiven) {
+  EXPECT_NE(line_of(log::Format::json, "gr\xc3\xbc\xc3\x9f \xf0\x9f\x94\x92").find("gr\xc3\xbc\xc3\x9f \xf0\x9f\x94\x92"),
+            std::string::npos);
+  // A stray byte, a cut sequence, an overlong slash, a surrogate, beyond Unicode.
+  for (const auto* text : {"\xff", "\xc3", "\xe2\x82", "\xc0\xaf", "\xe0\x80\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80"}) {
+    const auto line = line_of(log::Format::json, text);
+    EXPECT_TRUE(std::ranges::all_of(line, [](char c) { return static_cast<unsigned char>(c) < 0x80; })) << line;
+    EXPECT_NE(line.find("\\ufffd"), std::string::npos) << line;
+  }
+  EXPECT_NE(log::format_line(log::Format::json, UnixTime{}, log::Level::info, "c", "e",
+                             {{"v", std::numeric_limits<double>::infinity()}}).find("\"v\":null"), std::string::npos);
 }
 
 }  // namespace
