@@ -1,6 +1,4 @@
 // The one program in every TD. Its descriptors are fixed (cloister/device/boot.hpp); it takes no arguments.
-#include <sys/prctl.h>
-
 #include <cstdio>
 #include <filesystem>
 
@@ -9,10 +7,11 @@
 #include "cloister/device/lab_socket_device.hpp"
 #include "cloister/guest/guest.hpp"
 #include "cloister/process/descriptor.hpp"
+#include "cloister/process/private_memory.hpp"
 
 int main() {
   using namespace cloister;
-  ::prctl(PR_SET_DUMPABLE, 0);  // no core dumps, no ptrace by others
+  process::keep_memory_private();
   log::StderrLogger logger{"guest", log::Level::info};
   auto boot = device::read_boot(process::UniqueFd{device::kBootDescriptor});
   if (!boot) {

@@ -1,17 +1,16 @@
-#include <sys/prctl.h>
-#include <sys/resource.h>
-
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstdio>
 
+#include "cloister/process/private_memory.hpp"
 #include "server.hpp"
 
 int main(int argc, char** argv) {
   using namespace cloister;
-  // Secrets pass through this process's memory: no core dumps, no ptrace by others.
-  const rlimit none{0, 0};
-  ::setrlimit(RLIMIT_CORE, &none);
-  ::prctl(PR_SET_DUMPABLE, 0);
+  process::keep_memory_private();
+
+  // A file that may not grow is a failure of that write, not of the server.
+  std::signal(SIGXFSZ, SIG_IGN);
 
   CLI::App app{"Cloister's server"};
   std::filesystem::path file;

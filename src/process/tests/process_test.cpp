@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -17,6 +18,7 @@
 #include "cloister/process/confine.hpp"
 #include "cloister/process/descriptor.hpp"
 #include "cloister/process/frame_socket.hpp"
+#include "cloister/process/private_memory.hpp"
 #include "cloister/process/sandbox.hpp"
 #include "cloister/process/unix_socket.hpp"
 #include "support/support.hpp"
@@ -520,6 +522,16 @@ TEST_F(ConfineTest, IsolatesAlsoForAStarterThatAllowsNoDumps) {
   EXPECT_EQ(run_inside({"pid"}).output, "1");
   EXPECT_TRUE(isolated_);
   ::prctl(PR_SET_DUMPABLE, 1);
+}
+
+TEST(PrivateMemory, IsNeitherDumpedNorLookedInto) {
+  const auto check = [] {
+    keep_memory_private();
+    rlimit limit{1, 1};
+    ::getrlimit(RLIMIT_CORE, &limit);
+    ::_exit(::prctl(PR_GET_DUMPABLE) == 0 && limit.rlim_cur == 0 && limit.rlim_max == 0 ? 0 : 1);
+  };
+  EXPECT_EXIT(check(), testing::ExitedWithCode(0), "");
 }
 
 TEST_F(ConfineTest, DoesNotMountThroughLinksOfTheImage) {
