@@ -9,6 +9,7 @@
 #include "cloister/evidence/event_log.hpp"
 #include "cloister/oci/image.hpp"
 #include "cloister/oci/unpack.hpp"
+#include "cloister/protocol/job.hpp"
 #include "cloister/protocol/launch.hpp"
 #include "cloister/protocol/report_data.hpp"
 #include "server_link.hpp"
@@ -210,6 +211,10 @@ class Guest {
   Result<void> from_server(const protocol::ToTd& message) {
     if (const auto* job = std::get_if<protocol::AssignJob>(&message)) {
       const auto failed = worker_->assign(*job);
+      s_.logger.info(failed ? "job.refused" : "job.started", {{"job", job->job.str()},
+                                                              {"attempt", job->attempt.str()},
+                                                              {"instance", instance_.str()},
+                                                              {"code", failed ? failed->code : ""}});
       return failed ? link_->send(*failed) : Result<void>{};
     }
     if (const auto* cancel = std::get_if<protocol::CancelJob>(&message)) {
@@ -247,7 +252,13 @@ class Guest {
         worker_->progress(*progress);
       } else {
         CLOISTER_TRY(result, worker_->finish(std::get<protocol::challenge::Result>(message)));
-        if (result) CLOISTER_CHECK(link_->send(*result));
+        if (!result) continue;
+        CLOISTER_TRY(envelope, protocol::decode_envelope(result->envelope));
+        s_.logger.info("job.finished", {{"job", envelope.job.str()},
+                                        {"attempt", result->attempt.str()},
+                                        {"instance", instance_.str()},
+                                        {"status", envelope.status}});
+        CLOISTER_CHECK(link_->send(*result));
       }
     }
     return {};

@@ -430,11 +430,16 @@ runtime::Task<bool> Session::serve_websocket(Exchange& exchange) {
 }
 
 void Session::report(const Exchange& exchange, int status) const {
-  if (!service_->options.metrics) return;
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - exchange.begin;
   RequestMetric metric{"unmatched", exchange.method, status, took.count()};
   if (exchange.route) metric.route = exchange.route->pattern;
-  service_->options.metrics(metric);
+  // The pattern and not the path, which may name what is nobody's business.
+  service_->logger.debug("request", {{"request_id", exchange.request.request_id},
+                                     {"method", metric.method},
+                                     {"route", metric.route},
+                                     {"status", status},
+                                     {"seconds", metric.seconds}});
+  if (service_->options.metrics) service_->options.metrics(metric);
 }
 
 }  // namespace cloister::http

@@ -32,15 +32,6 @@ struct Watch {
   std::uint64_t key;
 };
 
-/// One line for the log, without what could steer a terminal.
-std::string printable(std::string text) {
-  while (!text.empty() && text.back() == '\n') text.pop_back();
-  for (char& c : text) {
-    if (c < 0x20 || c > 0x7E) c = '.';
-  }
-  return text;
-}
-
 }  // namespace
 
 class Host::Impl {
@@ -223,16 +214,17 @@ class Host::Impl {
   }
 
   void log_console(RunningTd& td) {
-    const auto text = td.read_console();
-    if (!text.empty()) logger_.debug("td_console", {{"td", td.id()}, {"text", printable(text)}});
+    td.read_console();
+    for (const auto& line : td.take_lines()) logger_.debug("td_console", {{"td", td.id()}, {"text", line}});
   }
 
   void finish(std::map<std::uint64_t, RunningTd>::iterator entry) {
     auto& td = entry->second;
     const auto status = td.process().poll();
     if (!status) return;
-    while (td.console_fd() >= 0 && !td.read_console().empty()) {
+    while (td.read_console()) {
     }
+    log_console(td);
     td.life().queue(provider::encode_exit({.status = *status, .console = td.console_tail()}));
     if (td.life().open()) (void)td.life().flush();  // fits into the socket's buffer; nobody is owed a second try
     logger_.info("td_ended", {{"td", td.id()}, {"status", status->text()}});

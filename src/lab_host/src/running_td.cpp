@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 #include <cerrno>
 
 #include "cloister/device/boot.hpp"
@@ -180,19 +181,34 @@ Result<Bytes> RunningTd::perform(const device::TeeRequest& request) {
   return device::encode_report_answer(report);
 }
 
-std::string RunningTd::read_console() {
+bool RunningTd::read_console() {
   std::array<char, 4096> buffer;
-  if (!console_.valid()) return {};
+  if (!console_.valid()) return false;
   const auto got = ::read(console_.get(), buffer.data(), buffer.size());
-  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return {};
+  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return false;
   if (got <= 0) {
     console_.reset();
-    return {};
+    return false;
   }
-  std::string text{buffer.data(), static_cast<std::size_t>(got)};
+  const std::string_view text{buffer.data(), static_cast<std::size_t>(got)};
+  console_line_ += text;
   console_tail_ += text;
   if (console_tail_.size() > kConsoleTail) console_tail_.erase(0, console_tail_.size() - kConsoleTail);
-  return text;
+  return true;
+}
+
+std::vector<std::string> RunningTd::take_lines() {
+  std::vector<std::string> lines;
+  std::size_t begin = 0;
+  for (auto end = console_line_.find('\n'); end != std::string::npos; end = console_line_.find('\n', begin)) {
+    lines.push_back(console_line_.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  console_line_.erase(0, begin);
+  if (console_line_.size() > kConsoleTail || (!console_.valid() && !console_line_.empty())) {
+    lines.push_back(std::exchange(console_line_, {}));
+  }
+  return lines;
 }
 
 }  // namespace cloister::lab_host

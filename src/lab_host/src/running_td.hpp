@@ -61,8 +61,10 @@ class RunningTd {
 
   /// The answer to one request of this TD's guest, about this TD.
   [[nodiscard]] Bytes answer(ByteView request);
-  /// Takes what the console has; closes it at its end. Returns what came.
-  [[nodiscard]] std::string read_console();
+  /// Takes what the console has; closes it at its end. False when nothing was there.
+  bool read_console();
+  /// The lines that came since the last call; also an unfinished one that is long, or the last.
+  [[nodiscard]] std::vector<std::string> take_lines();
   [[nodiscard]] const std::string& console_tail() const noexcept { return console_tail_; }
 
  private:
@@ -80,6 +82,7 @@ class RunningTd {
   process::FrameSocket life_;
   process::UniqueFd console_;
   std::string console_tail_;
+  std::string console_line_;  // what was not taken yet
   std::filesystem::path scratch_;
 };
 

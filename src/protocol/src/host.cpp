@@ -35,6 +35,13 @@ Value write(const Stop& m) { return Object{{"type", "stop"}, {"instance", m.inst
 Value write(const StartValidatorTd& m) {
   return Object{{"type", "start-validator-td"}, {"configuration", codec::to_hex(m.configuration)}};
 }
+Value write(const Attempt& m) {
+  return Object{{"type", "attempt"},
+                {"instance", m.instance.str()},
+                {"job", m.job.str()},
+                {"attempt", m.attempt.str()},
+                {"leased", m.leased}};
+}
 Value write(const RefusedLogin& m) { return Object{{"type", "refused"}, {"code", m.code}, {"detail", m.detail}}; }
 Value write(const Login& m) {
   return Object{{"type", "login"},
@@ -130,6 +137,13 @@ Result<ToHost> decode_to_host(std::string_view bytes) {
     message = Stop{id<InstanceId>(fields, "instance")};
   } else if (type == "start-validator-td") {
     message = StartValidatorTd{fields.hex("configuration")};
+  } else if (type == "attempt") {
+    Attempt m;
+    m.instance = id<InstanceId>(fields, "instance");
+    m.job = id<JobId>(fields, "job");
+    m.attempt = id<AttemptId>(fields, "attempt");
+    m.leased = fields.boolean("leased");
+    message = std::move(m);
   } else if (type == "refused") {
     RefusedLogin m;
     m.code = text(fields, "code");

@@ -10,7 +10,8 @@ const InstanceId kInstance = *InstanceId::parse("inst-a");
 TEST(HostMessages, RoundTrip) {
   const std::vector<ToHost> to_host = {Hello{"server", ByteArray<32>{1}}, Welcome{*ValidatorId::parse("val-a"), "token"},
                                        Start{kInstance, Bytes{1, 2}, {Digest32{1}, Digest32{2}}, 256}, Stop{kInstance},
-                                       StartValidatorTd{Bytes{1}}, RefusedLogin{"unknown", "no such hotkey"}};
+                                       StartValidatorTd{Bytes{1}}, RefusedLogin{"unknown", "no such hotkey"},
+                                       Attempt{kInstance, *JobId::parse("job-a"), *AttemptId::parse("att-a"), true}};
   for (const auto& message : to_host) {
     auto decoded = decode_to_host(encode(message));
     ASSERT_TRUE(decoded) << decoded.error().text();

@@ -51,6 +51,11 @@ struct HostAgent::Connection {
         tasks.spawn("validator-td", start_td({}, std::move(own->configuration), {}, kValidatorMemory));
       } else if (const auto* stop = std::get_if<host::Stop>(&*message)) {
         tds.erase(stop->instance);  // its life ends with it
+      } else if (const auto* notice = std::get_if<host::Attempt>(&*message)) {
+        services.logger.info(notice->leased ? "attempt.leased" : "attempt.ended",
+                             {{"job", notice->job.str()},
+                              {"attempt", notice->attempt.str()},
+                              {"instance", notice->instance.str()}});
       } else {
         co_return Error{Errc::channel_message_invalid, "the server logs in once"};
       }

@@ -38,11 +38,18 @@ struct Stop {
 struct StartValidatorTd {
   Bytes configuration;
 };
+/// An instance on this host began or ended an attempt: for the host's log alone.
+struct Attempt {
+  InstanceId instance;
+  JobId job;
+  AttemptId attempt;
+  bool leased = false;  // else it ended
+};
 struct RefusedLogin {
   std::string code;
   std::string detail;
 };
-using ToHost = std::variant<Hello, Welcome, Start, Stop, StartValidatorTd, RefusedLogin>;
+using ToHost = std::variant<Hello, Welcome, Start, Stop, StartValidatorTd, Attempt, RefusedLogin>;
 
 // --- host to server ---
 struct Login {
