@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <fstream>
@@ -64,6 +65,13 @@ Result<attestation::TrustAnchors> load_anchors(const std::optional<std::filesyst
   return trust->anchors();
 }
 
+/// What must not be so in production.
+api::Monitor::Taints taints_of(const attestation::TrustAnchors& anchors) {
+  const auto is_lab = [](const auto& anchor) { return anchor.kind() == attestation::AnchorKind::lab; };
+  if (std::ranges::any_of(anchors.all(), is_lab)) return {"trust: a lab root is trusted, so evidence may be simulated"};
+  return {};
+}
+
 /// Everything that lives as long as the server, in the order in which it needs each other.
 class Server {
  public:
@@ -100,14 +108,15 @@ class Server {
     options.upload_directory = config_.data;
     options.authenticator = api::make_authenticator(*services_);
     options.handlers = strand_;
+    options.metrics = [this](const http::RequestMetric& request) { monitor_->observe(request); };
     CLOISTER_TRY(server, http::Server::listen(io_, std::move(options), api::make_router(*services_), logger_));
     runtime::TaskGroup tasks{strand_, logger_, "server"};
     tasks.spawn("reconcile", fleet_->reconcile());
     tasks.spawn("housekeeping", housekeeping());
-    ready_ = true;
+    monitor_->serving();
     announce(server->base_url());
     auto signalled = runtime::block_on(io_, io_.wait_for_signal({SIGINT, SIGTERM}));
-    ready_ = false;
+    monitor_->stopping();
     logger_.info("stopping", {{"signal", signalled ? *signalled : 0}});
     static_cast<void>(runtime::block_on(io_, runtime::run_on(strand_, stop_fleet())));
     runtime::block_on(io_, server->stop());
@@ -122,6 +131,8 @@ class Server {
   [[nodiscard]] UnixTime now() const { return clock_.now(); }
 
   void assemble(attestation::TrustAnchors anchors, const Digest48& mrtd) {
+    monitor_ = std::make_unique<api::Monitor>(*database_, clock_, taints_of(anchors));
+    for (const auto& taint : monitor_->taints()) logger_.warn("tainted", {{"setting", taint}});
     challenge::Platform platform{mrtd, {keys_->channel_current.public_key(), keys_->channel_next.public_key()}};
     registry_ = std::make_unique<challenge::Registry>(*database_, *blobs_, *log_, std::move(platform));
     sessions_ = std::make_unique<session::AttestedSessions>(*database_, *sealer_, *log_, random_, config_.session_lifetime);
@@ -145,7 +156,7 @@ class Server {
                                clock_, random_, logger_},
         std::move(fleet), strand_);
     services_.emplace(api::Services{*database_, *blobs_, *log_, *registry_, *broker_, *jobs_, *dispatcher_, *fleet_,
-                                    *tokens_, pool_, clock_, random_, ready_, keys_->server_id, CLOISTER_VERSION});
+                                    *tokens_, pool_, clock_, random_, *monitor_, logger_, keys_->server_id, CLOISTER_VERSION});
   }
 
   [[nodiscard]] std::string host_token(const ValidatorId& validator) {
@@ -188,6 +199,7 @@ class Server {
   /// Once a second: leases and deadlines that are over, the audit log's head, refusals of strangers, used-up nonces.
   Task<void> housekeeping() {
     for (;;) {
+      monitor_->beat();
       auto work = [this]() -> Result<scheduler::Ended> {
         CLOISTER_TRY(ended, jobs_->tick(now()));
         CLOISTER_CHECK(refusals_.flush(*database_, *log_, now()));
@@ -214,7 +226,6 @@ class Server {
   log::Logger& logger_;
   SystemClock clock_;
   SystemRandom random_;
-  std::atomic<bool> ready_ = false;
   std::unique_ptr<kms::SoftwareKms> kms_;
   std::optional<ServerKeys> keys_;
   std::unique_ptr<storage::Database> database_;
@@ -234,6 +245,7 @@ class Server {
   std::unique_ptr<scheduler::Dispatcher> dispatcher_;
   std::unique_ptr<session::OperatorTokens> tokens_;
   std::unique_ptr<fleet::Fleet> fleet_;
+  std::unique_ptr<api::Monitor> monitor_;
   std::optional<api::Services> services_;
 };
 

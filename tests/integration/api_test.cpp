@@ -11,6 +11,7 @@
 #include "cloister/codec/text.hpp"
 #include "cloister/crypto/hash.hpp"
 #include "cloister/http/client.hpp"
+#include "cloister/storage/fleet.hpp"
 #include "instance_link.hpp"
 
 namespace cloister::test {
@@ -25,6 +26,7 @@ using testing::Not;
 constexpr std::string_view kHost = session::kHostRole;
 constexpr std::string_view kClient = session::kClientRole;
 constexpr std::string_view kAdmin = session::kAdminRole;
+constexpr std::string_view kMonitor = session::kMonitorRole;
 constexpr std::chrono::seconds kTimeout{30};
 const std::string kServerId = "srv-test";
 
@@ -61,11 +63,13 @@ class Api : public testing::Test {
                                refusals, pool, clock, random, logger},
         std::move(fleet_options), strand);
     services.emplace(api::Services{*world.database, *world.blobs, *world.log, *world.registry, *world.broker,
-                                   *world.jobs, dispatcher, *fleet, tokens, pool, clock, random, ready, kServerId, "0.0.0"});
+                                   *world.jobs, dispatcher, *fleet, tokens, pool, clock, random, monitor, logger, kServerId, "0.0.0"});
     http::ServerOptions options;
     options.upload_directory = world.dir.path();
     options.authenticator = api::make_authenticator(*services);
     options.handlers = strand;
+    options.metrics = [this](const http::RequestMetric& request) { monitor.observe(request); };
+    monitor.serving();
     auto listening = http::Server::listen(io, std::move(options), api::make_router(*services), logger);
     ASSERT_TRUE(listening.ok());
     server = std::move(*listening);
@@ -125,7 +129,7 @@ class Api : public testing::Test {
   SystemRandom random;
   log::NullLogger logger;
   audit::Refusals refusals;
-  std::atomic<bool> ready = true;
+  api::Monitor monitor{*world.database, clock, {"a taint"}};
   session::OperatorTokens tokens{crypto::Ed25519Key::generate(random), kServerId};
   runtime::IoContext io{1};
   runtime::BlockingPool pool{2, 64};
@@ -147,6 +151,7 @@ class Api : public testing::Test {
 using Roles = std::set<std::string_view>;
 const Roles kPublicRoute = {};
 const Roles kAdmins = {kAdmin};
+const Roles kMonitors = {kAdmin, kMonitor};
 const Roles kOperators = {kAdmin, kClient};
 const Roles kReaders = {kAdmin, kClient, kHost};
 
@@ -155,6 +160,8 @@ const std::map<std::string, Roles> kRoutes = {
     {"GET /health", kPublicRoute},
     {"GET /ready", kPublicRoute},
     {"GET /version", kPublicRoute},
+    {"GET /status", kMonitors},
+    {"GET /metrics", kMonitors},
     {"WEBSOCKET /api/v1/host", kPublicRoute},  // proves its hotkey inside
     {"POST /api/v1/challenges", kAdmins},
     {"GET /api/v1/challenges", kOperators},
@@ -356,11 +363,94 @@ TEST_F(Api, BodiesBeyondTheLimitAreRefused) {
 
 TEST_F(Api, ReadinessEndsWhenTheServerStops) {
   EXPECT_EQ(get("/ready", "").status, 200);
-  ready = false;
+  monitor.stopping();
   const auto reply = get("/ready", "");
   EXPECT_EQ(reply.status, 503);
   EXPECT_EQ(reply.code(), "unavailable");
+  EXPECT_EQ(reply.string("detail"), "stopping");
   EXPECT_EQ(get("/health", "").status, 200);
+}
+
+/// The number after `series`, a name with its labels; -1 when there is none.
+double sample(const std::string& text, const std::string& series) {
+  const auto at = text.find("\n" + series + " ");
+  return at == std::string::npos ? -1 : std::stod(text.substr(at + series.size() + 2));
+}
+
+TEST_F(Api, StatusTellsWhatThereIsAndWhatIsMissing) {
+  const auto warns = [&](const std::string& code) {
+    return get("/status", admin).text.find("\"code\":\"" + code + "\"") != std::string::npos;
+  };
+  const auto set_validator = [&](model::ValidatorState state) {
+    auto transaction = *world.database->write();
+    ASSERT_TRUE(storage::validators::set_state(transaction, world.validator, state).ok());
+    ASSERT_TRUE(transaction.commit().ok());
+  };
+  EXPECT_TRUE(warns("no_verified_validator"));
+  set_validator(model::ValidatorState::verified);
+  EXPECT_FALSE(warns("no_verified_validator"));
+  set_validator(model::ValidatorState::lost);
+  EXPECT_TRUE(warns("no_verified_validator"));
+  EXPECT_TRUE(warns("tainted"));
+  EXPECT_FALSE(warns("jobs_await_recipients"));
+  ASSERT_EQ(submit(world.seal({}), client).status, 201);
+  EXPECT_TRUE(warns("jobs_await_recipients"));
+  EXPECT_FALSE(warns("not_ready"));
+  monitor.stopping();
+  EXPECT_TRUE(warns("not_ready"));
+}
+
+TEST_F(Api, MetricsFollowWhatHappens) {
+  const auto value = [&](const std::string& series) { return sample(get("/metrics", token(kMonitor)).text, series); };
+  EXPECT_EQ(get("/metrics", admin).headers.find("Content-Type"), "text/plain; version=0.0.4; charset=utf-8");
+  EXPECT_EQ(value("cloister_ready"), 1);
+  EXPECT_EQ(value(R"(cloister_instances{state="ready"})"), 0);
+  EXPECT_EQ(value(R"(cloister_jobs{state="queued"})"), 0);
+  EXPECT_EQ(value("cloister_job_wait_duration_seconds_count"), -1);
+  const auto instance = world.ready();
+  EXPECT_EQ(value(R"(cloister_instances{state="ready"})"), 1);
+  const auto job = world.seal({&instance});
+  ASSERT_EQ(submit(job, client).status, 201);
+  EXPECT_EQ(value(R"(cloister_jobs{state="queued"})"), 1);
+  world.clock.advance(std::chrono::seconds{3});
+  auto assigned = world.jobs->lease(instance.session, world.clock.now());
+  ASSERT_TRUE(assigned.ok() && assigned->has_value());
+  EXPECT_EQ(value(R"(cloister_jobs{state="leased"})"), 1);
+  EXPECT_EQ(value("cloister_job_wait_duration_seconds_sum"), 3);
+  world.clock.advance(std::chrono::seconds{4});
+  ASSERT_TRUE(world.jobs->accept(instance.session, world.execute(instance, **assigned), world.clock.now()).ok());
+  EXPECT_EQ(value(R"(cloister_jobs{state="leased"})"), 0);
+  EXPECT_EQ(value(R"(cloister_job_lease_duration_seconds_sum{outcome="succeeded"})"), 4);
+  EXPECT_EQ(value(R"(cloister_job_duration_seconds_sum{state="succeeded"})"), 7);
+  EXPECT_GT(value("process_resident_memory_bytes"), 1 << 20);
+  EXPECT_GT(value(R"(cloister_database_size_bytes{file="database"})"), 4095);
+  monitor.stopping();
+  EXPECT_EQ(value("cloister_ready"), 0);
+}
+
+TEST_F(Api, RequestsAreCountedByPatternAndNeverByWhatAPeerMadeUp) {
+  get("/api/v1/jobs/one", admin);
+  get("/api/v1/jobs/two", admin);
+  get("/secret-looking-path", admin);
+  const auto text = get("/metrics", admin).text;
+  EXPECT_EQ(sample(text, R"(http_request_duration_seconds_count{route="/api/v1/jobs/{id}",method="GET",status="404"})"), 2);
+  EXPECT_EQ(sample(text, R"(http_request_duration_seconds_count{route="unmatched",method="GET",status="404"})"), 1);
+  EXPECT_THAT(text, Not(HasSubstr("secret-looking-path")));
+  monitor.observe({"unmatched", "BREW", 405, 0.1});
+  const auto after = get("/metrics", admin).text;
+  EXPECT_EQ(sample(after, R"(http_request_duration_seconds_count{route="unmatched",method="other",status="405"})"), 1);
+  EXPECT_THAT(after, Not(HasSubstr("BREW")));
+}
+
+TEST_F(Api, MetricsNameNoIdsAndNoPaths) {
+  const auto instance = world.ready();
+  const auto job = world.complete(instance);
+  get("/api/v1/secrets", admin);
+  const auto text = get("/metrics", admin).text;
+  for (const std::string& word : {job.keys.job().str(), instance.session.instance().str(), instance.session.id().str(),
+                                  world.validator.str(), std::string{"example/salt"}, admin, std::string{"tester"}}) {
+    EXPECT_THAT(text, Not(HasSubstr(word)));
+  }
 }
 
 TEST_F(Api, BlobsAreTakenByDigestAndGivenInParts) {

@@ -47,6 +47,10 @@ template <class Name>
 
 /// Who may change the configuration.
 [[nodiscard]] inline http::AuthPolicy administrators() { return http::require({std::string{session::kAdminRole}}); }
+/// Who may see the state of the server as a whole.
+[[nodiscard]] inline http::AuthPolicy monitors() {
+  return http::require({std::string{session::kAdminRole}, std::string{session::kMonitorRole}});
+}
 /// People and their programs, but no hosts: what a host needs comes over its own connection.
 [[nodiscard]] inline http::AuthPolicy operators() {
   return http::require({std::string{session::kAdminRole}, std::string{session::kClientRole}});

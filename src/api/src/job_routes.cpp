@@ -31,6 +31,12 @@ Result<Response> submit(const Services& s, const Request& request) {
   CLOISTER_TRY(body, http::json_body(request, kJobLimits));
   CLOISTER_TRY(job, model::parse_job_request(body));
   CLOISTER_TRY(submitted, s.jobs.submit(tenant_of(request), job, s.clock.now()));
+  if (submitted.created) {
+    s.logger.info("job.submitted", {{"request_id", request.request_id},
+                                    {"job", submitted.job.id.str()},
+                                    {"version", submitted.job.version.str()},
+                                    {"state", model::to_string(submitted.job.state)}});
+  }
   CLOISTER_TRY(out, job_json(s, tenant_of(request), submitted.job.id));
   return http::json_response(out, submitted.created ? 201 : 200);
 }
@@ -113,6 +119,7 @@ Task<Response> cancel(const Services* s, Request request) {
   };
   auto cancelled = co_await s->pool.run(std::move(work));
   if (!cancelled) co_return refuse(request, cancelled.error());
+  s->logger.info("job.cancelled", {{"request_id", request.request_id}, {"job", id->str()}});
   if (cancelled->attempt) s->dispatcher.cancel(*cancelled->attempt);
   co_return http::json_response(model::to_json(cancelled->job));
 }

@@ -1,22 +1,166 @@
+#include <array>
+
+#include "cloister/metrics/process.hpp"
+#include "cloister/storage/fleet.hpp"
 #include "handlers.hpp"
 
 namespace cloister::api {
+namespace {
+
+using http::Request;
+using http::Response;
+using metrics::TextWriter;
+using metrics::Type;
+
+constexpr std::array kInstanceStates{model::InstanceState::starting, model::InstanceState::attesting,
+                                     model::InstanceState::ready,    model::InstanceState::lost,
+                                     model::InstanceState::refused,  model::InstanceState::stopped};
+constexpr std::array kValidatorStates{model::ValidatorState::enrolled, model::ValidatorState::connected,
+                                      model::ValidatorState::verified, model::ValidatorState::draining,
+                                      model::ValidatorState::lost};
+
+/// What there is of something in one state; the name is a literal.
+struct Amount {
+  std::string_view state;
+  std::uint64_t count = 0;
+};
+
+/// What the database holds, in one view of it.
+struct Census {
+  std::vector<Amount> validators;
+  std::vector<Amount> instances;
+  std::vector<Amount> jobs;
+  storage::Database::Sizes sizes;
+  [[nodiscard]] std::uint64_t count(const std::vector<Amount>& amounts, std::string_view state) const {
+    for (const auto& amount : amounts) {
+      if (amount.state == state) return amount.count;
+    }
+    return 0;
+  }
+};
+
+Result<Census> take_census(const Services& s) {
+  Census out;
+  CLOISTER_TRY(snapshot, s.database.read());
+  CLOISTER_TRY(validators, storage::validators::list(snapshot));
+  for (const auto state : kValidatorStates) {
+    const auto count = std::ranges::count(validators, state, &model::Validator::state);
+    out.validators.push_back({model::to_string(state), static_cast<std::uint64_t>(count)});
+  }
+  CLOISTER_TRY(instances, storage::instances::count(snapshot));
+  for (const auto state : kInstanceStates) {
+    const auto found = std::ranges::find(instances, state, &storage::instances::Count::state);
+    out.instances.push_back({model::to_string(state), found == instances.end() ? 0 : found->instances});
+  }
+  CLOISTER_TRY(load, storage::jobs::load(snapshot));
+  out.jobs = {{"queued", load.queued}, {"awaiting_rewrap", load.awaiting_rewrap}, {"leased", load.leased}};
+  CLOISTER_TRY(sizes, s.database.sizes());
+  out.sizes = sizes;
+  return out;
+}
+
+void write_amounts(TextWriter& out, std::string_view name, std::string_view help, const std::vector<Amount>& amounts) {
+  out.family(name, Type::gauge, help);
+  for (const auto& [state, count] : amounts) out.sample(name, {{"state", state}}, static_cast<double>(count));
+}
+
+void write_census(TextWriter& out, const Census& census) {
+  write_amounts(out, "cloister_validators", "Enrolled validators.", census.validators);
+  write_amounts(out, "cloister_instances", "Instances, those that ended included.", census.instances);
+  write_amounts(out, "cloister_jobs", "Unfinished jobs.", census.jobs);
+  out.family("cloister_database_size_bytes", Type::gauge, "Files of the database.");
+  out.sample("cloister_database_size_bytes", {{"file", "database"}}, static_cast<double>(census.sizes.database));
+  out.sample("cloister_database_size_bytes", {{"file", "log"}}, static_cast<double>(census.sizes.log));
+  out.single("cloister_storage_free_bytes", Type::gauge, "Room on the disk of the database.",
+             static_cast<double>(census.sizes.free));
+}
+
+/// What can be told is told also while the database cannot be read.
+Result<Response> metrics_of(const Services& s, const Request&) {
+  TextWriter out;
+  const auto unready = s.monitor.unready();
+  out.family("cloister_build_info", Type::gauge, "1; the label says which build.");
+  out.sample("cloister_build_info", {{"version", s.version}}, 1);
+  out.single("cloister_ready", Type::gauge, "1 while /ready says so.", unready ? 0 : 1);
+  s.monitor.write_metrics(out);
+  if (auto census = take_census(s)) write_census(out, *census);
+  s.fleet.write_metrics(out);
+  s.jobs.write_metrics(out);
+  out.single("cloister_audit_log_size", Type::gauge, "Leaves under the newest head of the audit log.",
+             static_cast<double>(s.log.head().head.tree_size));
+  out.single("cloister_work_queue_length", Type::gauge, "Work that waits for a thread.",
+             static_cast<double>(s.pool.queued()));
+  CLOISTER_CHECK(metrics::write_process(out));
+  return http::bytes_response(std::string{TextWriter::kContentType}, to_bytes(out.text()));
+}
+
+json::Value amounts_json(const std::vector<Amount>& amounts) {
+  json::Object out;
+  for (const auto& [state, count] : amounts) out.emplace_back(std::string{state}, count);
+  return out;
+}
+
+json::Value warning(std::string_view code, std::string detail) {
+  return json::Object{{"code", code}, {"detail", std::move(detail)}};
+}
+
+/// What an operator should look at, worst first.
+json::Array warnings_of(const Services& s, const Census& census, const std::optional<Unready>& unready) {
+  json::Array out;
+  if (unready) out.push_back(warning("not_ready", std::string{to_string(*unready)}));
+  if (!s.monitor.alive()) out.push_back(warning("stalled", "the server's own loop does not go round"));
+  if (census.count(census.validators, "verified") == 0) {
+    out.push_back(warning("no_verified_validator", "no instance can start: no validator's TD is attested"));
+  }
+  if (const auto waiting = census.count(census.jobs, "awaiting_rewrap"); waiting > 0) {
+    out.push_back(warning("jobs_await_recipients", std::to_string(waiting) + " jobs wait for their clients to seal them to an instance"));
+  }
+  for (const auto& taint : s.monitor.taints()) out.push_back(warning("tainted", taint));
+  return out;
+}
+
+Result<Response> status(const Services& s, const Request&) {
+  const auto unready = s.monitor.unready();
+  CLOISTER_TRY(census, take_census(s));
+  const auto head = s.log.head().head;
+  const auto uptime = std::chrono::floor<std::chrono::seconds>(s.clock.now() - s.monitor.started());
+  return http::json_response(json::Object{
+      {"program", "cloisterd"},
+      {"version", s.version},
+      {"server_id", s.server_id},
+      {"started", to_rfc3339(s.monitor.started())},
+      {"uptime_s", uptime.count()},
+      {"ready", !unready.has_value()},
+      {"warnings", warnings_of(s, census, unready)},
+      {"validators", amounts_json(census.validators)},
+      {"instances", amounts_json(census.instances)},
+      {"jobs", amounts_json(census.jobs)},
+      {"audit", json::Object{{"log", s.log.id()}, {"size", head.tree_size}, {"time", to_rfc3339(head.time)}}},
+      {"storage", json::Object{{"database_bytes", census.sizes.database},
+                               {"log_bytes", census.sizes.log},
+                               {"free_bytes", census.sizes.free}}}});
+}
+
+Result<Response> ready(const Services& s, const Request&) {
+  if (const auto unready = s.monitor.unready()) return Error{Errc::unavailable, std::string{to_string(*unready)}};
+  return http::json_response(json::Object{{"status", "ready"}});
+}
+
+}  // namespace
 
 void add_system_routes(http::Router& router, const Services& services) {
-  router.add(http::Method::get, "/health", http::kPublic, [](http::Request) -> Task<http::Response> {
+  // Not on the pool: whether this process lives is not a question of the storage.
+  router.add(http::Method::get, "/health", http::kPublic, [&services](Request request) -> Task<Response> {
+    if (!services.monitor.alive()) co_return refuse(request, Error{Errc::unavailable, "stalled"});
     co_return http::json_response(json::Object{{"status", "ok"}});
   });
-  router.add(http::Method::get, "/ready", http::kPublic, blocking(services, [](const Services& s, const http::Request&) -> Result<http::Response> {
-    // Ready means that the database answers, not that this process exists.
-    CLOISTER_TRY(snapshot, s.database.read());
-    static_cast<void>(snapshot);
-    if (!s.ready) return Error{Errc::unavailable, "the server is starting or stopping"};
-    return http::json_response(json::Object{{"status", "ready"}});
-  }));
-  router.add(http::Method::get, "/version", http::kPublic, [&services](http::Request) -> Task<http::Response> {
+  router.add(http::Method::get, "/ready", http::kPublic, blocking(services, ready));
+  router.add(http::Method::get, "/version", http::kPublic, [&services](Request) -> Task<Response> {
     const json::Value body = json::Object{{"program", "cloisterd"}, {"version", services.version}, {"server_id", services.server_id}};
     co_return http::json_response(body);
   });
+  router.add(http::Method::get, "/status", monitors(), blocking(services, status));
+  router.add(http::Method::get, "/metrics", monitors(), blocking(services, metrics_of));
 }
 
 }  // namespace cloister::api

@@ -22,7 +22,7 @@ Result<Response> issue(const Services& s, const Request& request) {
   const auto lifetime = fields.optional_integer("lifetime_s", 60, kMaxLifetimeSeconds).value_or(24 * 3600);
   CLOISTER_CHECK(fields.finish());
   if (!valid_id(claims.subject)) return Error{Errc::invalid_argument, "name: an id expected"};
-  if (!session::known_role(claims.role)) return Error{Errc::invalid_argument, "role: 'admin' or 'client' expected"};
+  if (!session::known_role(claims.role)) return Error{Errc::invalid_argument, "role: 'admin', 'client' or 'monitor' expected"};
   claims.id = random_id("tok", s.random);
   claims.tenant = tenant_of(request);
   claims.issued = s.clock.now();

@@ -99,6 +99,7 @@ Task<void> Fleet::serve_host(std::shared_ptr<http::WebSocket> socket) {
     co_await old->mux.close(http::CloseCode::policy_violation, "this hotkey logged in again");
   }
   hosts_.emplace(id, host);
+  const metrics::Presence connection{*connections_};
   services_.logger.info("host.connected", {{"validator", id.str()}, {"capacity", host->validator.capacity}});
   co_await set_validator_state(id, ValidatorState::connected);
   auto ended = co_await serve_control(host);
@@ -217,6 +218,8 @@ Result<void> Fleet::on_message(const HostPtr& host, const host_protocol::ToServe
 Task<void> Fleet::run_validator_td(HostPtr host, std::shared_ptr<relay::Stream> stream) {
   auto handshake = links::TdLink::accept(stream, options_.keys, protocol::Role::validator, &services_.random, &services_.clock);
   auto link = co_await runtime::with_deadline(step(), std::move(handshake));
+  std::optional<metrics::Presence> channel;
+  if (link) channel.emplace(channels_.with({to_string(protocol::Role::validator)}));
   links::Expectation expectation;
   expectation.role = protocol::Role::validator;
   expectation.validator = host->validator.id;
@@ -256,6 +259,7 @@ Task<Error> Fleet::drive_instance(HostPtr host, InstanceId id, model::Version ve
   auto handshake = links::TdLink::accept(stream, options_.keys, protocol::Role::instance, &services_.random, &services_.clock);
   auto link = co_await runtime::with_deadline(step(), std::move(handshake));
   if (!link) co_return std::move(link).error();
+  const metrics::Presence channel{channels_.with({to_string(protocol::Role::instance)})};
   co_await set_state(id, InstanceState::attesting, std::nullopt);
   links::Expectation expectation;
   expectation.role = protocol::Role::instance;
@@ -270,12 +274,17 @@ Task<Error> Fleet::drive_instance(HostPtr host, InstanceId id, model::Version ve
   backoff_.erase(version.id);
   services_.jobs.changed().notify_all();
   services_.logger.info("instance.ready", {{"instance", id.str()}, {"version", version.id.str()}});
-  co_return co_await services_.dispatcher.serve(*link, *session, *slots);
+  scheduler::Dispatcher::Notify notify = [this, host](const host_protocol::Attempt& attempt) {
+    host->tasks.spawn("notice", tell(host, attempt));
+  };
+  co_return co_await services_.dispatcher.serve(*link, *session, *slots, std::move(notify));
 }
 
 Task<Result<std::uint32_t>> Fleet::supply(std::shared_ptr<links::TdLink> link, session::AttestedSession session) {
+  const metrics::Stopwatch watch{services_.clock};
   auto work = [this, &session] { return services_.broker.release_all(session, services_.clock.now()); };
   auto release = co_await services_.pool.run(std::move(work));
+  released_.with({release ? "released" : "refused"}).observe(watch.elapsed());
   if (!release) co_return std::move(release).error();
   protocol::ToTd message = *std::move(release);
   auto sent = co_await link->send(std::move(message));
@@ -288,6 +297,10 @@ Task<Result<std::uint32_t>> Fleet::supply(std::shared_ptr<links::TdLink> link, s
     co_return Error{errc_from_string(failed->code).value_or(Errc::challenge_failed), failed->detail};
   }
   co_return Error{Errc::channel_message_invalid, "ready or failed was expected"};
+}
+
+Task<void> Fleet::tell(HostPtr host, host_protocol::ToHost message) {
+  static_cast<void>(co_await host->mux.send_control(host_protocol::encode(message)));
 }
 
 Task<void> Fleet::end_instance(HostPtr host, InstanceId id, InstanceState state, Error why) {
@@ -408,6 +421,13 @@ Task<void> Fleet::shut_down() {
     co_await host->mux.close(http::CloseCode::going_away, "the server stops");
     co_await host->tasks.cancel_and_wait();
   }
+}
+
+void Fleet::write_metrics(metrics::TextWriter& out) const {
+  connections_.write(out);
+  channels_.write(out);
+  services_.attestor.write_metrics(out);
+  released_.write(out);
 }
 
 }  // namespace cloister::fleet

@@ -4,6 +4,21 @@ namespace cloister::links {
 
 runtime::Task<Result<session::AttestedSession>> Attestor::attest(std::shared_ptr<TdLink> link, Expectation expectation,
                                                                  Deadline deadline) {
+  const metrics::Stopwatch watch{services_.clock};
+  const auto role = to_string(expectation.role);
+  auto session = co_await challenge(std::move(link), std::move(expectation), deadline);
+  duration_.with({role, session ? "accepted" : "refused"}).observe(watch.elapsed());
+  if (!session) refusals_.with({role, to_string(session.error().code())}).add();
+  co_return session;
+}
+
+void Attestor::write_metrics(metrics::TextWriter& out) const {
+  duration_.write(out);
+  refusals_.write(out);
+}
+
+runtime::Task<Result<session::AttestedSession>> Attestor::challenge(std::shared_ptr<TdLink> link,
+                                                                    Expectation expectation, Deadline deadline) {
   auto issue = [this] { return services_.sessions.issue_nonce(services_.clock.now()); };
   auto nonce = co_await services_.pool.run(std::move(issue));
   if (!nonce) co_return std::move(nonce).error();

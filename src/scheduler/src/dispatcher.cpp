@@ -1,5 +1,6 @@
 #include "cloister/scheduler/dispatcher.hpp"
 
+#include <map>
 #include <set>
 
 #include "cloister/runtime/task_group.hpp"
@@ -19,23 +20,33 @@ bool is_ours(const Error& error) { return http_status(error.code()) >= 500; }
 /// One instance while it is served; shared by its tasks and `cancel`.
 struct Dispatcher::Serving {
   Serving(std::shared_ptr<links::TdLink> to, session::AttestedSession whose, std::uint32_t many,
-          const runtime::Executor& executor, log::Logger& logger)
-      : link{std::move(to)}, session{std::move(whose)}, slots{many}, tasks{executor, logger, "dispatcher"} {}
+          Notify who, const runtime::Executor& executor, log::Logger& logger)
+      : link{std::move(to)},
+        session{std::move(whose)},
+        slots{many},
+        notify{std::move(who)},
+        tasks{executor, logger, "dispatcher"} {}
   std::shared_ptr<links::TdLink> link;
   session::AttestedSession session;
   std::uint32_t slots;
-  std::set<AttemptId> running;
+  Notify notify;
+  std::map<AttemptId, JobId> running;
   std::optional<Error> failed;  // why we end it
   bool heard = true;            // since it lost a lease
   runtime::TaskGroup tasks;
+
+  void tell(const AttemptId& attempt, const JobId& job, bool leased) const {
+    if (notify) notify({session.instance(), job, attempt, leased});
+  }
 };
 
 Dispatcher::~Dispatcher() = default;
 
 runtime::Task<Error> Dispatcher::serve(std::shared_ptr<links::TdLink> link, session::AttestedSession session,
-                                       std::uint32_t slots) {
+                                       std::uint32_t slots, Notify notify) {
   const auto executor = co_await runtime::this_executor();
-  const auto serving = std::make_shared<Serving>(std::move(link), std::move(session), slots, executor, logger_);
+  const auto serving = std::make_shared<Serving>(std::move(link), std::move(session), slots, std::move(notify),
+                                                 executor, logger_);
   serving_.insert_or_assign(serving->session.instance(), serving);
   serving->tasks.spawn("feed", feed(serving));
   auto work = take(serving);
@@ -79,11 +90,12 @@ runtime::Task<void> Dispatcher::feed(ServingPtr serving) {
         co_return;
       }
       if (!*job) break;
-      serving->running.insert((*job)->attempt);
+      serving->running.emplace((*job)->attempt, (*job)->job);
       logger_.info("job.leased", {{"job", (*job)->job.str()},
                                   {"attempt", (*job)->attempt.str()},
                                   {"instance", serving->session.instance().str()},
                                   {"fence", static_cast<std::int64_t>((*job)->fence)}});
+      serving->tell((*job)->attempt, (*job)->job, true);
       protocol::ToTd assign = std::move(**job);
       auto sent = co_await serving->link->send(std::move(assign));
       if (!sent) co_return;  // the receiver sees the same end
@@ -130,8 +142,8 @@ runtime::Task<Result<void>> Dispatcher::on_failed(ServingPtr serving, protocol::
   auto work = [&] { return jobs_.fail(serving->session, failed, clock_.now()); };
   auto done = co_await pool_.run(std::move(work));
   if (!done && is_ours(done.error())) co_return std::move(done).error();
-  logger_.warn("job.attempt_failed", {{"attempt", failed.attempt.str()}, {"code", failed.code}});
-  free_slot(*serving, failed.attempt);
+  const auto job = free_slot(*serving, failed.attempt);
+  logger_.warn("job.attempt_failed", {{"job", job.str()}, {"attempt", failed.attempt.str()}, {"code", failed.code}});
   co_return Result<void>{};
 }
 
@@ -140,23 +152,30 @@ runtime::Task<Result<void>> Dispatcher::on_result(ServingPtr serving, protocol::
   auto done = co_await pool_.run(std::move(work));
   // While storage cannot take it, the instance keeps it and brings it again on its next connection.
   if (!done && is_ours(done.error())) co_return std::move(done).error();
-  free_slot(*serving, result.attempt);
+  const auto job = free_slot(*serving, result.attempt);
   if (!done) {
     const auto& why = done.error();
-    logger_.warn("result.refused", {{"attempt", result.attempt.str()},
+    logger_.warn("result.refused", {{"job", job.str()},
+                                    {"attempt", result.attempt.str()},
                                     {"code", to_string(why.code())},
                                     {"detail", why.detail()}});
     protocol::ToTd refused = protocol::ResultRefused{result.attempt, std::string{to_string(why.code())}};
     co_return co_await serving->link->send(std::move(refused));
   }
-  logger_.info("result.accepted", {{"attempt", result.attempt.str()},
+  logger_.info("result.accepted", {{"job", job.str()},
+                                   {"attempt", result.attempt.str()},
                                    {"instance", serving->session.instance().str()}});
   protocol::ToTd accepted = protocol::ResultAccepted{result.attempt};
   co_return co_await serving->link->send(std::move(accepted));
 }
 
-void Dispatcher::free_slot(Serving& serving, const AttemptId& attempt) {
-  if (serving.running.erase(attempt) > 0) jobs_.changed().notify_all();
+/// The job of the attempt; empty where the attempt did not run here.
+JobId Dispatcher::free_slot(Serving& serving, const AttemptId& attempt) {
+  const auto node = serving.running.extract(attempt);
+  if (!node) return {};
+  serving.tell(attempt, node.mapped(), false);
+  jobs_.changed().notify_all();
+  return node.mapped();
 }
 
 /// Tells the instance that an attempt is over. Its slot is free from here on, and the next job is sent behind this.

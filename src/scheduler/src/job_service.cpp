@@ -63,6 +63,18 @@ std::vector<model::Attempt> attempts_of(std::vector<jobs::Ended> leases) {
   return out;
 }
 
+/// The jobs of attempts that ended, as they are now.
+Result<std::vector<model::Job>> jobs_of(const storage::Reading& reading, const std::vector<jobs::Ended>& list) {
+  std::vector<model::Job> out;
+  for (const auto& ended : list) {
+    CLOISTER_TRY(job, jobs::get(reading, ended.attempt.job));
+    out.push_back(std::move(job));
+  }
+  return out;
+}
+
+constexpr std::string_view kLost = "lost";  // the outcome of a lease whose instance is gone or late
+
 }  // namespace
 
 UnixTime JobService::lease_time() const {
@@ -124,6 +136,8 @@ Result<jobs::Cancelled> JobService::cancel(const TenantId& tenant, const JobId& 
     static_cast<void>(index);
   }
   CLOISTER_CHECK(transaction.commit());
+  if (cancelled.attempt) observe_lease(*cancelled.attempt, "cancelled", now);
+  if (!model::is_final(present.state)) observe_end(cancelled.job);
   changed_.notify_all();
   return cancelled;
 }
@@ -143,6 +157,7 @@ Result<std::optional<protocol::AssignJob>> JobService::lease(const session::Atte
   if (!lease) return std::optional<protocol::AssignJob>{};
   CLOISTER_TRY(version, storage::challenges::version(transaction, lease->job.version));
   CLOISTER_CHECK(transaction.commit());
+  if (lease->attempt.fence == 1) waited_->observe(now - lease->job.submitted);
   changed_.notify_all();
   protocol::AssignJob out;
   out.job = lease->job.id;
@@ -181,8 +196,10 @@ Result<void> JobService::fail(const session::AttestedSession& session, const pro
                         failed.code == to_string(Errc::decryption_failed);
   const jobs::RetryPolicy retry{hopeless ? 1 : options_.max_attempts};
   CLOISTER_TRY(ended, jobs::fail_attempt(transaction, failed.attempt, failed.fence, failed.code, retry, now));
-  static_cast<void>(ended);
+  CLOISTER_TRY(job, jobs::get(transaction, ended.attempt.job));
   CLOISTER_CHECK(transaction.commit());
+  observe_lease(ended.attempt, "failed", now);
+  observe_end(job);
   changed_.notify_all();
   return {};
 }
@@ -203,8 +220,10 @@ Result<void> JobService::accept(const session::AttestedSession& session, const p
   const auto limit = version.version.spec.max_output_bytes;
   if (result.sealed_output.size() > limit + kTag) {
     CLOISTER_TRY(ended, jobs::fail_attempt(transaction, result.attempt, envelope.fence, std::string{kOutputTooLarge}, {1}, now));
-    static_cast<void>(ended);
+    CLOISTER_TRY(failed, jobs::get(transaction, job.id));
     CLOISTER_CHECK(transaction.commit());
+    observe_lease(ended.attempt, "failed", now);
+    observe_end(failed);
     changed_.notify_all();
     return Error{Errc::limit_exceeded, "an output of at most " + std::to_string(limit) + " bytes expected"};
   }
@@ -228,7 +247,10 @@ Result<void> JobService::accept(const session::AttestedSession& session, const p
                   {"envelope", to_bytes(ByteView{crypto::sha256(result.envelope)})}};
   CLOISTER_TRY(index, log_.append(transaction, leaf));
   static_cast<void>(index);
+  CLOISTER_TRY(ended, jobs::get(transaction, job.id));
   CLOISTER_CHECK(transaction.commit());
+  observe_lease(attempt.attempt, model::to_string(ended.state), now);
+  observe_end(ended);
   changed_.notify_all();
   return {};
 }
@@ -236,7 +258,10 @@ Result<void> JobService::accept(const session::AttestedSession& session, const p
 Result<Ended> JobService::instance_gone(const InstanceId& instance, UnixTime now) {
   CLOISTER_TRY(transaction, database_.write());
   CLOISTER_TRY(leases, jobs::release_instance(transaction, instance, {options_.max_attempts}, now));
+  CLOISTER_TRY(ended, jobs_of(transaction, leases));
   CLOISTER_CHECK(transaction.commit());
+  for (const auto& lease : leases) observe_lease(lease.attempt, kLost, now);
+  for (const auto& job : ended) observe_end(job);
   changed_.notify_all();
   return Ended{attempts_of(std::move(leases)), {}};
 }
@@ -246,14 +271,37 @@ Result<Ended> JobService::tick(UnixTime now) {
   CLOISTER_TRY(leases, jobs::expire_leases(transaction, {options_.max_attempts}, lease_time(), now));
   CLOISTER_TRY(deadlines, jobs::expire_deadlines(transaction, now));
   if (leases.empty() && deadlines.empty()) return Ended{};
+  CLOISTER_TRY(ended, jobs_of(transaction, leases));
+  for (const auto& expired : deadlines) {
+    CLOISTER_TRY(job, jobs::get(transaction, expired.job));
+    ended.push_back(std::move(job));
+  }
   CLOISTER_CHECK(transaction.commit());
+  for (const auto& lease : leases) observe_lease(lease.attempt, kLost, now);
+  for (const auto& job : ended) observe_end(job);
   Ended out;
   out.lost = attempts_of(std::move(leases));
   for (auto& expired : deadlines) {
-    if (expired.attempt) out.attempts.push_back(*std::move(expired.attempt));
+    if (!expired.attempt) continue;
+    observe_lease(*expired.attempt, model::to_string(model::JobState::expired), now);
+    out.attempts.push_back(*std::move(expired.attempt));
   }
   changed_.notify_all();
   return out;
+}
+
+void JobService::observe_lease(const model::Attempt& attempt, std::string_view outcome, UnixTime now) {
+  leased_.with({outcome}).observe(now - attempt.leased);
+}
+
+void JobService::observe_end(const model::Job& job) {
+  if (job.finished) took_.with({model::to_string(job.state)}).observe(*job.finished - job.submitted);
+}
+
+void JobService::write_metrics(metrics::TextWriter& out) const {
+  waited_.write(out);
+  leased_.write(out);
+  took_.write(out);
 }
 
 }  // namespace cloister::scheduler

@@ -22,7 +22,9 @@ Error refused(std::string why) { return Error{Errc::unauthenticated, std::move(w
 
 }  // namespace
 
-bool known_role(std::string_view role) noexcept { return role == kAdminRole || role == kClientRole; }
+bool known_role(std::string_view role) noexcept {
+  return role == kAdminRole || role == kClientRole || role == kMonitorRole;
+}
 
 std::string OperatorTokens::issue(const OperatorClaims& claims) const {
   const json::Value payload = json::Object{{"iss", server_id_},

@@ -23,6 +23,8 @@ namespace {
 constexpr Sql kTables{"SELECT COUNT(*), COUNT(*) FILTER (WHERE name = 'schema_migration') FROM sqlite_schema"};
 constexpr Sql kApplied{"SELECT number, name, digest FROM schema_migration ORDER BY number"};
 constexpr Sql kApply{"INSERT INTO schema_migration (number, name, digest) VALUES (?1, ?2, ?3)"};
+/// Stores a number that nothing reads, on the first page.
+constexpr const char* kProbe = "PRAGMA user_version = 0";
 constexpr const char* kMigrationTable =
     "CREATE TABLE IF NOT EXISTS schema_migration ("
     "number INTEGER PRIMARY KEY, name TEXT NOT NULL, digest BLOB NOT NULL) STRICT";
@@ -342,6 +344,24 @@ Result<Snapshot> Database::read() {
   Snapshot snapshot{*this, reader.release()};
   if (!begun) return std::move(begun).error();
   return snapshot;
+}
+
+Result<void> Database::probe() {
+  CLOISTER_TRY(transaction, write());
+  CLOISTER_CHECK(state_->writer->execute(kProbe));
+  return transaction.commit();
+}
+
+Result<Database::Sizes> Database::sizes() const {
+  const auto size_of = [](const std::filesystem::path& file) {
+    std::error_code absent;
+    const auto size = std::filesystem::file_size(file, absent);
+    return absent ? 0 : size;
+  };
+  std::error_code failure;
+  const auto space = std::filesystem::space(parent_of(state_->file), failure);
+  if (failure) return Error{Errc::io_error, state_->file.string() + ": " + failure.message()};
+  return Sizes{size_of(state_->file), size_of(state_->file.string() + "-wal"), space.available};
 }
 
 }  // namespace cloister::storage

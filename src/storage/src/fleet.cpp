@@ -90,6 +90,7 @@ constexpr Sql kGet{"SELECT " CLOISTER_INSTANCE_COLUMNS ", " CLOISTER_EVIDENCE_CO
 constexpr Sql kList{"SELECT " CLOISTER_INSTANCE_COLUMNS " FROM instance i" CLOISTER_INSTANCE_FILTER};
 constexpr Sql kListWhole{"SELECT " CLOISTER_INSTANCE_COLUMNS ", " CLOISTER_EVIDENCE_COLUMNS
                          " FROM instance i LEFT JOIN evidence e ON e.session = i.session" CLOISTER_INSTANCE_FILTER};
+constexpr Sql kCount{"SELECT state, COUNT(*) FROM instance GROUP BY state ORDER BY state"};
 constexpr Sql kState{"SELECT state FROM instance WHERE id = ?1"};
 constexpr Sql kSetState{"UPDATE instance SET state = ?2, failure = COALESCE(?3, failure) WHERE id = ?1"};
 constexpr Sql kVerified{
@@ -147,6 +148,15 @@ Result<void> add(Transaction& transaction, const model::Instance& instance) {
 
 Result<model::Instance> get(const Reading& reading, const InstanceId& instance) {
   return read_one(reading, "instance", kGet, {instance}, read_whole);
+}
+
+Result<std::vector<Count>> count(const Reading& reading) {
+  return read_all(reading, kCount, {}, [](Rows& rows) {
+    Count count;
+    count.state = read_state(rows);
+    count.instances = rows.uint();
+    return count;
+  });
 }
 
 Result<std::vector<model::Instance>> list(const Reading& reading, const Filter& filter) {

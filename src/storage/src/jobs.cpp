@@ -86,10 +86,12 @@ constexpr Sql kDeadlineOver{"SELECT " CLOISTER_JOB_COLUMNS
                             " FROM job j WHERE j.finished IS NULL AND j.deadline <= ?1 ORDER BY j.deadline, j.seq"};
 constexpr Sql kUnfinished{
     "SELECT COUNT(*) FILTER (WHERE tenant = ?1), COUNT(*) FROM job INDEXED BY job_unfinished WHERE finished IS NULL"};
-constexpr Sql kLoad{
-    "SELECT COUNT(*) FILTER (WHERE state = 'queued'), COUNT(*) FILTER (WHERE state = 'awaiting_rewrap'), "
-    "COUNT(*) FILTER (WHERE state = 'leased'), MIN(submitted) FILTER (WHERE state <> 'leased') FROM job "
-    "WHERE version = ?1 AND state IN ('queued', 'awaiting_rewrap', 'leased')"};
+#define CLOISTER_LOAD                                                                                      \
+  "SELECT COUNT(*) FILTER (WHERE state = 'queued'), COUNT(*) FILTER (WHERE state = 'awaiting_rewrap'), "   \
+  "COUNT(*) FILTER (WHERE state = 'leased'), MIN(submitted) FILTER (WHERE state <> 'leased') FROM job "
+constexpr Sql kLoad{CLOISTER_LOAD "WHERE version = ?1 AND state IN ('queued', 'awaiting_rewrap', 'leased')"};
+constexpr Sql kWholeLoad{CLOISTER_LOAD "WHERE finished IS NULL"};
+#undef CLOISTER_LOAD
 #undef CLOISTER_JOB_COLUMNS
 #undef CLOISTER_ATTEMPT_COLUMNS
 #undef CLOISTER_ATTEMPT_TABLES
@@ -291,6 +293,15 @@ Result<model::Job> extend(Transaction& transaction, const Row& row, std::span<co
   return job;
 }
 
+Load read_load(Rows& rows) {
+  Load load;
+  load.queued = rows.uint();
+  load.awaiting_rewrap = rows.uint();
+  load.leased = rows.uint();
+  load.oldest_waiting = rows.optional_time();
+  return load;
+}
+
 }  // namespace
 
 Result<Submitted> submit(Transaction& transaction, const TenantId& tenant, const model::JobRequest& request,
@@ -486,15 +497,10 @@ Result<std::vector<model::Attempt>> leases_of(const Reading& reading, const Inst
 }
 
 Result<Load> load(const Reading& reading, const VersionId& version) {
-  return read_one(reading, "load", kLoad, {version}, [](Rows& rows) {
-    Load load;
-    load.queued = rows.uint();
-    load.awaiting_rewrap = rows.uint();
-    load.leased = rows.uint();
-    load.oldest_waiting = rows.optional_time();
-    return load;
-  });
+  return read_one(reading, "load", kLoad, {version}, read_load);
 }
+
+Result<Load> load(const Reading& reading) { return read_one(reading, "load", kWholeLoad, {}, read_load); }
 
 Result<Unfinished> unfinished(const Reading& reading, const TenantId& tenant) {
   return read_one(reading, "unfinished jobs", kUnfinished, {tenant}, [](Rows& rows) {

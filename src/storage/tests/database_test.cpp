@@ -62,6 +62,19 @@ TEST_F(DatabaseFile, IsDurableAndGuarded) {
   EXPECT_EQ(mode.text(), "wal");
 }
 
+TEST_F(DatabaseFile, TellsItsSizeAndTakesAProbe) {
+  open();
+  const auto before = *database_->sizes();
+  EXPECT_GE(before.database + before.log, 4096U);
+  EXPECT_GT(before.free, 0U);
+  ASSERT_TRUE(commit([](Transaction& t) {
+    return t.run("INSERT INTO setting (name, value) VALUES ('large', ?1)", {Bytes(1U << 20)});
+  }));
+  const auto after = *database_->sizes();
+  EXPECT_GE(after.database + after.log, before.database + before.log + (1U << 20));
+  EXPECT_TRUE(database_->probe());
+}
+
 TEST_F(DatabaseFile, BelongsToOneProcess) {
   open();
   EXPECT_EQ(refusal(), Errc::unavailable);

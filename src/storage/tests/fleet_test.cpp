@@ -162,6 +162,19 @@ TEST_F(InstancesTest, AreFiltered) {
   EXPECT_FALSE(whole[1].evidence);
 }
 
+TEST_F(InstancesTest, AreCountedByState) {
+  EXPECT_TRUE(instances::count(read())->empty());
+  add_instance("inst-a", InstanceState::stopped);
+  add_instance("inst-b", InstanceState::ready);
+  add_instance("inst-c", InstanceState::ready);
+  const auto counts = *instances::count(read());
+  ASSERT_EQ(counts.size(), 2U);
+  EXPECT_EQ(counts[0].state, InstanceState::ready);
+  EXPECT_EQ(counts[0].instances, 2U);
+  EXPECT_EQ(counts[1].state, InstanceState::stopped);
+  EXPECT_EQ(counts[1].instances, 1U);
+}
+
 TEST_F(InstancesTest, NeedTheirVersionAndValidator) {
   const auto lonely = [](Transaction& t) { return instances::add(t, testing::instance("inst-1", "none")); };
   EXPECT_EQ(commit(lonely).error().code(), Errc::conflict);

@@ -481,9 +481,14 @@ TEST_F(JobEnd, LoadCountsUnfinishedWork) {
   EXPECT_EQ(load.awaiting_rewrap, 1U);
   EXPECT_EQ(load.leased, 1U);
   EXPECT_EQ(load.oldest_waiting, at(4));
+  const auto whole = *jobs::load(read());
+  EXPECT_EQ(whole.queued, 1U);
+  EXPECT_EQ(whole.awaiting_rewrap, 1U);
+  EXPECT_EQ(whole.leased, 1U);
   ASSERT_TRUE(cancel("job-1"));
   ASSERT_TRUE(cancel("job-3"));
   EXPECT_EQ(jobs::load(read(), id<VersionId>("ver"))->oldest_waiting, std::nullopt);
+  EXPECT_EQ(jobs::load(read())->queued, 0U);
 }
 
 TEST_F(JobEnd, UnfinishedJobsAreCountedByTenant) {

@@ -1,9 +1,9 @@
 #pragma once
 
-#include <atomic>
 #include <functional>
 #include <string>
 
+#include "cloister/api/monitor.hpp"
 #include "cloister/audit/log.hpp"
 #include "cloister/challenge/registry.hpp"
 #include "cloister/core/log.hpp"
@@ -36,8 +36,8 @@ struct Services {
   runtime::BlockingPool& pool;
   const Clock& clock;
   Random& random;
-  /// False until everything has started, and from the beginning of the end on.
-  const std::atomic<bool>& ready;
+  Monitor& monitor;
+  log::Logger& logger;
   std::string server_id;
   std::string version;  // of the program
 };

@@ -17,6 +17,7 @@
 #include "cloister/http/websocket.hpp"
 #include "cloister/keybroker/broker.hpp"
 #include "cloister/links/attestor.hpp"
+#include "cloister/metrics/families.hpp"
 #include "cloister/protocol/host.hpp"
 #include "cloister/runtime/blocking_pool.hpp"
 #include "cloister/runtime/event.hpp"
@@ -61,6 +62,8 @@ class Fleet {
   /// Ends every connection and its tasks.
   [[nodiscard]] runtime::Task<void> shut_down();
   [[nodiscard]] runtime::Executor executor() const { return executor_; }
+  /// Connections of hosts, channels of TDs, attestations and releases. Thread-safe.
+  void write_metrics(metrics::TextWriter& out) const;
 
  private:
   struct Host;
@@ -79,6 +82,7 @@ class Fleet {
                                                     std::shared_ptr<relay::Stream> stream);
   [[nodiscard]] runtime::Task<Result<std::uint32_t>> supply(std::shared_ptr<links::TdLink> link,
                                                             session::AttestedSession session);
+  [[nodiscard]] runtime::Task<void> tell(HostPtr host, protocol::host::ToHost message);
   [[nodiscard]] runtime::Task<void> end_instance(HostPtr host, InstanceId id, model::InstanceState state, Error why);
   [[nodiscard]] runtime::Task<void> set_state(InstanceId id, model::InstanceState state,
                                               std::optional<std::string> failure);
@@ -95,6 +99,10 @@ class Fleet {
   runtime::AsyncEvent changed_;
   std::map<ValidatorId, HostPtr> hosts_;
   std::map<VersionId, Backoff> backoff_;
+  metrics::Gauges connections_{"cloister_host_connections", "Host agents that are logged in."};
+  metrics::Gauges channels_{"cloister_channels", "Attested channels to TDs, by role.", {"role"}};
+  metrics::Histograms released_{"cloister_secret_release_duration_seconds",
+                                "Release of all of an instance's secrets, until they are sealed.", {"outcome"}};
 };
 
 }  // namespace cloister::fleet

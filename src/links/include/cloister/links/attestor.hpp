@@ -11,6 +11,7 @@
 #include "cloister/evidence/collateral.hpp"
 #include "cloister/evidence/quote.hpp"
 #include "cloister/links/td_link.hpp"
+#include "cloister/metrics/families.hpp"
 #include "cloister/policy/policy.hpp"
 #include "cloister/runtime/blocking_pool.hpp"
 #include "cloister/session/attested.hpp"
@@ -46,8 +47,12 @@ class Attestor {
   /// is returned. May be repeated on one link, before the session ends. `deadline_exceeded` when the TD does not answer.
   [[nodiscard]] runtime::Task<Result<session::AttestedSession>> attest(std::shared_ptr<TdLink> link,
                                                                        Expectation expectation, Deadline deadline);
+  /// How long attestations took, and which were refused and why. Thread-safe.
+  void write_metrics(metrics::TextWriter& out) const;
 
  private:
+  [[nodiscard]] runtime::Task<Result<session::AttestedSession>> challenge(std::shared_ptr<TdLink> link,
+                                                                          Expectation expectation, Deadline deadline);
   [[nodiscard]] Result<session::AttestedSession> appraise(const protocol::Attest& answer,
                                                           const Expectation& expectation,
                                                           const session::Connection& connection);
@@ -55,6 +60,10 @@ class Attestor {
   CollateralFinder collateral_;
   attestation::TrustAnchors anchors_;
   policy::Policy policy_;
+  metrics::Histograms duration_{"cloister_attestation_duration_seconds",
+                                "From the challenge to the answer that accepts or refuses.", {"role", "outcome"}};
+  metrics::Counters refusals_{"cloister_attestation_refusals_total", "Attestations that were refused, by reason.",
+                              {"role", "code"}};
 };
 
 }  // namespace cloister::links

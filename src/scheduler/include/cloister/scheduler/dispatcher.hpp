@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -9,6 +10,7 @@
 #include "cloister/core/result.hpp"
 #include "cloister/core/time.hpp"
 #include "cloister/links/td_link.hpp"
+#include "cloister/protocol/host.hpp"
 #include "cloister/runtime/blocking_pool.hpp"
 #include "cloister/runtime/task.hpp"
 #include "cloister/scheduler/job_service.hpp"
@@ -24,11 +26,13 @@ class Dispatcher {
       : jobs_{jobs}, pool_{pool}, clock_{clock}, logger_{logger} {}
   ~Dispatcher();
 
+  /// Called as attempts begin and end at an instance, on the executor of its link; must not block.
+  using Notify = std::function<void(const protocol::host::Attempt&)>;
   /// Serves one instance that is ready for `slots` jobs at a time, until its link ends, it breaks the protocol, falls
   /// silent, its session is over, or what it brings cannot be stored. Returns why. Attempts that it had are still leased then:
   /// `JobService::instance_gone` ends them.
   [[nodiscard]] runtime::Task<Error> serve(std::shared_ptr<links::TdLink> link, session::AttestedSession session,
-                                           std::uint32_t slots);
+                                           std::uint32_t slots, Notify notify = {});
   /// The lease of an attempt is over: its instance, where it is connected, is told soon, and gets another job. Does not
   /// wait for the instance.
   void cancel(const model::Attempt& attempt);
@@ -51,7 +55,7 @@ class Dispatcher {
   [[nodiscard]] runtime::Task<Result<void>> end_attempt(ServingPtr serving, AttemptId attempt);
   [[nodiscard]] runtime::Task<void> end(ServingPtr serving, Error why);
   [[nodiscard]] runtime::Task<void> tell_cancelled(ServingPtr serving, AttemptId attempt);
-  void free_slot(Serving& serving, const AttemptId& attempt);
+  JobId free_slot(Serving& serving, const AttemptId& attempt);
   JobService& jobs_;
   runtime::BlockingPool& pool_;
   const Clock& clock_;

@@ -10,6 +10,7 @@
 #include "cloister/core/random.hpp"
 #include "cloister/core/result.hpp"
 #include "cloister/core/time.hpp"
+#include "cloister/metrics/families.hpp"
 #include "cloister/model/job.hpp"
 #include "cloister/protocol/messages.hpp"
 #include "cloister/runtime/event.hpp"
@@ -91,9 +92,13 @@ class JobService {
   [[nodiscard]] Result<Ended> instance_gone(const InstanceId& instance, UnixTime now);
   /// Ends leases and deadlines that are over. To be called about once a second.
   [[nodiscard]] Result<Ended> tick(UnixTime now);
+  /// How long jobs waited, were leased and took. Thread-safe.
+  void write_metrics(metrics::TextWriter& out) const;
 
  private:
   [[nodiscard]] UnixTime lease_time() const;
+  void observe_lease(const model::Attempt& attempt, std::string_view outcome, UnixTime now);
+  void observe_end(const model::Job& job);
   storage::Database& database_;
   audit::Log& log_;
   Random& random_;
@@ -102,6 +107,9 @@ class JobService {
   UnixTime began_;
   SteadyTime steady_began_;
   runtime::AsyncEvent changed_;
+  metrics::Histograms waited_{"cloister_job_wait_duration_seconds", "From a job's submission to its first lease."};
+  metrics::Histograms leased_{"cloister_job_lease_duration_seconds", "From a lease to its end.", {"outcome"}};
+  metrics::Histograms took_{"cloister_job_duration_seconds", "From a job's submission to its end.", {"state"}};
 };
 
 }  // namespace cloister::scheduler

@@ -13,6 +13,7 @@ namespace cloister::session {
 
 inline constexpr std::string_view kAdminRole = "admin";    // configuration: challenges, validators, secrets, tokens
 inline constexpr std::string_view kClientRole = "client";  // jobs of its tenant
+inline constexpr std::string_view kMonitorRole = "monitor";  // state and metrics of the server, nothing else
 inline constexpr std::string_view kHostRole = "host";      // a host agent: blobs, while its connection lasts
 /// A role that an operator may give to somebody.
 [[nodiscard]] bool known_role(std::string_view role) noexcept;

@@ -204,6 +204,16 @@ class Database {
   [[nodiscard]] Result<Snapshot> read();
   static constexpr std::size_t kReaders = 4;
 
+  /// Writes and commits a page of nothing: success means that what is written now gets to the disk. Waits for the
+  /// writer before it; costs a sync.
+  [[nodiscard]] Result<void> probe();
+  struct Sizes {
+    std::uint64_t database = 0;  // bytes of the file
+    std::uint64_t log = 0;       // bytes of its write-ahead log
+    std::uint64_t free = 0;      // bytes that an ordinary user can still write on that file system
+  };
+  [[nodiscard]] Result<Sizes> sizes() const;
+
  private:
   friend class Snapshot;
   friend class Transaction;

@@ -49,6 +49,12 @@ struct Filter {
   bool live_only = false;      // starting, attesting or ready
   bool with_evidence = false;  // the evidence's bytes are large: only where asked for
 };
+struct Count {
+  model::InstanceState state = model::InstanceState::starting;
+  std::uint64_t instances = 0;
+};
+/// How many there are in each state that any is in.
+[[nodiscard]] Result<std::vector<Count>> count(const Reading& reading);
 /// Oldest first.
 [[nodiscard]] Result<std::vector<model::Instance>> list(const Reading& reading, const Filter& filter);
 /// The failure is a code and why, for states lost and refused. `not_found`; `conflict` out of lost, refused or

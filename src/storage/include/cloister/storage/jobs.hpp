@@ -139,6 +139,8 @@ struct Load {
   std::optional<UnixTime> oldest_waiting;  // when the oldest job that is not leased was submitted
 };
 [[nodiscard]] Result<Load> load(const Reading& reading, const VersionId& version);
+/// The same of all versions.
+[[nodiscard]] Result<Load> load(const Reading& reading);
 
 /// Jobs that are not finished: the tenant's, and all.
 struct Unfinished {

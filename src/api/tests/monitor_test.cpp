@@ -1,0 +1,85 @@
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <csignal>
+
+#include "cloister/api/monitor.hpp"
+#include "support/support.hpp"
+
+namespace cloister::api {
+namespace {
+
+using std::chrono::seconds;
+
+/// While it lives, no file of this process may grow.
+class NoRoom {
+ public:
+  NoRoom() {
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit none{0, before_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &none);
+  }
+  ~NoRoom() { ::setrlimit(RLIMIT_FSIZE, &before_); }
+  NoRoom(const NoRoom&) = delete;
+  NoRoom& operator=(const NoRoom&) = delete;
+
+ private:
+  rlimit before_{};
+};
+
+class MonitorTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::signal(SIGXFSZ, SIG_IGN);
+    auto opened = storage::Database::open(dir.path() / "m.db");
+    ASSERT_TRUE(opened.ok());
+    database = std::move(*opened);
+    monitor.emplace(*database, clock);
+  }
+  test::TempDir dir;
+  test::FakeClock clock{UnixTime{}};
+  std::unique_ptr<storage::Database> database;
+  std::optional<Monitor> monitor;
+};
+
+TEST_F(MonitorTest, IsReadyBetweenStartAndStop) {
+  EXPECT_EQ(monitor->unready(), Unready::starting);
+  monitor->serving();
+  EXPECT_EQ(monitor->unready(), std::nullopt);
+  monitor->stopping();
+  EXPECT_EQ(monitor->unready(), Unready::stopping);
+}
+
+TEST_F(MonitorTest, IsUnreadyWhileTheStorageTakesNoWrites) {
+  monitor->serving();
+  EXPECT_EQ(monitor->unready(), std::nullopt);
+  clock.advance(seconds{1});
+  {
+    const NoRoom full;
+    EXPECT_EQ(monitor->unready(), Unready::storage_unwritable);
+  }
+  clock.advance(seconds{1});
+  EXPECT_EQ(monitor->unready(), std::nullopt);
+}
+
+TEST_F(MonitorTest, TriesTheStorageOnceASecond) {
+  monitor->serving();
+  EXPECT_EQ(monitor->unready(), std::nullopt);
+  const NoRoom full;
+  clock.advance(std::chrono::milliseconds{999});
+  EXPECT_EQ(monitor->unready(), std::nullopt);
+  clock.advance(std::chrono::milliseconds{1});
+  EXPECT_EQ(monitor->unready(), Unready::storage_unwritable);
+}
+
+TEST_F(MonitorTest, LivesWhileItsLoopGoesRound) {
+  clock.advance(seconds{59});
+  EXPECT_TRUE(monitor->alive());
+  clock.advance(seconds{1});
+  EXPECT_FALSE(monitor->alive());
+  monitor->beat();
+  EXPECT_TRUE(monitor->alive());
+}
+
+}  // namespace
+}  // namespace cloister::api
