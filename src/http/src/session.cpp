@@ -211,7 +211,11 @@ runtime::Task<void> Session::run(std::shared_ptr<Session> self) {
   const auto shaken = co_await self->transport_->handshake();
   if (!shaken) co_return;
   bool more = true;
-  while (more && !self->stopping_) more = co_await self->serve_one();
+  while (more && !self->stopping_) {
+    more = co_await self->serve_one();
+    // A connection that waits keeps nothing of what it has received.
+    self->buffer_.shrink_to_fit();
+  }
 }
 
 /// Waits for the first byte, then reads the header.
@@ -399,7 +403,7 @@ runtime::Task<bool> Session::respond(Exchange& exchange, Response response) {
 runtime::Task<void> Session::linger() {
   transport_->expires_after(kLinger);
   co_await transport_->shutdown();
-  Bytes sink(kPiece);
+  crypto::CleansedBytes sink(kPiece);
   for (std::size_t total = 0; total < kLingerBytes;) {
     const std::span<std::uint8_t> space{sink};
     const auto got = co_await transport_->read_some(space);

@@ -17,6 +17,8 @@ Error unusable(std::string what, const boost::system::error_code& why) {
 }
 
 bool only_tls13(ssl::context& context) {
+  // What was decrypted does not stay in OpenSSL's buffer once it was read from there.
+  SSL_CTX_set_options(context.native_handle(), SSL_OP_CLEANSE_PLAINTEXT);
   return SSL_CTX_set_min_proto_version(context.native_handle(), TLS1_3_VERSION) == 1;
 }
 

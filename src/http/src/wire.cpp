@@ -176,7 +176,8 @@ runtime::Task<Result<void>> read_body(Transport& transport, ReadBuffer& buffer, 
     return Error{Errc::limit_exceeded, "a body of at most " + std::to_string(max_body) + " bytes expected"};
   };
   if (parser.content_length() && *parser.content_length() > max_body) co_return too_long();
-  Bytes piece(kPiece);
+  if (parser.is_done()) co_return Result<void>{};
+  crypto::CleansedBytes piece(kPiece);
   std::uint64_t total = 0;
   while (!parser.is_done()) {
     parser.get().body().data = piece.data();

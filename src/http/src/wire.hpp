@@ -5,12 +5,14 @@
 #include <functional>
 #include <string>
 
+#include "cloister/crypto/cleansed.hpp"
 #include "transport.hpp"
 
 /// HTTP/1.1 messages over a Transport, both directions of both sides.
 namespace cloister::http {
 
-using ReadBuffer = boost::beast::flat_buffer;  // received, not yet parsed; belongs to one connection
+/// Received, not yet parsed; belongs to one connection. Overwrites what it frees, since bodies may be secrets.
+using ReadBuffer = boost::beast::basic_flat_buffer<crypto::CleansingAllocator<char>>;
 using RequestParser = boost::beast::http::request_parser<boost::beast::http::buffer_body>;
 using ResponseParser = boost::beast::http::response_parser<boost::beast::http::buffer_body>;
 

@@ -184,7 +184,7 @@ struct Running : testing::Test {
 };
 
 inline Task<Response> say(std::string text) { co_return bytes_response("text/plain", to_bytes(text)); }
-inline Task<Response> echo(Request request) { co_return bytes_response("text/plain", std::move(request.body)); }
+inline Task<Response> echo(Request request) { co_return bytes_response("text/plain", to_bytes(ByteView{request.body})); }
 
 /// A self-signed certificate for 127.0.0.1 and localhost, made by the openssl program.
 struct TestCertificate {

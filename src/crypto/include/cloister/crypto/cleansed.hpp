@@ -18,7 +18,7 @@ class CleansingAllocator {
   CleansingAllocator(const CleansingAllocator<U>&) noexcept {}  // NOLINT(google-explicit-constructor)
   [[nodiscard]] T* allocate(std::size_t n) { return std::allocator<T>{}.allocate(n); }
   void deallocate(T* memory, std::size_t n) noexcept {
-    cleanse({memory, n});
+    cleanse({static_cast<std::uint8_t*>(static_cast<void*>(memory)), n * sizeof(T)});
     std::allocator<T>{}.deallocate(memory, n);
   }
   friend bool operator==(const CleansingAllocator&, const CleansingAllocator&) noexcept { return true; }
@@ -28,5 +28,6 @@ class CleansingAllocator {
 /// Unlike `SecretBytes` it can be copied: it is for what is no key.
 using CleansedBytes = std::vector<std::uint8_t, CleansingAllocator<std::uint8_t>>;
 [[nodiscard]] inline CleansedBytes cleansed_copy(ByteView view) { return {view.begin(), view.end()}; }
+inline void append(CleansedBytes& to, ByteView more) { to.insert(to.end(), more.begin(), more.end()); }
 
 }  // namespace cloister::crypto

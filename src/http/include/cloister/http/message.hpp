@@ -16,6 +16,7 @@
 #include "cloister/core/bytes.hpp"
 #include "cloister/core/result.hpp"
 #include "cloister/core/time.hpp"
+#include "cloister/crypto/cleansed.hpp"
 #include "cloister/http/target.hpp"
 
 /// HTTP/1.1 (RFC 9110, RFC 9112): what requests and responses are, on both sides.
@@ -76,7 +77,7 @@ struct Request {
   std::map<std::string, std::string, std::less<>> params;   // decoded path parameters, never empty except a tail
   Query query;
   Headers headers;
-  Bytes body;                                               // empty where the route wants a file
+  crypto::CleansedBytes body;                               // empty where the route wants a file
   std::shared_ptr<const BodyFile> body_file;                // only where the route wants a file
   std::optional<Principal> principal;                       // always there unless the route is kPublic
   std::string remote_address;                               // of the TCP peer, without port
