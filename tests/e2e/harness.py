@@ -82,6 +82,9 @@ class Case(unittest.TestCase):
 
 class System(Case):
     """Platform, server and validator, each started by the test."""
+    listen = "127.0.0.1:0"
+    settings = ""  # further lines of the server's configuration
+    ca = ()        # options with which the server's certificate is known
 
     def start_platform(self, state="platform"):
         self.platform = self.start("platform", BIN / "cloister", "lab", "platform", "--state", self.home / state)
@@ -90,10 +93,10 @@ class System(Case):
     def start_server(self, guest=BIN / "cloister-guest", trust_root=None, collateral=None):
         root = pathlib.Path(trust_root or self.platform["root"]).read_text()
         self.write("server-trust.json", json.dumps({"version": 1, "lab_roots": [root]}))
-        self.write("cloisterd.toml", f'data = "server"\nlisten = "127.0.0.1:0"\nguest = {json.dumps(str(guest))}\n'
-                   f'collateral = {json.dumps(str(collateral or self.platform["collateral"]))}\ntrust = "server-trust.json"\n')
+        self.write("cloisterd.toml", f'data = "server"\nlisten = "{self.listen}"\nguest = {json.dumps(str(guest))}\n'
+                   f'collateral = {json.dumps(str(collateral or self.platform["collateral"]))}\ntrust = "server-trust.json"\n{self.settings}')
         self.server = self.start("server", BIN / "cloisterd", "--config", self.home / "cloisterd.toml")
-        self.connection = ["--server", self.server["url"], "--token-file", self.server["admin_token_file"]]
+        self.connection = ["--server", self.server["url"], "--token-file", self.server["admin_token_file"], *self.ca]
         return self.server
 
     def start_validator(self, guest=BIN / "cloister-guest", name="validator", control=None):
@@ -101,7 +104,7 @@ class System(Case):
         self.ok("validator", "enrol", self.ok("validator", "hotkey", key).strip(), *self.connection)
         return self.start(name, BIN / "cloister", "validator", "run", "--server", self.server["url"], "--platform",
                           control or self.platform["control"], "--guest", guest, "--hotkey", key, "--data",
-                          self.home / f"{name}-data")
+                          self.home / f"{name}-data", *self.ca)
 
     def listed(self, what, *more):
         return json.loads(self.ok(what, "list", "--json", *more, *self.connection))
@@ -116,6 +119,17 @@ class System(Case):
         self.ok("secret", "put", "keyword-search/index-salt", "--file", self.home / "salt", *self.connection)
         return json.loads(self.ok("challenge", "push", self.home / "layout", "--id", "keyword-search", "--secret",
                                   "index-salt=keyword-search/index-salt", "--json", *self.connection))
+
+
+    def write_trust(self, version):
+        """What a client of this version trusts, in trust.json."""
+        trust = json.loads((self.home / "server-trust.json").read_text())
+        keys = json.loads(subprocess.run([BIN / "cloisterd", "--config", self.home / "cloisterd.toml", "--show-keys"],
+                                         capture_output=True, text=True, check=True).stdout)
+        trust.update(audit_keys=keys["audit_keys"], server_keys=keys["server_keys"], reference_values=[
+            {"challenge": "keyword-search", "version": version["id"], **version["reference_value"]}])
+        self.write("trust.json", json.dumps(trust))
+        return trust
 
 
 def main():
