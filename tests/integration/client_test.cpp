@@ -182,6 +182,9 @@ class ClientJob : public testing::Test {
     io.start();
     http::Router router;
     add(router, Method::get, "/api/v1/versions/{id}/instances", [this](const http::Request&) { return instances(); });
+    add(router, Method::get, "/api/v1/versions/{id}", [this](const http::Request&) -> Result<json::Value> {
+      return model::to_json(world.version);
+    });
     add(router, Method::post, "/api/v1/jobs", [this](const http::Request& request) { return submit(request); });
     add(router, Method::get, "/api/v1/jobs", [this](const http::Request& request) { return page(request); });
     add(router, Method::get, "/api/v1/jobs/{id}", [this](const http::Request& request) { return look(request); });
@@ -256,6 +259,10 @@ class ClientJob : public testing::Test {
   }
   Result<json::Value> look(const http::Request& request) {
     const auto id = *JobId::parse(request.param("id"));
+    if (away > 0) {
+      --away;
+      return Error{Errc::unavailable, "the server is starting or stopping"};
+    }
     if (before_look) before_look(id);
     for (const auto& instance : at_work) work(*instance);
     return view(id);
@@ -332,6 +339,7 @@ class ClientJob : public testing::Test {
   std::vector<const World::Ready*> at_work;  // each executes what it is leased whenever the client looks
   std::vector<model::JobRequest> submitted;
   std::function<void(const JobId&)> before_look;
+  int away = 0;  // looks that the server does not answer
   std::function<void(protocol::Envelope&)> envelope_change;
   std::map<std::string, std::function<void(json::Value&)>> lies;  // by route
   std::map<std::string, int> calls;
@@ -403,6 +411,38 @@ TEST_F(ClientJob, OfAClientThatDiedIsFinishedAndReadByAnother) {
   const auto read = collect(job.keys.job());
   ASSERT_TRUE(read) << read.error().text();
   EXPECT_EQ(as_text(read->output.reveal()), "out");
+}
+
+TEST_F(ClientJob, OfAClientThatDiedIsWrappedForOthersByAnother) {
+  const auto job = world.seal({});  // submitted before any instance was there
+  ASSERT_TRUE(world.jobs->submit(world.tenant, job.request, world.clock.now()));
+  const auto& instance = start_instance();
+  const auto read = collect(job.keys.job());
+  ASSERT_TRUE(read) << read.error().text();
+  EXPECT_EQ(as_text(read->output.reveal()), "out");
+  EXPECT_EQ(read->envelope.instance, instance.session.instance());
+  EXPECT_EQ(calls[kRecipients], 1);
+}
+
+TEST_F(ClientJob, IsNotWrappedByAClientWithAnotherSecret) {
+  const auto job = world.seal({});
+  ASSERT_TRUE(world.jobs->submit(world.tenant, job.request, world.clock.now()));
+  start_instance();
+  EXPECT_EQ(code_of(collect(job.keys.job(), crypto::Secret<32>::random(world.random))), Errc::key_invalid);
+  EXPECT_EQ(calls[kRecipients], 0);
+}
+
+TEST_F(ClientJob, OutlivesAServerThatIsAwayForAWhile) {
+  start_instance();
+  int refused = 0;
+  events.interrupted = [&](const Error& why) {
+    EXPECT_EQ(why.code(), Errc::unavailable);
+    ++refused;
+  };
+  away = 1;
+  const auto done = run();
+  ASSERT_TRUE(done) << done.error().text();
+  EXPECT_EQ(refused, 1);
 }
 
 TEST_F(ClientJob, IsWrappedForTheFirstInstanceThatBecomesReady) {

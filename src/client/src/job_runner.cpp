@@ -9,7 +9,13 @@ namespace cloister::client {
 namespace {
 
 constexpr std::chrono::seconds kWait{30};
-constexpr std::chrono::seconds kRefusedPause{1};
+constexpr std::chrono::seconds kPause{1};
+constexpr std::chrono::seconds kOutage{60};
+
+/// That the server may answer again by itself.
+bool is_outage(Errc code) {
+  return code == Errc::unavailable || code == Errc::peer_closed || code == Errc::overloaded || code == Errc::rate_limited;
+}
 
 Error failure_of(const model::Job& job) {
   const auto why = job.failure.value_or(std::string{model::to_string(job.state)});
@@ -40,62 +46,74 @@ Result<VerifiedInstance> verify_instance(const model::Instance& instance, const 
   return out;
 }
 
-Result<std::vector<model::Recipient>> JobRunner::seal_to_ready(const protocol::ClientJobKeys& keys,
-                                                               const model::JobRequest& request,
-                                                               const ChallengeId& challenge, const JobEvents& events) {
-  CLOISTER_TRY(instances, orchestrator_.ready_instances(request.version));
+Result<std::vector<model::Recipient>> JobRunner::seal_to_ready(const Sealing& sealing, const JobEvents& events) {
+  CLOISTER_TRY(instances, orchestrator_.ready_instances(sealing.version));
   std::vector<model::Recipient> recipients;
   for (const auto& instance : instances) {
-    auto verified = verify_instance(instance, trust_, challenge, request.version, clock_.now());
+    auto verified = verify_instance(instance, trust_, sealing.challenge, sealing.version, clock_.now());
     if (!verified) {
       events.refused(instance.id, verified.error());
       continue;
     }
-    CLOISTER_TRY(recipient,
-                 protocol::seal_recipient(keys.content_key(), keys.job(), request.version, instance.id,
-                                          verified->payload_key, request.input_commitment,
-                                          crypto::sha256(request.ciphertext), random_));
+    CLOISTER_TRY(recipient, protocol::seal_recipient(sealing.keys.content_key(), sealing.keys.job(), sealing.version,
+                                                     instance.id, verified->payload_key, sealing.input_commitment,
+                                                     sealing.ciphertext_digest, random_));
     recipients.push_back(std::move(recipient));
     events.accepted(*verified);
   }
   return recipients;
 }
 
+Result<Orchestrator::JobView> JobRunner::look(const JobId& job, const JobEvents& events) {
+  const auto patience = Deadline::after(clock_, kOutage);
+  for (;;) {
+    auto view = orchestrator_.job(job, kWait);
+    if (view || !is_outage(view.error().code()) || clock_.steady() >= patience.at()) return view;
+    events.interrupted(view.error());
+    std::this_thread::sleep_for(kPause);
+  }
+}
+
 Result<FinishedJob> JobRunner::run(const JobOrder& order, const JobEvents& events) {
   const auto salt = protocol::ClientJobKeys::salt(secret_, order.idempotency_key, order.payload);
   const auto keys = protocol::ClientJobKeys::derive(secret_, salt);
   auto request = protocol::seal_job(keys, order.version, order.idempotency_key, salt, order.payload, order.deadline);
-  CLOISTER_TRY(recipients, seal_to_ready(keys, request, order.challenge, events));
+  const Sealing sealing{keys, order.challenge, order.version, request.input_commitment,
+                        crypto::sha256(request.ciphertext)};
+  CLOISTER_TRY(recipients, seal_to_ready(sealing, events));
   request.recipients = std::move(recipients);
   CLOISTER_TRY(view, orchestrator_.submit(request));
-  while (!model::is_final(view.job.state)) {
-    events.progressed(view.job);
-    if (!view.missing_recipients.empty()) {
-      CLOISTER_TRY(more, seal_to_ready(keys, request, order.challenge, events));
-      if (more.empty()) {
-        // The server answers at once while somebody is there that this client does not accept.
-        std::this_thread::sleep_for(kRefusedPause);
-      } else {
-        // A job that has ended meanwhile needs no recipients: the next look says how it ended.
-        auto added = orchestrator_.add_recipients(keys.job(), more);
-        if (!added && added.error().code() != Errc::conflict) return std::move(added).error();
-      }
-    }
-    CLOISTER_TRY(next, orchestrator_.job(keys.job(), kWait));
-    view = std::move(next);
-  }
-  return open(keys, view.job, events);
+  return follow(sealing, std::move(view), events);
 }
 
 Result<FinishedJob> JobRunner::collect(const JobId& job, const JobEvents& events) {
-  for (;;) {
-    CLOISTER_TRY(view, orchestrator_.job(job, kWait));
+  CLOISTER_TRY(view, orchestrator_.job(job, std::chrono::seconds{0}));
+  const auto keys = protocol::ClientJobKeys::derive(secret_, view.job.salt);
+  if (keys.job() != job) return Error{Errc::key_invalid, "the job was not submitted with this client secret"};
+  CLOISTER_TRY(version, orchestrator_.version(view.job.version));
+  const Sealing sealing{keys, version.spec.challenge, view.job.version, view.job.input_commitment,
+                        view.job.ciphertext_digest};
+  return follow(sealing, std::move(view), events);
+}
+
+Result<FinishedJob> JobRunner::follow(const Sealing& sealing, Orchestrator::JobView view, const JobEvents& events) {
+  while (!model::is_final(view.job.state)) {
     events.progressed(view.job);
-    if (!model::is_final(view.job.state)) continue;
-    const auto keys = protocol::ClientJobKeys::derive(secret_, view.job.salt);
-    if (keys.job() != job) return Error{Errc::key_invalid, "the job was not submitted with this client secret"};
-    return open(keys, view.job, events);
+    if (!view.missing_recipients.empty()) {
+      CLOISTER_TRY(more, seal_to_ready(sealing, events));
+      if (more.empty()) {
+        // The server answers at once while somebody is there that this client does not accept.
+        std::this_thread::sleep_for(kPause);
+      } else {
+        // A job that has ended meanwhile needs no recipients: the next look says how it ended.
+        auto added = orchestrator_.add_recipients(sealing.keys.job(), more);
+        if (!added && added.error().code() != Errc::conflict) return std::move(added).error();
+      }
+    }
+    CLOISTER_TRY(next, look(sealing.keys.job(), events));
+    view = std::move(next);
   }
+  return open(sealing.keys, view.job, events);
 }
 
 Result<FinishedJob> JobRunner::open(const protocol::ClientJobKeys& keys, const model::Job& job,

@@ -38,6 +38,8 @@ struct JobEvents {
   std::function<void(const VerifiedInstance&)> accepted = [](const VerifiedInstance&) {};
   std::function<void(const InstanceId&, const Error&)> refused = [](const InstanceId&, const Error&) {};
   std::function<void(const model::Job&)> progressed = [](const model::Job&) {};
+  /// The server does not answer; the runner asks again for a minute.
+  std::function<void(const Error&)> interrupted = [](const Error&) {};
 };
 
 struct JobOrder {
@@ -65,14 +67,24 @@ class JobRunner {
   /// Runs a job to its end. A job that waits for recipients is sealed to instances that became ready. Errors: the
   /// job's failure (`challenge_failed`…), `deadline_exceeded` when it expired, what verification or opening refuse.
   [[nodiscard]] Result<FinishedJob> run(const JobOrder& order, const JobEvents& events);
-  /// The result of a job that was submitted before, also by another process with the same secret.
+  /// The result of a job that was submitted before, also by another process with the same secret. It is waited for, and
+  /// sealed to further instances, as `run` does: the content key follows from the secret. That the version is the job's
+  /// own is the server's word here; an instance of another one cannot open the payload, which names its version.
   [[nodiscard]] Result<FinishedJob> collect(const JobId& job, const JobEvents& events);
 
  private:
-  [[nodiscard]] Result<std::vector<model::Recipient>> seal_to_ready(const protocol::ClientJobKeys& keys,
-                                                                    const model::JobRequest& request,
-                                                                    const ChallengeId& challenge,
-                                                                    const JobEvents& events);
+  /// What is sealed to instances, and for which.
+  struct Sealing {
+    const protocol::ClientJobKeys& keys;
+    ChallengeId challenge;
+    VersionId version;
+    Digest32 input_commitment{};
+    Digest32 ciphertext_digest{};
+  };
+  [[nodiscard]] Result<std::vector<model::Recipient>> seal_to_ready(const Sealing& sealing, const JobEvents& events);
+  [[nodiscard]] Result<Orchestrator::JobView> look(const JobId& job, const JobEvents& events);
+  /// From a job as it is to its result.
+  [[nodiscard]] Result<FinishedJob> follow(const Sealing& sealing, Orchestrator::JobView view, const JobEvents& events);
   [[nodiscard]] Result<FinishedJob> open(const protocol::ClientJobKeys& keys, const model::Job& job,
                                          const JobEvents& events);
   Orchestrator& orchestrator_;
