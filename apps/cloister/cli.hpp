@@ -24,7 +24,8 @@ struct Context {
   const Clock& clock;
   int exit_code = kOk;  // set by the command that ran
 
-  /// One line on `err`: "cloister: detail", and the remedy if there is one. Sets `exit_code` to `kFailed`.
+  /// One line on `err`: "cloister: code: detail", and the remedy: the one given, else what the code alone says. Sets
+  /// `exit_code` to `kFailed`.
   void fail(const Error& error, std::string_view remedy = {});
 };
 
@@ -39,6 +40,10 @@ void add_job(CLI::App& app, Context& context);
 void add_instance(CLI::App& app, Context& context);
 void add_secret(CLI::App& app, Context& context);
 void add_demo(CLI::App& app, Context& context);
+void add_login(CLI::App& app, Context& context);
+void add_profile(CLI::App& app, Context& context);
+void add_token(CLI::App& app, Context& context);
+void add_audit(CLI::App& app, Context& context);
 void add_receipt(CLI::App& app, Context& context);
 void add_lab(CLI::App& app, Context& context);
 void add_validator(CLI::App& app, Context& context);

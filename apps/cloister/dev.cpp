@@ -8,6 +8,7 @@
 #include "connection.hpp"
 #include "example.hpp"
 #include "files.hpp"
+#include "profile.hpp"
 #include "system.hpp"
 
 namespace cloister::cli {
@@ -15,10 +16,23 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::string_view kProfile = "dev";
+
 struct Options {
   fs::path data = "cloister-dev";
   std::uint16_t port = 7443;
 };
+
+/// Keeps the profile. It is put in use only where no other one is, so that nobody's commands end up elsewhere; returns
+/// what commands must say to use it.
+Result<std::string> keep_profile(Profile profile) {
+  CLOISTER_TRY(profiles, Profiles::load());
+  const auto name = profile.name;
+  profiles.put(std::move(profile));
+  if (profiles.current().empty()) CLOISTER_CHECK(profiles.use(name));
+  CLOISTER_CHECK(profiles.save());
+  return profiles.current() == name ? std::string{} : " --profile " + name;
+}
 
 /// Waits for Ctrl-C; returns the name of a part that ended before it.
 std::string wait_for_end(System& system, const sigset_t& signals) {
@@ -54,14 +68,14 @@ Result<void> run(const Options& options, Context& context) {
   CLOISTER_CHECK(write_file(trust_file, policy::write_trust_file(trust), Readers::everyone));
   CLOISTER_TRY(validator, server.enrol(system.hotkey()));
   CLOISTER_CHECK(system.start_validator());
-  CLOISTER_CHECK(write_profile({system.url(), system.admin_token_file(), trust_file}));
+  CLOISTER_TRY(profile_words, keep_profile({std::string{kProfile}, system.url(), token, {}, trust_file}));
   out << "validator " << validator.id.str() << " runs\n\n"
       << "LAB ONLY - NOT HARDWARE: confidential VMs are simulated on this machine.\n\n"
       << "  server      " << system.url() << "\n  token       " << system.admin_token_file().string()
       << "\n  trust file  " << trust_file.string() << "\n  logs        " << system.logs().string() << "\n\n"
-      << "Your profile (" << profile_file().string() << ") names them, so in another terminal:\n\n"
-      << "  cloister instance list\n"
-      << "  cloister job submit keyword-search --payload FILE --receipt receipt.json\n"
+      << "Your profile '" << kProfile << "' names them, so in another terminal:\n\n"
+      << "  cloister instance list" << profile_words << "\n"
+      << "  cloister job submit keyword-search --payload FILE --receipt receipt.json" << profile_words << "\n"
       << "    (FILE: {\"keyword\":\"…\",\"documents\":[{\"name\":\"…\",\"text\":\"…\"}]})\n\n"
       << "Ctrl-C stops everything." << std::endl;
   const auto gone = wait_for_end(system, signals);

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <utility>
@@ -13,6 +12,7 @@
 #include "cloister/core/ids.hpp"
 #include "cloister/core/random.hpp"
 #include "cloister/process/descriptor.hpp"
+#include "profile.hpp"
 
 namespace cloister::cli {
 
@@ -98,19 +98,9 @@ Result<Bytes> read_file(const fs::path& path, std::size_t max) {
 }
 
 std::optional<fs::path> default_trust_file() {
-  const char* config = std::getenv("XDG_CONFIG_HOME");
-  const char* home = std::getenv("HOME");
-  fs::path base;
-  if (config != nullptr && *config == '/') {
-    base = config;
-  } else if (home != nullptr && *home == '/') {
-    base = fs::path{home} / ".config";
-  } else {
-    return std::nullopt;
-  }
-  const auto file = base / "cloister" / "trust.json";
+  const auto folder = configuration_folder();
   std::error_code failure;
-  return fs::exists(file, failure) ? std::optional{file} : std::nullopt;
+  return folder && fs::exists(*folder / "trust.json", failure) ? std::optional{*folder / "trust.json"} : std::nullopt;
 }
 
 Result<policy::TrustFile> load_trust_file(const std::optional<fs::path>& given) {

@@ -1,10 +1,13 @@
 #include <memory>
+#include <thread>
 
 #include "cli.hpp"
 #include "cloister/client/job_runner.hpp"
 #include "connection.hpp"
 #include "files.hpp"
 #include "keys.hpp"
+#include "profile.hpp"
+#include "render.hpp"
 
 namespace cloister::cli {
 namespace {
@@ -13,6 +16,7 @@ namespace fs = std::filesystem;
 namespace json = codec::json;
 
 constexpr std::size_t kMaxPayload = 64U << 20;
+constexpr std::chrono::milliseconds kLookEvery{500};
 
 struct Options {
   ConnectionOptions connection;
@@ -29,8 +33,8 @@ struct Options {
 
 void add_client_options(CLI::App& command, Options& options) {
   add_connection_options(command, options.connection);
-  command.add_option("--trust", options.trust, "trust file; else that of your profile or configuration folder");
-  command.add_option("--secret-file", options.secret, "your client secret, made if it is missing; else beside your profile");
+  command.add_option("--trust", options.trust, "trust file; else CLOISTER_TRUST_FILE, your profile's, or the one in your configuration folder");
+  command.add_option("--secret-file", options.secret, "your client secret, made if it is missing; else in your configuration folder");
   command.add_option("--receipt", options.receipt, "write the receipt here");
 }
 
@@ -41,16 +45,22 @@ struct Client {
   crypto::Secret<32> secret;
 };
 
-Result<Client> open_client(const Options& options) {
-  CLOISTER_TRY(orchestrator, connect(options.connection));
-  auto trust_path = options.trust;
-  if (!trust_path && !default_trust_file()) {
-    if (auto profile = load_profile()) trust_path = profile->trust_file;
-  }
-  CLOISTER_TRY(trust, load_trust_file(trust_path));
-  const auto secret_file = options.secret.value_or(profile_file().parent_path() / "client.secret");
+/// The file that is given, else one in the configuration folder.
+Result<fs::path> secret_file_of(const Options& options) {
+  if (options.secret) return *options.secret;
+  const auto folder = configuration_folder();
+  if (!folder) return Error{Errc::invalid_argument, "neither XDG_CONFIG_HOME nor HOME is set: name --secret-file"};
   std::error_code failure;
-  fs::create_directories(secret_file.parent_path(), failure);
+  fs::create_directories(*folder, failure);
+  if (failure) return Error{Errc::io_error, folder->string() + ": " + failure.message()};
+  return *folder / "client.secret";
+}
+
+Result<Client> open_client(const Options& options) {
+  CLOISTER_TRY(access, find_access(options.connection));
+  CLOISTER_TRY(orchestrator, connect(access));
+  CLOISTER_TRY(trust, trust_of(options.trust, access));
+  CLOISTER_TRY(secret_file, secret_file_of(options));
   CLOISTER_TRY(secret, load_or_make_secret(secret_file));
   return Client{std::move(orchestrator), std::move(trust), std::move(secret)};
 }
@@ -73,6 +83,7 @@ client::JobEvents events_to(std::ostream& err) {
     err << instance.id.str() << " verified" << (instance.lab ? " (LAB ONLY - NOT HARDWARE)" : "") << '\n';
   };
   events.refused = [&err](const InstanceId& id, const Error& why) { err << id.str() << " refused: " << why.text() << '\n'; };
+  events.interrupted = [&err](const Error& why) { err << "the server does not answer (" << why.text() << "); trying again\n"; };
   events.progressed = [&err, last = std::string{}](const model::Job& job) mutable {
     const auto now = job.id.str() + ": " + std::string{model::to_string(job.state)} + ", " + std::to_string(job.progress) + " %";
     if (now != last) err << now << '\n';
@@ -109,6 +120,39 @@ Result<void> collect(const Options& options, Context& context) {
   client::JobRunner runner{client.orchestrator, client.trust, client.secret, context.clock, random};
   CLOISTER_TRY(finished, runner.collect(job, events_to(context.err)));
   return show(finished, options, context);
+}
+
+/// One line about a job as it is now.
+std::string state_line(const client::Orchestrator::JobView& view) {
+  const auto& job = view.job;
+  std::string out = std::string{model::to_string(job.state)} + ", " + std::to_string(job.progress) + " %";
+  if (job.attempts > 0) out += ", attempt " + std::to_string(job.attempts);
+  if (job.failure) out += ", " + printable(*job.failure);
+  if (job.state == model::JobState::awaiting_rewrap) {
+    out += view.missing_recipients.empty() ? ": no instance is ready"
+                                           : ": its client must seal it to another instance (cloister job result)";
+  }
+  return out;
+}
+
+/// Follows a job to its end. The answer is no (exit code 2) unless it succeeds.
+Result<void> watch(const Options& options, Context& context) {
+  CLOISTER_TRY(id, JobId::parse(options.job));
+  CLOISTER_TRY(server, connect(options.connection));
+  for (std::string shown;;) {
+    CLOISTER_TRY(view, server.job(id, std::chrono::seconds{0}));
+    const auto now = options.json ? json::write(model::to_json(view.job)) : state_line(view);
+    if (now != shown) {
+      if (!options.json) context.out << to_rfc3339(std::chrono::floor<std::chrono::seconds>(context.clock.now())) << "  ";
+      context.out << now << std::endl;
+      shown = now;
+    }
+    if (model::is_final(view.job.state)) {
+      if (view.job.state != model::JobState::succeeded) context.exit_code = kRejected;
+      return {};
+    }
+    std::this_thread::sleep_for(kLookEvery);
+  }
 }
 
 Result<void> cancel(const Options& options, Context& context) {
@@ -166,8 +210,14 @@ void add_job(CLI::App& app, Context& context) {
   add_connection_options(*get_command, options->connection);
   on(get_command, get);
 
+  auto* watch_command = job->add_subcommand("watch", "Follow a job to its end: exit 0 when it succeeded, 2 when not");
+  watch_command->add_option("JOB", options->job, "the job's id")->required();
+  watch_command->add_flag("--json", options->json, "the job's record, one line for each change");
+  add_connection_options(*watch_command, options->connection);
+  on(watch_command, watch);
+
   auto* list_command = job->add_subcommand("list", "Your jobs, newest first");
-  list_command->add_option("--state", options->state, "only jobs in this state");
+  list_command->add_option("--state", options->state, "only jobs in this state: queued, awaiting_rewrap, leased, succeeded, failed, cancelled, expired");
   list_command->add_flag("--json", options->json, "the API's answer");
   add_connection_options(*list_command, options->connection);
   on(list_command, list);

@@ -28,10 +28,11 @@ class Case(unittest.TestCase):
         self.children = []
         self.addCleanup(self.stop_all)
 
-    def cloister(self, *arguments, timeout=PATIENCE, cwd=None):
+    def cloister(self, *arguments, timeout=PATIENCE, cwd=None, variables=None):
         """(exit code, standard output, standard error)"""
-        done = subprocess.run([BIN / "cloister", *map(str, arguments)], cwd=cwd or self.home, env=environment(self.home),
-                              capture_output=True, text=True, timeout=timeout)
+        done = subprocess.run([BIN / "cloister", *map(str, arguments)], cwd=cwd or self.home,
+                              env={**environment(self.home), **(variables or {})}, capture_output=True, text=True,
+                              timeout=timeout)
         return done.returncode, done.stdout, done.stderr
 
     def ok(self, *arguments, **options):
@@ -49,6 +50,13 @@ class Case(unittest.TestCase):
         line = child.stdout.readline()
         self.assertTrue(line, f"{name} ended: {self.log(name)[-2000:]}")
         return json.loads(line)
+
+    def spawn(self, *arguments):
+        """The command line in the background; ended with the test."""
+        child = subprocess.Popen([BIN / "cloister", *map(str, arguments)], stdout=subprocess.PIPE,
+                                 stderr=subprocess.DEVNULL, cwd=self.home, env=environment(self.home), text=True)
+        self.children.append(child)
+        return child
 
     def log(self, name):
         return (self.home / f"{name}.log").read_text(errors="replace")
@@ -119,7 +127,6 @@ class System(Case):
         self.ok("secret", "put", "keyword-search/index-salt", "--file", self.home / "salt", *self.connection)
         return json.loads(self.ok("challenge", "push", self.home / "layout", "--id", "keyword-search", "--secret",
                                   "index-salt=keyword-search/index-salt", "--json", *self.connection))
-
 
     def write_trust(self, version):
         """What a client of this version trusts, in trust.json."""

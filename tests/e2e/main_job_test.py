@@ -89,13 +89,7 @@ class Path(harness.System):
         self.wait_for("a ready instance",
                       lambda: [i for i in self.listed("instance")["instances"] if i["state"] == "ready"])
         self.write("payload", json.dumps({"keyword": "x", "documents": [{"name": "n", "text": "x y x"}]}))
-        reference = version["reference_value"]
-        trust = json.loads((self.home / "server-trust.json").read_text())
-        keys = json.loads(harness.subprocess.run([harness.BIN / "cloisterd", "--config", self.home / "cloisterd.toml",
-                                                  "--show-keys"], capture_output=True, text=True, check=True).stdout)
-        trust.update(audit_keys=keys["audit_keys"], server_keys=keys["server_keys"], reference_values=[
-            {"challenge": "keyword-search", "version": version["id"], **reference}])  # as the API names them
-        self.write("trust.json", json.dumps(trust))
+        trust = self.write_trust(version)
         client = ["--trust", self.home / "trust.json", "--secret-file", self.home / "client.secret", *self.connection]
         submit = ["job", "submit", "keyword-search", "--payload", self.home / "payload", "--key", "once"]
         out = self.ok(*submit, "--receipt", self.home / "receipt.json", *client)

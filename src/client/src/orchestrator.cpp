@@ -83,10 +83,12 @@ Result<void> append_page(json::Value& all, json::Value page) {
 
 }  // namespace
 
-Result<Orchestrator> Orchestrator::connect(std::string base_url, std::optional<std::string> bearer) {
+Result<Orchestrator> Orchestrator::connect(std::string base_url, std::optional<std::string> bearer,
+                                           http::ClientTls tls) {
   http::ClientOptions options;
   options.base_url = std::move(base_url);
   options.bearer = std::move(bearer);
+  options.tls = std::move(tls);
   CLOISTER_TRY(client, http::BlockingClient::make(std::move(options)));
   return Orchestrator{std::move(client)};
 }
@@ -139,6 +141,19 @@ Result<void> Orchestrator::remove_secret(std::string_view path) {
 Result<model::Validator> Orchestrator::enrol(const ByteArray<32>& hotkey) {
   CLOISTER_TRY(value, call(Method::post, "/api/v1/validators", json::Object{{"hotkey", codec::to_hex(hotkey)}}));
   return model::parse_validator(value);
+}
+
+Result<json::Value> Orchestrator::issue_token(std::string_view name, std::string_view role,
+                                              std::chrono::seconds lifetime) {
+  return call(Method::post, "/api/v1/tokens",
+              json::Object{{"name", name}, {"role", role}, {"lifetime_s", std::int64_t{lifetime.count()}}});
+}
+
+Result<void> Orchestrator::revoke_token(std::string_view id) {
+  if (!valid_id(id)) return Error{Errc::invalid_argument, "the id of a token expected, tok-…"};
+  CLOISTER_TRY(value, call(Method::del, "/api/v1/tokens/" + std::string{id}));
+  static_cast<void>(value);
+  return {};
 }
 
 Result<json::Value> Orchestrator::get(std::string_view path) { return call(Method::get, "/api/v1/" + std::string{path}); }

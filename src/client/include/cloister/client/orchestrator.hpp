@@ -20,7 +20,8 @@ namespace cloister::client {
 class Orchestrator {
  public:
   /// `bearer`: the token, sent over loopback or TLS only.
-  [[nodiscard]] static Result<Orchestrator> connect(std::string base_url, std::optional<std::string> bearer);
+  [[nodiscard]] static Result<Orchestrator> connect(std::string base_url, std::optional<std::string> bearer,
+                                                    http::ClientTls tls = {});
 
   // operators
   [[nodiscard]] Result<void> put_blob(const Digest32& digest, ByteView bytes);
@@ -28,6 +29,10 @@ class Orchestrator {
   [[nodiscard]] Result<std::uint64_t> put_secret(std::string_view path, ByteView value);
   [[nodiscard]] Result<void> remove_secret(std::string_view path);
   [[nodiscard]] Result<model::Validator> enrol(const ByteArray<32>& hotkey);
+  /// {"id":…,"token":…,"expires":…}; the token is given this once.
+  [[nodiscard]] Result<codec::json::Value> issue_token(std::string_view name, std::string_view role,
+                                                       std::chrono::seconds lifetime);
+  [[nodiscard]] Result<void> revoke_token(std::string_view id);
   /// What the API answers under that path, e.g. get("jobs/job-x").
   [[nodiscard]] Result<codec::json::Value> get(std::string_view path);
   /// A whole list, whatever pages the API gives it in, e.g. list("validators"): {"validators":[…]}. `limit_exceeded`

@@ -1,0 +1,108 @@
+#include <charconv>
+#include <memory>
+
+#include "cli.hpp"
+#include "connection.hpp"
+#include "files.hpp"
+
+namespace cloister::cli {
+namespace {
+
+namespace fs = std::filesystem;
+namespace json = codec::json;
+
+struct Options {
+  ConnectionOptions connection;
+  std::string name;
+  std::string role = "client";
+  std::string lifetime = "24h";
+  std::optional<fs::path> out;
+  std::string id;
+  bool json = false;
+};
+
+/// "90s", "30m", "24h", "7d" as seconds.
+Result<std::chrono::seconds> parse_lifetime(std::string_view text) {
+  std::int64_t number = 0;
+  const auto* const end = text.data() + text.size();
+  const auto [stopped, failure] = std::from_chars(text.data(), end, number);
+  constexpr std::pair<char, std::int64_t> kUnits[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+  constexpr std::int64_t kMost = 1'000'000;  // of any unit; the server has a limit of its own
+  if (failure == std::errc{} && number > 0 && number <= kMost && stopped + 1 == end) {
+    for (const auto& [unit, seconds] : kUnits) {
+      if (*stopped == unit) return std::chrono::seconds{number * seconds};
+    }
+  }
+  return Error{Errc::invalid_argument, "--lifetime: a number and s, m, h or d expected, such as 24h; got " + std::string{text}};
+}
+
+std::string member(const json::Value& value, std::string_view name) {
+  const auto* found = value.find(name);
+  return found == nullptr || found->as_string() == nullptr ? "" : *found->as_string();
+}
+
+/// The token goes to a file of its owner's alone, or to standard output, and nothing else with it.
+Result<void> issue(const Options& options, Context& context) {
+  CLOISTER_TRY(lifetime, parse_lifetime(options.lifetime));
+  CLOISTER_TRY(server, connect(options.connection));
+  CLOISTER_TRY(issued, server.issue_token(options.name, options.role, lifetime));
+  const auto token = member(issued, "token");
+  if (token.empty()) return Error{Errc::malformed, "the server gave no token"};
+  if (options.out) CLOISTER_CHECK(write_file(*options.out, token + "\n", Readers::owner));
+  if (options.json) {
+    if (options.out) issued.set("token", nullptr).set("file", options.out->string());
+    context.out << json::write(issued) << '\n';
+    return {};
+  }
+  if (!options.out) context.out << token << '\n';
+  context.err << member(issued, "id") << ": " << options.role << " token for " << options.name << ", expires "
+              << member(issued, "expires") << '\n';
+  return {};
+}
+
+Result<void> list(const Options& options, Context& context) {
+  CLOISTER_TRY(server, connect(options.connection));
+  CLOISTER_TRY(text, render_list(server, "tokens", {"id", "name", "role", "tenant", "created", "expires", "revoked"},
+                                 options.json));
+  context.out << text;
+  return {};
+}
+
+Result<void> revoke(const Options& options, Context& context) {
+  CLOISTER_TRY(server, connect(options.connection));
+  CLOISTER_CHECK(server.revoke_token(options.id));
+  context.out << options.id << " revoked\n";
+  return {};
+}
+
+}  // namespace
+
+void add_token(CLI::App& app, Context& context) {
+  auto* token = app.add_subcommand("token", "Tokens: who may call the server, and as what");
+  token->require_subcommand(1);
+  const auto options = std::make_shared<Options>();
+  const auto on = [&context, options](CLI::App* command, Result<void> (*work)(const Options&, Context&)) {
+    add_connection_options(*command, options->connection);
+    command->callback([options, &context, work] {
+      if (auto done = work(*options, context); !done) context.fail(done.error());
+    });
+  };
+
+  auto* issue_command = token->add_subcommand("issue", "Make a token; it is shown once");
+  issue_command->add_option("NAME", options->name, "whose it is: 1 to 64 characters of [a-z0-9-_.]")->required();
+  issue_command->add_option("--role", options->role, "client or admin");
+  issue_command->add_option("--lifetime", options->lifetime, "how long it is valid: 30m, 24h, 7d, at most 366d");
+  issue_command->add_option("--out", options->out, "write the token to this file (mode 0600), and not to the terminal");
+  issue_command->add_flag("--json", options->json, "one JSON object");
+  on(issue_command, issue);
+
+  auto* list_command = token->add_subcommand("list", "All tokens of your tenant; never the tokens themselves");
+  list_command->add_flag("--json", options->json, "the API's answer");
+  on(list_command, list);
+
+  auto* revoke_command = token->add_subcommand("revoke", "Make a token invalid, at once");
+  revoke_command->add_option("ID", options->id, "its id, tok-…")->required();
+  on(revoke_command, revoke);
+}
+
+}  // namespace cloister::cli
