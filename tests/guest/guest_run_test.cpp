@@ -1,0 +1,229 @@
+// A guest from its launch to its end: a real image, a real challenge program, and a server that the test drives by hand
+// at the other end of the stream.
+#include "cloister/guest/guest.hpp"
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include <condition_variable>
+#include <deque>
+#include <future>
+#include <mutex>
+
+#include "cloister/channel/channel.hpp"
+#include "cloister/crypto/hash.hpp"
+#include "cloister/oci/layout.hpp"
+#include "cloister/protocol/job.hpp"
+#include "cloister/protocol/launch.hpp"
+#include "cloister/protocol/messages.hpp"
+#include "cloister/protocol/report_data.hpp"
+#include "support/support.hpp"
+
+namespace cloister::guest {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+const VersionId kVersion = *VersionId::parse("ver-a");
+const InstanceId kInstance = *InstanceId::parse("inst-a");
+
+/// A TEE whose evidence nobody verifies here.
+class Device final : public device::TeeDevice {
+ public:
+  Result<Bytes> report(const Digest64&) override { return Error{Errc::unsupported, "no report"}; }
+  Result<void> extend_rtmr(unsigned, const Digest48&) override { return {}; }
+  Result<device::Quote> quote(const Digest64& data) override { return device::Quote{to_bytes(ByteView{data}), {}}; }
+};
+
+/// Tells when the challenge began a job.
+class Beginnings final : public log::Logger {
+ public:
+  void write(log::Level, std::string_view event, std::initializer_list<log::Field>) override {
+    if (event != "challenge.log") return;
+    const std::lock_guard lock{mutex_};
+    ++begun_;
+    changed_.notify_all();
+  }
+  [[nodiscard]] bool wait_for(int jobs) {
+    std::unique_lock lock{mutex_};
+    return changed_.wait_for(lock, seconds{30}, [&] { return begun_ >= jobs; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int begun_ = 0;
+};
+
+class GuestRun : public testing::Test {
+ protected:
+  void SetUp() override {
+    oci::ImageOptions options;
+    options.entrypoint = {"/run"};
+    auto image = oci::build_image({{"run", true, test::read_file(CLOISTER_TEST_CHALLENGE)}}, options);
+    ASSERT_TRUE(image);
+    device::Boot boot;
+    for (const auto& [digest, bytes] : image->blobs) {
+      blobs_.push_back(*process::sealed_memfd("blob", bytes));
+      boot.blobs.emplace(digest, blobs_.back().get());
+    }
+    protocol::Configuration configuration;
+    configuration.version = kVersion;
+    configuration.image_digest = image->digest;
+    configuration.server_keys = {server_key_.public_key()};
+    boot.configuration = protocol::encode(configuration);
+    auto pair = *process::stream_pair();
+    socket_ = std::move(pair.first);
+    // The challenge ends with the thread that started it.
+    guest_ = std::async(std::launch::async, [this, boot = std::move(boot), stream = std::move(pair.second)]() mutable {
+      return run(std::move(boot), {device_, std::move(stream), scratch_.path(), clock_, guest_random_, logger_});
+    });
+    const timeval patience{30, 0};
+    ASSERT_EQ(::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
+    make_ready();
+  }
+  void TearDown() override {
+    hang_up();
+    if (guest_.valid()) guest_.wait();
+  }
+  void hang_up() { socket_.reset(); }
+
+  void send(const protocol::ToTd& message) { write(*transport_->seal(protocol::encode(message))); }
+  /// The next message that is no heartbeat.
+  protocol::ToServer receive() {
+    for (;;) {
+      while (!received_.empty()) {
+        auto message = protocol::decode_to_server(received_.front());
+        received_.pop_front();
+        EXPECT_TRUE(message);
+        if (message && !std::holds_alternative<protocol::Heartbeat>(*message)) return *std::move(message);
+      }
+      const auto bytes = read();
+      auto got = transport_->feed(bytes);
+      if (bytes.empty() || !got) {
+        ADD_FAILURE() << "nothing more is to come";
+        return protocol::Attest{};
+      }
+      for (auto& message : got->messages) received_.push_back(std::move(message));
+    }
+  }
+  template <class Message>
+  Message expect() {
+    auto message = receive();
+    auto* wanted = std::get_if<Message>(&message);
+    EXPECT_NE(wanted, nullptr) << "a message of another kind: " << message.index();
+    return wanted == nullptr ? Message{} : std::move(*wanted);
+  }
+  /// Assigns a job with this payload.
+  AttemptId assign(const char* attempt, std::string_view payload, milliseconds timeout = seconds{60}) {
+    const auto salt = protocol::ClientJobKeys::salt(client_, attempt, to_bytes(payload));
+    const auto keys = protocol::ClientJobKeys::derive(client_, salt);
+    const auto request = protocol::seal_job(keys, kVersion, attempt, salt, to_bytes(payload), seconds{60});
+    auto recipient = *protocol::seal_recipient(keys.content_key(), keys.job(), kVersion, kInstance, payload_key_,
+                                               request.input_commitment, crypto::sha256(request.ciphertext), random_);
+    protocol::AssignJob job;
+    job.job = keys.job();
+    job.attempt = *AttemptId::parse(attempt);
+    job.fence = 1;
+    job.version = kVersion;
+    job.input_commitment = request.input_commitment;
+    job.enc = recipient.enc;
+    job.sealed_key = recipient.sealed_key;
+    job.ciphertext = request.ciphertext;
+    job.timeout_ms = static_cast<std::uint32_t>(timeout.count());
+    send(job);
+    return job.attempt;
+  }
+  /// Why the guest ended.
+  Errc ended() { return guest_.get().code(); }
+
+  Beginnings logger_;
+
+ private:
+  void make_ready() {
+    const crypto::X25519Key* keys[] = {&server_key_};
+    channel::Responder responder{keys, protocol::Role::instance, random_};
+    while (!transport_) {
+      auto accepted = responder.feed(read());
+      ASSERT_TRUE(accepted) << accepted.error().text();
+      if (!*accepted) continue;
+      write((*accepted)->reply);
+      transport_.emplace(std::move((*accepted)->transport));
+    }
+    transport_->allow(channel::kMaxMessage);
+    protocol::Challenge challenge;
+    challenge.instance = kInstance;
+    send(challenge);
+    const auto preimage = protocol::decode_preimage(expect<protocol::Attest>().preimage);
+    ASSERT_TRUE(preimage);
+    payload_key_ = *preimage->key(protocol::kPayloadUse, "x25519");
+    send(protocol::Accepted{*SessionId::parse("ses-a"), clock_.now() + seconds{3600}});
+    send(protocol::Release{});
+    ASSERT_EQ(expect<protocol::Ready>().slots, 1U);
+  }
+  Bytes read() {
+    Bytes buffer(64 * 1024);
+    const auto n = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
+    EXPECT_GT(n, 0) << "the guest said nothing more";
+    buffer.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+    return buffer;
+  }
+  void write(ByteView bytes) {
+    EXPECT_EQ(::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
+  }
+
+  SystemClock clock_;
+  Device device_;
+  test::TempDir scratch_;
+  test::SeededRandom random_{1};
+  test::SeededRandom guest_random_{2};
+  crypto::X25519Key server_key_ = crypto::X25519Key::generate(random_);
+  crypto::Secret<32> client_ = crypto::Secret<32>::random(random_);
+  crypto::X25519Public payload_key_{};
+  std::vector<process::UniqueFd> blobs_;
+  process::UniqueFd socket_;
+  std::optional<channel::Transport> transport_;
+  std::deque<Bytes> received_;
+  std::future<Error> guest_;
+};
+
+TEST_F(GuestRun, ExecutesJobsAndEndsWithItsStream) {
+  for (const auto* name : {"att-a", "att-b"}) {
+    const auto attempt = assign(name, "echo");
+    const auto result = expect<protocol::SubmitResult>();
+    EXPECT_EQ(result.attempt, attempt);
+    EXPECT_EQ(protocol::decode_envelope(result.envelope)->status, "ok");
+    send(protocol::ResultAccepted{attempt});
+  }
+  hang_up();
+  EXPECT_EQ(ended(), Errc::channel_truncated);
+}
+
+TEST_F(GuestRun, SlotOfACancelledJobIsFreeOnceItsChallengeIsDone) {
+  const auto first = assign("att-a", "slowly");
+  ASSERT_TRUE(logger_.wait_for(1));
+  send(protocol::CancelJob{first});
+  const auto next = assign("att-b", "echo");
+  EXPECT_EQ(expect<protocol::SubmitResult>().attempt, next);
+}
+
+TEST_F(GuestRun, JobThatMissesItsTimeEndsTheGuest) {
+  const auto attempt = assign("att-a", "forever", milliseconds{1});
+  const auto failed = expect<protocol::AttemptFailed>();
+  EXPECT_EQ(failed.attempt, attempt);
+  EXPECT_EQ(failed.code, "job_timeout");
+  EXPECT_EQ(expect<protocol::Failed>().code, "job_timeout");
+  EXPECT_EQ(ended(), Errc::job_timeout);
+}
+
+TEST_F(GuestRun, CancelledJobThatMissesItsTimeEndsTheGuestToo) {
+  const auto attempt = assign("att-a", "forever", seconds{2});
+  ASSERT_TRUE(logger_.wait_for(1));
+  send(protocol::CancelJob{attempt});
+  EXPECT_EQ(expect<protocol::Failed>().code, "job_timeout");
+  EXPECT_EQ(ended(), Errc::job_timeout);
+}
+
+}  // namespace
+}  // namespace cloister::guest
