@@ -129,6 +129,7 @@ TEST(Plaintext, StaysNowhereOnceAJobIsDone) {
   {
     protocol::challenge::Start start;
     start.secrets.emplace_back("key", crypto::cleansed_copy(payload()));
+    start.secrets.emplace_back("other-key", crypto::cleansed_copy(payload()));
     socket.send(start);
     EXPECT_EQ(next<protocol::challenge::Ready>(socket).slots, 1U);
   }

@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "cloister/channel/channel.hpp"
 #include "cloister/crypto/hash.hpp"
-#include "cloister/codec/cbor.hpp"
 #include "cloister/protocol/job.hpp"
 #include "support/support.hpp"
 
@@ -30,8 +30,8 @@ struct Scene {
   Digest32 salt = protocol::ClientJobKeys::salt(client, "k", to_bytes("in"));
   protocol::ClientJobKeys keys = protocol::ClientJobKeys::derive(client, salt);
 
-  protocol::AssignJob job(const char* attempt = "att-a") {
-    const auto request = protocol::seal_job(keys, kVersion, "k", salt, to_bytes("in"), seconds{60});
+  protocol::AssignJob job(const char* attempt = "att-a", ByteView payload = as_bytes("in")) {
+    const auto request = protocol::seal_job(keys, kVersion, "k", salt, payload, seconds{60});
     auto recipient = *protocol::seal_recipient(keys.content_key(), keys.job(), kVersion, kInstance, payload_public,
                                                request.input_commitment, crypto::sha256(request.ciphertext), random);
     protocol::AssignJob out;
@@ -195,6 +195,22 @@ TEST(Worker, IsOverdueAlsoForACancelledJob) {
   ASSERT_EQ(failed.size(), 1U);
   EXPECT_EQ(failed[0].attempt, attempt("att-b"));
   EXPECT_EQ(failed[0].code, "challenge_failed");
+}
+
+TEST(Worker, LargestPayloadAndOutputPassEveryHop) {
+  constexpr auto kLargest = protocol::challenge::kMaxOutput;  // of payloads, too
+  Scene s;
+  const Bytes payload(kLargest, 0x20);
+  const auto job = s.job("att-a", payload);
+  EXPECT_LE(protocol::encode(protocol::ToTd{job}).size(), channel::kMaxMessage);
+  ASSERT_EQ(failure(s.worker.assign(job)), "");
+  const auto given = s.worker.give();
+  ASSERT_TRUE(given);
+  EXPECT_EQ(given->payload.size(), kLargest);
+  EXPECT_LE(protocol::challenge::frame(protocol::challenge::ToChallenge{*given}).size(), protocol::challenge::kMaxFrame);
+  auto sent = s.worker.finish({"att-a", "ok", crypto::CleansedBytes(kLargest)});
+  ASSERT_TRUE(sent && *sent);
+  EXPECT_LE(protocol::encode(protocol::ToServer{**sent}).size(), channel::kMaxMessage);
 }
 
 TEST(Worker, BeatsForRunningAttemptsWithTheirProgress) {

@@ -14,7 +14,10 @@ constexpr std::size_t kMaxLogText = 4096;
 constexpr std::size_t kMaxIdText = 64;
 
 void write(Writer& out, const Start& m) {
-  out.array(3).text(kDomain).text("start").array(m.secrets.size());
+  constexpr std::size_t kHeads = 16;  // at most, of a pair and its members
+  std::size_t size = 64;
+  for (const auto& [name, value] : m.secrets) size += kHeads + name.size() + value.size();
+  out.reserve(size).array(3).text(kDomain).text("start").array(m.secrets.size());
   for (const auto& [name, value] : m.secrets) out.array(2).text(name).bytes(value);
 }
 void write(Writer& out, const Job& m) { out.array(4).text(kDomain).text("job").text(m.job).bytes(m.payload); }

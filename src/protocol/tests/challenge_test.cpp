@@ -40,5 +40,12 @@ TEST(ChallengeFrames, RefuseTooLongAndForeignOnes) {
   EXPECT_FALSE(decode_to_guest(ByteView{odd}.subspan(4)));
 }
 
+TEST(ChallengeFrames, OutputHasAtMost64MiB) {
+  Result result{"job-a", "ok", crypto::CleansedBytes(kMaxOutput)};
+  EXPECT_TRUE(decode_to_guest(ByteView{frame(ToGuest{result})}.subspan(4)));
+  result.output.push_back(0);
+  EXPECT_EQ(decode_to_guest(ByteView{frame(ToGuest{result})}.subspan(4)).error().code(), Errc::limit_exceeded);
+}
+
 }  // namespace
 }  // namespace cloister::protocol::challenge

@@ -20,6 +20,11 @@ namespace cloister::codec::cbor {
 /// other).
 class Writer {
  public:
+  /// Room for `size` bytes: growth within it leaves no copy of what was written.
+  Writer& reserve(std::size_t size) {
+    out_.reserve(size);
+    return *this;
+  }
   Writer& uint(std::uint64_t value);
   Writer& integer(std::int64_t value);
   Writer& bytes(ByteView value);

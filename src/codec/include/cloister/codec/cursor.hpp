@@ -41,6 +41,8 @@ class Reader {
 /// Appends to a growing buffer.
 class Writer {
  public:
+  /// Room for `size` bytes: growth within it leaves no copy of what was written.
+  void reserve(std::size_t size) { out_.reserve(size); }
   void raw(ByteView bytes) { append(out_, bytes); }
   void u8(std::uint8_t value) { out_.push_back(value); }
   void u16le(std::uint16_t value);
