@@ -90,7 +90,7 @@ void add_token(CLI::App& app, Context& context) {
 
   auto* issue_command = token->add_subcommand("issue", "Make a token; it is shown once");
   issue_command->add_option("NAME", options->name, "whose it is: 1 to 64 characters of [a-z0-9-_.]")->required();
-  issue_command->add_option("--role", options->role, "client or admin");
+  issue_command->add_option("--role", options->role, "client, admin or monitor");
   issue_command->add_option("--lifetime", options->lifetime, "how long it is valid: 30m, 24h, 7d, at most 366d");
   issue_command->add_option("--out", options->out, "write the token to this file (mode 0600), and not to the terminal");
   issue_command->add_flag("--json", options->json, "one JSON object");

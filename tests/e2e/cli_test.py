@@ -103,6 +103,10 @@ class Cli(harness.System):
         self.refused("token", "revoke", "tok-none", *admin, words=["not_found"])
         self.refused("token", "issue", "bob", "--lifetime", "soon", *admin, words=["--lifetime", "24h"])
         self.refused("token", "issue", "bob", "--role", "king", *admin, words=["role"])
+        # Whoever may do little is let in as well.
+        self.ok("token", "issue", "eyes", "--role", "monitor", "--out", "eyes.token", *admin)
+        self.log_in(self.home / "eyes.token", "--profile", "eyes")
+        self.refused("job", "list", words=["permission_denied"])
         # On the terminal the token stands alone, so that it can be piped.
         code, token, note = self.cloister("token", "issue", "bob", *admin)
         self.assertEqual((code, len(token.split()), "bob" in note), (0, 1, True))
