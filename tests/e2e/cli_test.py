@@ -1,6 +1,8 @@
 """The command line against a real server: logging in, tokens, lists, following jobs and the audit log."""
 import json
+import select
 import stat
+import subprocess
 
 import harness
 
@@ -186,6 +188,24 @@ class Cli(harness.System):
         client.communicate(timeout=harness.PATIENCE)
         self.assertEqual(client.returncode, 1)
         self.refused("job", "watch", "job-none", words=["not_found"])
+
+    def test_a_validator_is_ready_once_the_server_let_it_in(self):
+        key = self.home / "host.key"
+        hotkey = self.ok("validator", "hotkey", key).strip()
+        self.assertEqual(self.mode(key), 0o600)
+        log = open(self.home / "host.log", "w")
+        host = subprocess.Popen([harness.BIN / "cloister", "validator", "run", "--server", self.server["url"],
+                                 "--platform", self.platform["control"], "--guest", harness.BIN / "cloister-guest",
+                                 "--hotkey", key, "--data", self.home / "host-data"], stdout=subprocess.PIPE, stderr=log,
+                                cwd=self.home, env=harness.environment(self.home), text=True)
+        log.close()
+        self.children.append(host)
+        self.wait_for("the refusal", lambda: "unauthenticated" in self.log("host"))
+        self.assertIn("cloister validator enrol", self.log("host"))
+        self.assertEqual(select.select([host.stdout], [], [], 0)[0], [])  # not a word
+        self.ok("validator", "enrol", hotkey, *self.connection)
+        line = json.loads(host.stdout.readline())
+        self.assertEqual((line["event"], line["hotkey"]), ("ready", hotkey))
 
     def test_help_names_the_exit_codes(self):
         out = self.ok("--help")
