@@ -94,6 +94,11 @@ class System(Case):
     settings = ""  # further lines of the server's configuration
     ca = ()        # options with which the server's certificate is known
 
+    @staticmethod
+    def around(*command):
+        """The server's command, in whatever it is to run inside of."""
+        return list(command)
+
     def start_platform(self, state="platform"):
         self.platform = self.start("platform", BIN / "cloister", "lab", "platform", "--state", self.home / state)
         return self.platform
@@ -103,7 +108,7 @@ class System(Case):
         self.write("server-trust.json", json.dumps({"version": 1, "lab_roots": [root]}))
         self.write("cloisterd.toml", f'data = "server"\nlisten = "{self.listen}"\nguest = {json.dumps(str(guest))}\n'
                    f'collateral = {json.dumps(str(collateral or self.platform["collateral"]))}\ntrust = "server-trust.json"\n{self.settings}')
-        self.server = self.start("server", BIN / "cloisterd", "--config", self.home / "cloisterd.toml")
+        self.server = self.start("server", *self.around(BIN / "cloisterd", "--config", self.home / "cloisterd.toml"))
         self.connection = ["--server", self.server["url"], "--token-file", self.server["admin_token_file"], *self.ca]
         return self.server
 
@@ -131,8 +136,8 @@ class System(Case):
     def write_trust(self, version):
         """What a client of this version trusts, in trust.json."""
         trust = json.loads((self.home / "server-trust.json").read_text())
-        keys = json.loads(subprocess.run([BIN / "cloisterd", "--config", self.home / "cloisterd.toml", "--show-keys"],
-                                         capture_output=True, text=True, check=True).stdout)
+        keys = json.loads(subprocess.run(self.around(BIN / "cloisterd", "--config", self.home / "cloisterd.toml",
+                                                     "--show-keys"), capture_output=True, text=True, check=True).stdout)
         trust.update(audit_keys=keys["audit_keys"], server_keys=keys["server_keys"], reference_values=[
             {"challenge": "keyword-search", "version": version["id"], **version["reference_value"]}])
         self.write("trust.json", json.dumps(trust))
