@@ -94,8 +94,13 @@ client::JobEvents events_to(std::ostream& err) {
 
 /// The newest active version of the challenge.
 Result<VersionId> newest_version(client::Orchestrator& orchestrator, const ChallengeId& challenge) {
-  CLOISTER_TRY(versions, orchestrator.versions(challenge));
-  for (const auto& version : versions) {
+  const auto versions = orchestrator.versions(challenge);
+  if (!versions && versions.error().code() == Errc::not_found) {
+    return Error{Errc::not_found,
+                 "no challenge " + challenge.str() + " on this server: `cloister challenge list` names those it has"};
+  }
+  if (!versions) return versions.error();
+  for (const auto& version : *versions) {
     if (version.active) return version.id;
   }
   return Error{Errc::not_found, "challenge " + challenge.str() + " has no active version"};
