@@ -3,6 +3,7 @@
 #include "cli.hpp"
 #include "cloister/collateral/recognise.hpp"
 #include "cloister/evidence/detect.hpp"
+#include "cloister/verdict/json.hpp"
 #include "files.hpp"
 #include "render.hpp"
 
@@ -10,6 +11,7 @@ namespace cloister::cli {
 namespace {
 
 namespace json = codec::json;
+using verdict::to_json;
 
 struct Options {
   std::filesystem::path file;
@@ -48,9 +50,9 @@ Result<json::Value> inspect_collateral(const evidence::QuoteCollateral& collater
 
 Result<json::Value> to_json(const collateral::Recognised& part) {
   if (const auto* whole = std::get_if<evidence::QuoteCollateral>(&part)) return inspect_collateral(*whole);
-  if (const auto* info = std::get_if<evidence::SignedTcbInfo>(&part)) return cli::to_json(info->info);
-  if (const auto* identity = std::get_if<evidence::SignedQeIdentity>(&part)) return cli::to_json(identity->identity);
-  if (const auto* crl = std::get_if<crypto::x509::Crl>(&part)) return cli::to_json(*crl);
+  if (const auto* info = std::get_if<evidence::SignedTcbInfo>(&part)) return to_json(info->info);
+  if (const auto* identity = std::get_if<evidence::SignedQeIdentity>(&part)) return to_json(identity->identity);
+  if (const auto* crl = std::get_if<crypto::x509::Crl>(&part)) return to_json(*crl);
   if (const auto* certificates = std::get_if<collateral::Certificates>(&part)) {
     return json::Value{json::Object{{"kind", "certificates"}, {"certificates", list_of(*certificates)}}};
   }

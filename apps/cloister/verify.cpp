@@ -1,6 +1,3 @@
-#include "cloister/attestation/verify.hpp"
-
-#include <algorithm>
 #include <iomanip>
 #include <memory>
 
@@ -8,9 +5,9 @@
 #include "cloister/codec/json.hpp"
 #include "cloister/codec/text.hpp"
 #include "cloister/collateral/bundle.hpp"
-#include "cloister/evidence/detect.hpp"
-#include "cloister/evidence/lab_marker.hpp"
 #include "cloister/policy/policy.hpp"
+#include "cloister/verdict/json.hpp"
+#include "cloister/verdict/verdict.hpp"
 #include "files.hpp"
 #include "render.hpp"
 
@@ -20,6 +17,8 @@ namespace {
 namespace fs = std::filesystem;
 namespace json = codec::json;
 namespace x509 = crypto::x509;
+using verdict::Terms;
+using verdict::Verdict;
 
 struct Options {
   fs::path evidence;
@@ -33,26 +32,6 @@ struct Options {
   std::string nonce;
   std::optional<fs::path> policy;
   bool json = false;
-};
-
-/// What the person gave beside the evidence; whatever is wrong with it is a usage or I/O error.
-struct Terms {
-  attestation::TrustAnchors anchors;
-  UnixTime at;
-  std::optional<Digest64> report_data;
-  policy::Policy policy;
-};
-
-/// What came out, as far as it came.
-struct Verdict {
-  std::optional<evidence::EvidenceKind> kind;
-  std::optional<evidence::QuoteHeader> header;
-  std::optional<attestation::Report> report;
-  std::optional<policy::Decision> decision;  // only of authentic evidence
-  std::optional<Error> error;                // why it is not accepted
-
-  [[nodiscard]] bool authentic() const { return report && report->authentic(); }
-  [[nodiscard]] bool accepted() const { return decision && decision->accepted; }
 };
 
 /// Certificates of a file: PEM, or one in DER.
@@ -86,7 +65,6 @@ Result<attestation::TrustAnchors> read_anchors(const Options& options) {
   return trust.anchors(std::move(anchors));
 }
 
-/// A nonce shorter than the report data stands at its beginning, before zeros.
 Result<std::optional<Digest64>> read_report_data(const Options& options) {
   if (!options.report_data.empty()) {
     auto data = codec::array_from_hex<64>(options.report_data);
@@ -96,10 +74,9 @@ Result<std::optional<Digest64>> read_report_data(const Options& options) {
   if (options.nonce.empty()) return std::optional<Digest64>{};
   auto nonce = codec::from_hex(options.nonce);
   if (!nonce) return nonce.error().in("--nonce");
-  Digest64 data{};
-  if (nonce->size() > data.size()) return Error{Errc::invalid_argument, "--nonce: at most 64 bytes"};
-  std::ranges::copy(*nonce, data.begin());
-  return std::optional{data};
+  auto data = verdict::report_data_of_nonce(*nonce);
+  if (!data) return data.error().in("--nonce");
+  return std::optional{*data};
 }
 
 Result<policy::Policy> read_policy(const Options& options) {
@@ -138,118 +115,17 @@ Result<evidence::CollateralDocuments> read_collateral(const Options& options, co
   return documents;
 }
 
-Result<evidence::Quote> read_quote(const evidence::DetectedEvidence& found, std::string_view tee) {
-  using evidence::EvidenceKind;
-  if (found.kind == EvidenceKind::unknown) {
-    return Error{Errc::evidence_malformed, "no evidence of a known kind recognised in this file"};
-  }
-  const std::string_view kind = found.kind == EvidenceKind::sgx_quote ? "sgx" : found.kind == EvidenceKind::tdx_quote ? "tdx" : "snp";
-  if (!tee.empty() && tee != kind) {
-    return Error{Errc::evidence_unsupported, "evidence of " + std::string{tee} + " expected, got " + std::string{kind}};
-  }
-  if (found.kind == EvidenceKind::snp_report) {
-    return Error{Errc::evidence_unsupported, "SEV-SNP reports can be recognised, but not verified"};
-  }
-  return evidence::parse_quote(found.bytes);
-}
-
-/// The command could not do its work; everything else is about what was given to be judged.
-bool is_failure(const Error& error) { return error.code() == Errc::io_error; }
-
-/// An error of the Result: the command failed. Everything else, also what is refused, is in the verdict.
+/// An error: the command could not do its work. Everything else is about what was given to be judged.
 Result<Verdict> judge(const Options& options, const Terms& terms) {
-  Verdict verdict;
   const auto file = read_file(options.evidence, evidence::kMaxEvidenceFileSize);
-  if (!file && is_failure(file.error())) return file.error();
-  auto found = file ? evidence::detect(*file) : Result<evidence::DetectedEvidence>{file.error()};
-  if (!found) {
-    verdict.error = found.error();
-    return verdict;
+  if (!file && file.error().code() == Errc::io_error) return file.error();
+  if (!file) {
+    Verdict refused;
+    refused.error = file.error();
+    return refused;
   }
-  verdict.kind = found->kind;
-  const auto quote = read_quote(*found, options.tee);
-  if (!quote) {
-    verdict.error = quote.error();
-    return verdict;
-  }
-  verdict.header = quote->header();
-  const auto documents = read_collateral(options, *quote);
-  if (!documents) {
-    if (is_failure(documents.error())) return documents.error();
-    verdict.error = documents.error();
-    return verdict;
-  }
-  auto outcome = attestation::verify(*quote, *documents, terms.anchors, terms.at);
-  verdict.report = std::move(outcome.report);
-  if (terms.report_data) attestation::check_report_data(*verdict.report, *terms.report_data);
-  verdict.error = verdict.report->error();
-  if (verdict.error || !outcome.evidence) return verdict;
-  verdict.decision = policy::decide(terms.policy, *outcome.evidence);
-  if (!verdict.decision->accepted) verdict.error = verdict.decision->error();
-  return verdict;
-}
-
-std::string_view tee_name(const Verdict& verdict) {
-  using evidence::EvidenceKind;
-  switch (verdict.kind.value_or(EvidenceKind::unknown)) {
-    case EvidenceKind::sgx_quote: return "sgx";
-    case EvidenceKind::tdx_quote: return "tdx";
-    case EvidenceKind::snp_report: return "snp";
-    case EvidenceKind::unknown: return "unknown";
-  }
-  return "unknown";
-}
-
-/// The line of a check: of the report, or one of this command's own before and after it.
-struct Line {
-  std::string_view id;
-  attestation::CheckResult result;
-  std::string detail;
-};
-
-std::vector<Line> lines_of(const Verdict& verdict) {
-  using attestation::CheckResult;
-  std::vector<Line> out;
-  if (!verdict.report) {
-    out.push_back({verdict.header ? "collateral" : "evidence", CheckResult::fail, verdict.error ? verdict.error->detail() : ""});
-    return out;
-  }
-  for (const auto& check : verdict.report->checks) out.push_back({attestation::to_string(check.id), check.result, check.detail});
-  if (!verdict.decision) {
-    out.push_back({"policy", CheckResult::skipped, "not authentic"});
-    return out;
-  }
-  std::string reasons;
-  for (const auto& reason : verdict.decision->reasons) reasons += (reasons.empty() ? "" : "; ") + reason.detail;
-  out.push_back({"policy", verdict.decision->accepted ? CheckResult::pass : CheckResult::fail, reasons});
-  return out;
-}
-
-json::Value to_json(const Verdict& verdict) {
-  const auto* report = verdict.report ? &*verdict.report : nullptr;
-  json::Array checks;
-  for (const auto& line : lines_of(verdict)) {
-    checks.emplace_back(json::Object{
-        {"id", line.id}, {"result", attestation::to_string(line.result)}, {"detail", line.detail}});
-  }
-  json::Value error;
-  if (verdict.error) {
-    error = json::Object{{"code", to_string(verdict.error->code())}, {"detail", verdict.error->detail()}};
-  }
-  const auto window = report != nullptr ? report->collateral : std::nullopt;
-  return json::Value{json::Object{
-      {"verdict", verdict.accepted() ? "accepted" : "rejected"},
-      {"authentic", verdict.authentic()},
-      {"bound", report != nullptr && report->bound},
-      {"lab", report != nullptr && report->lab},
-      {"tee", tee_name(verdict)},
-      {"format", verdict.header ? json::Value{format_name(*verdict.header)} : json::Value{}},
-      {"tcb", report != nullptr && report->tcb ? cli::to_json(*report->tcb) : json::Value{json::Object{{"status", nullptr}}}},
-      {"collateral", json::Object{{"issued", window ? json::Value{to_rfc3339(window->issued)} : json::Value{}},
-                                  {"expires", window ? json::Value{to_rfc3339(window->expires)} : json::Value{}}}},
-      {"checks", std::move(checks)},
-      {"claims", report != nullptr ? cli::to_json(report->claims.unverified()) : json::Value{json::Object{}}},
-      {"error", std::move(error)}}};
+  return verdict::judge(*file, options.tee, terms,
+                        [&options](const evidence::Quote& quote) { return read_collateral(options, quote); });
 }
 
 bool hopeless(const Verdict& verdict) {
@@ -280,8 +156,8 @@ std::string_view remedy(const Verdict& verdict) {
 }
 
 void print(std::ostream& out, const Verdict& verdict) {
-  out << (verdict.accepted() ? "accepted" : "rejected") << ": " << tee_name(verdict);
-  if (verdict.header) out << ' ' << format_name(*verdict.header);
+  out << (verdict.accepted() ? "accepted" : "rejected") << ": " << verdict::tee_name(verdict);
+  if (verdict.header) out << ' ' << verdict::format_name(*verdict.header);
   if (verdict.report && verdict.report->tcb) {
     out << ", TCB " << attestation::to_string(verdict.report->tcb->status)
         << (verdict.authentic() ? "" : " (not authentic)");
@@ -292,21 +168,21 @@ void print(std::ostream& out, const Verdict& verdict) {
     out << "because: " << to_string(verdict.error->code()) << ": " << printable(verdict.error->detail()) << '\n';
     if (const auto hint = remedy(verdict); !hint.empty()) out << "remedy:  " << hint << '\n';
   }
-  for (const auto& line : lines_of(verdict)) {
+  for (const auto& line : verdict::lines_of(verdict)) {
     out << "  " << std::left << std::setw(8) << attestation::to_string(line.result) << std::setw(22) << line.id
         << printable(line.detail) << '\n';
   }
   if (!verdict.report) return;
   if (verdict.report->tcb) {
     out << "tcb\n";
-    print_plain(out, cli::to_json(*verdict.report->tcb), 2);
+    print_plain(out, verdict::to_json(*verdict.report->tcb), 2);
   }
   if (verdict.report->collateral) {
     out << "collateral valid from " << to_rfc3339(verdict.report->collateral->issued) << " until "
         << to_rfc3339(verdict.report->collateral->expires) << '\n';
   }
   out << (verdict.authentic() ? "claims\n" : "claims (unverified)\n");
-  print_plain(out, cli::to_json(verdict.report->claims.unverified()), 2);
+  print_plain(out, verdict::to_json(verdict.report->claims.unverified()), 2);
 }
 
 void run(const Options& options, Context& context) {
@@ -315,7 +191,7 @@ void run(const Options& options, Context& context) {
   const auto verdict = judge(options, *terms);
   if (!verdict) return context.fail(verdict.error());
   if (options.json) {
-    context.out << json::write_pretty(to_json(*verdict)) << '\n';
+    context.out << json::write_pretty(verdict::to_json(*verdict)) << '\n';
   } else {
     print(context.out, *verdict);
   }

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cloister/attestation/verify.hpp"
+#include "cloister/codec/json.hpp"
+#include "cloister/core/bytes.hpp"
+#include "cloister/core/result.hpp"
+#include "cloister/core/time.hpp"
+#include "cloister/evidence/collateral.hpp"
+#include "cloister/evidence/detect.hpp"
+#include "cloister/policy/policy.hpp"
+
+/// What is said of evidence that somebody gives to be judged: by `cloister verify` and by the API.
+namespace cloister::verdict {
+
+/// What the evidence is judged by.
+struct Terms {
+  attestation::TrustAnchors anchors;
+  UnixTime at;
+  std::optional<Digest64> report_data;
+  policy::Policy policy;
+};
+
+/// What came out, as far as it came.
+struct Verdict {
+  std::optional<evidence::EvidenceKind> kind;
+  std::optional<evidence::QuoteHeader> header;
+  std::optional<attestation::Report> report;
+  std::optional<policy::Decision> decision;  // only of authentic evidence
+  std::optional<Error> error;                // why it is not accepted
+
+  [[nodiscard]] bool authentic() const { return report && report->authentic(); }
+  [[nodiscard]] bool accepted() const { return decision && decision->accepted; }
+};
+
+/// The collateral for a quote.
+using FindCollateral = std::function<Result<evidence::CollateralDocuments>(const evidence::Quote&)>;
+
+/// Judges evidence in any form that `evidence::detect` takes; `tee` is "sgx", "tdx" or "snp" where that is expected, else
+/// empty. Only an `io_error` of `find` is an error here; everything else that is wrong is in the verdict.
+[[nodiscard]] Result<Verdict> judge(ByteView evidence, std::string_view tee, const Terms& terms,
+                                    const FindCollateral& find);
+
+/// What report data a nonce stands for: its bytes (at most 64), then zeros. `invalid_argument`.
+[[nodiscard]] Result<Digest64> report_data_of_nonce(ByteView nonce);
+
+/// "sgx", "tdx", "snp" or "unknown".
+[[nodiscard]] std::string_view tee_name(const Verdict& verdict) noexcept;
+
+/// One check and its result: those of the report, or the step before it that failed, and then the policy.
+struct Line {
+  std::string_view id;
+  attestation::CheckResult result;
+  std::string detail;
+};
+[[nodiscard]] std::vector<Line> lines_of(const Verdict& verdict);
+
+/// The object that `cloister verify --json` prints.
+[[nodiscard]] codec::json::Value to_json(const Verdict& verdict);
+
+}  // namespace cloister::verdict

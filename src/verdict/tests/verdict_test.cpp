@@ -1,0 +1,101 @@
+#include "cloister/verdict/verdict.hpp"
+
+#include <gtest/gtest.h>
+
+#include "support/synthetic_platform.hpp"
+
+namespace cloister::verdict {
+namespace {
+
+using test::SyntheticPlatform;
+
+/// One platform's evidence and everything that it is judged by.
+struct Scene {
+  test::SyntheticEvidence built = SyntheticPlatform{}.build();
+  Terms terms{anchors(), SyntheticPlatform::now(), std::nullopt, {}};
+  FindCollateral find = [this](const evidence::Quote&) { return evidence::parse_documents(built.collateral); };
+
+  [[nodiscard]] attestation::TrustAnchors anchors() const {
+    attestation::TrustAnchors out;
+    auto anchor = attestation::TrustAnchor::make(built.root, attestation::AnchorKind::given);
+    EXPECT_TRUE(anchor.ok());
+    out.add(*anchor);
+    return out;
+  }
+  [[nodiscard]] Verdict judge(std::string_view tee = {}) const { return *verdict::judge(built.quote, tee, terms, find); }
+};
+
+TEST(Judge, AcceptsWhatIsAuthenticAndAllowed) {
+  const Scene s;
+  const auto verdict = s.judge("tdx");
+  EXPECT_TRUE(verdict.authentic());
+  EXPECT_TRUE(verdict.accepted());
+  EXPECT_FALSE(verdict.error);
+  EXPECT_EQ(tee_name(verdict), "tdx");
+}
+
+TEST(Judge, RejectsAnotherTee) {
+  const Scene s;
+  EXPECT_EQ(s.judge("sgx").error->code(), Errc::evidence_unsupported);
+}
+
+TEST(Judge, RejectsWhatItDoesNotRecognise) {
+  const Scene s;
+  const auto verdict = judge(to_bytes("nothing"), "", s.terms, s.find);
+  ASSERT_TRUE(verdict.ok());
+  EXPECT_EQ(verdict->error->code(), Errc::evidence_malformed);
+  EXPECT_EQ(tee_name(*verdict), "unknown");
+  EXPECT_FALSE(verdict->accepted());
+}
+
+TEST(Judge, RejectsOtherReportData) {
+  Scene s;
+  s.terms.report_data = Digest64{0xEE};
+  EXPECT_EQ(s.judge().error->code(), Errc::report_data_mismatch);
+}
+
+TEST(Judge, RejectsWhatThePolicyRefuses) {
+  Scene s;
+  s.terms.policy.min_evaluation_data_number = 1'000'000;
+  const auto verdict = s.judge();
+  EXPECT_TRUE(verdict.authentic());
+  EXPECT_FALSE(verdict.accepted());
+  EXPECT_EQ(verdict.error->code(), Errc::evaluation_data_number_too_low);
+}
+
+TEST(Judge, SaysWhatCollateralLacks) {
+  Scene s;
+  s.find = [](const evidence::Quote&) { return Error{Errc::collateral_missing, "none"}; };
+  const auto verdict = s.judge();
+  EXPECT_EQ(verdict.error->code(), Errc::collateral_missing);
+  ASSERT_EQ(lines_of(verdict).size(), 1U);
+  EXPECT_EQ(lines_of(verdict).front().id, "collateral");
+}
+
+TEST(Judge, FailsOnlyWhereCollateralCannotBeRead) {
+  Scene s;
+  s.find = [](const evidence::Quote&) { return Error{Errc::io_error, "the disk"}; };
+  EXPECT_EQ(judge(s.built.quote, "", s.terms, s.find).error().code(), Errc::io_error);
+}
+
+TEST(Judge, ShowsEveryCheckAndThePolicyLast) {
+  const Scene s;
+  const auto verdict = s.judge();
+  const auto lines = lines_of(verdict);
+  ASSERT_EQ(lines.size(), verdict.report->checks.size() + 1);
+  EXPECT_EQ(lines.back().id, "policy");
+  EXPECT_EQ(lines.back().result, attestation::CheckResult::pass);
+}
+
+TEST(ReportDataOfNonce, IsTheNonceAndZeros) {
+  const auto data = report_data_of_nonce(Bytes{1, 2});
+  ASSERT_TRUE(data.ok());
+  EXPECT_EQ((*data)[0], 1);
+  EXPECT_EQ((*data)[1], 2);
+  EXPECT_EQ((*data)[63], 0);
+  EXPECT_TRUE(report_data_of_nonce(Bytes(64)).ok());
+  EXPECT_EQ(report_data_of_nonce(Bytes(65)).error().code(), Errc::invalid_argument);
+}
+
+}  // namespace
+}  // namespace cloister::verdict
