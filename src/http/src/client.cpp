@@ -106,6 +106,9 @@ runtime::Task<Result<std::unique_ptr<Transport>>> connect(Peer peer) {
   if (!transport) co_return std::move(transport).error();
   auto shaken = co_await (*transport)->handshake();
   if (!shaken && shaken.error().code() == Errc::cancelled) co_return std::move(shaken).error();
+  if (!shaken && shaken.error().code() == Errc::certificate_refused) {
+    co_return std::move(shaken).error().in("the certificate of " + peer.origin.authority);
+  }
   if (!shaken) co_return Error{Errc::unavailable, peer.origin.authority + ": " + shaken.error().detail()};
   co_return std::move(*transport);
 }

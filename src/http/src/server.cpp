@@ -49,23 +49,23 @@ Authenticator deny_all() {
 }
 
 struct Server::Impl {
-  Impl(runtime::IoContext& context, std::shared_ptr<const Service> shared, TlsContext certificate)
+  Impl(runtime::IoContext& context, std::shared_ptr<Service> shared, TlsContext certificate)
       : io{context},
         service{std::move(shared)},
-        tls{std::move(certificate)},
         strand{context.strand()},
         acceptor{strand},
+        tls{std::move(certificate)},
         sessions{strand, service->logger, "http"} {}
 
   runtime::IoContext& io;
-  std::shared_ptr<const Service> service;
-  TlsContext tls;  // null: plain
+  std::shared_ptr<Service> service;
   runtime::Executor strand;
   Acceptor acceptor;  // on the strand only, once it listens
   asio::ip::tcp::endpoint local;
 
   mutable std::mutex mutex;
   bool stopping = false;
+  TlsContext tls;  // null: plain
   std::list<std::weak_ptr<Session>> open_sessions;
 
   runtime::TaskGroup sessions;  // last: its tasks use all of the above
@@ -94,8 +94,8 @@ struct Server::Impl {
     const auto limit = service->options.limits.max_connections;
     const auto count = connections();
     if (count >= limit + kRefusals) return;  // closes
-    auto session = std::make_shared<Session>(service, executor, server_transport(std::move(socket), tls), remote,
-                                             count >= limit);
+    auto session = std::make_shared<Session>(service, executor, server_transport(std::move(socket), certificate()),
+                                             remote, count >= limit);
     {
       const std::lock_guard lock{mutex};
       if (stopping) return;
@@ -103,6 +103,11 @@ struct Server::Impl {
       open_sessions.push_back(session);
     }
     sessions.spawn_on(executor, "connection", Session::run(session));
+  }
+
+  [[nodiscard]] TlsContext certificate() const {
+    const std::lock_guard lock{mutex};
+    return tls;
   }
 
   [[nodiscard]] std::size_t connections() const {
@@ -131,7 +136,7 @@ Result<std::unique_ptr<Server>> Server::listen(runtime::IoContext& io, ServerOpt
     CLOISTER_TRY(context, server_tls(*options.tls));
     tls = std::move(context);
   }
-  auto service = std::make_shared<const Service>(Service{std::move(options), std::move(router), logger});
+  auto service = std::make_shared<Service>(std::move(options), std::move(router), logger);
   auto impl = std::make_shared<Impl>(io, std::move(service), std::move(tls));
   CLOISTER_CHECK(open(impl->acceptor, endpoint));
   error_code failure;
@@ -153,10 +158,19 @@ std::uint16_t Server::port() const noexcept { return impl_->local.port(); }
 std::string Server::base_url() const {
   const auto address = impl_->local.address();
   const auto host = address.is_v6() ? '[' + address.to_string() + ']' : address.to_string();
-  return std::string{impl_->tls ? "https://" : "http://"} + host + ':' + std::to_string(port());
+  return std::string{impl_->service->options.tls ? "https://" : "http://"} + host + ':' + std::to_string(port());
 }
 
 std::size_t Server::connections() const { return impl_->connections(); }
+
+Result<void> Server::reload_tls() {
+  const auto& files = impl_->service->options.tls;
+  if (!files) return {};
+  CLOISTER_TRY(fresh, server_tls(*files));
+  const std::lock_guard lock{impl_->mutex};
+  impl_->tls = std::move(fresh);
+  return {};
+}
 
 runtime::Task<void> Server::stop(std::chrono::milliseconds drain) {
   const auto impl = impl_;

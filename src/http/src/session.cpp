@@ -149,7 +149,7 @@ runtime::Task<bool> call_websocket_handler(std::shared_ptr<const Router::Route> 
   co_return true;
 }
 
-runtime::Task<Result<Principal>> call_authenticator(std::shared_ptr<const Service> service, std::string token) {
+runtime::Task<Result<Principal>> call_authenticator(std::shared_ptr<Service> service, std::string token) {
   co_return co_await service->options.authenticator(std::move(token));
 }
 
@@ -186,11 +186,12 @@ struct Session::Exchange {
   std::string allow;
   Offer offer;
   Request request;
+  Traffic::Share body_memory;
   bool head = false;
   bool body_read = false;  // the connection can go on
 };
 
-Session::Session(std::shared_ptr<const Service> service, runtime::Executor executor,
+Session::Session(std::shared_ptr<Service> service, runtime::Executor executor,
                  std::unique_ptr<Transport> transport, std::string remote_address, bool refuse)
     : service_{std::move(service)},
       executor_{std::move(executor)},
@@ -282,6 +283,7 @@ Result<void> Session::plan(Exchange& exchange) {
   request.remote_address = remote_address_;
   exchange.body_read = exchange.parser.is_done();
   if (refuse_) return Error{Errc::overloaded, "the server has too many connections"};
+  CLOISTER_CHECK(service_->traffic.admit_address(remote_address_));
   const std::string_view target{message.target().data(), message.target().size()};
   if (target.size() > service_->options.limits.max_target) {
     return Error{Errc::uri_too_long,
@@ -319,11 +321,15 @@ runtime::Task<Result<void>> Session::authorise(Exchange& exchange) {
   if (policy.is_public()) co_return Result<void>{};
   auto token = exchange.offer.token ? Result<std::string>{*exchange.offer.token} : bearer_of(exchange.request.headers);
   if (!token) co_return std::move(token).error();
+  auto working = service_->traffic.begin_work();
+  if (!working) co_return std::move(working).error();
   transport_->expires_never();
   const Deadline deadline{std::chrono::steady_clock::now() + exchange.route->options.handler_timeout};
   auto work = call_authenticator(service_, std::move(*token));
   auto principal = co_await call_out(service_->options.handlers, deadline, std::move(work));
   if (!principal) co_return std::move(principal).error();
+  auto within = service_->traffic.admit_token(principal->token_id);
+  if (!within) co_return std::move(within).error();
   auto allowed = policy.allows(*principal);
   if (!allowed) co_return std::move(allowed).error();
   exchange.request.principal = std::move(*principal);
@@ -350,8 +356,11 @@ runtime::Task<Result<void>> Session::receive_body(Exchange& exchange) {
     if (!made) co_return std::move(made).error();
     upload.emplace(std::move(*made));
   }
-  std::function<Result<void>(ByteView)> sink = [&upload, &request](ByteView piece) -> Result<void> {
+  auto& traffic = service_->traffic;
+  exchange.body_memory = traffic.body();
+  std::function<Result<void>(ByteView)> sink = [&](ByteView piece) -> Result<void> {
     if (upload) return upload->write(piece);
+    CLOISTER_CHECK(traffic.grow_body(exchange.body_memory, piece.size()));
     append(request.body, piece);
     return {};
   };
@@ -363,6 +372,8 @@ runtime::Task<Result<void>> Session::receive_body(Exchange& exchange) {
 }
 
 runtime::Task<Response> Session::handle(Exchange& exchange) {
+  const auto working = service_->traffic.begin_work();
+  if (!working) co_return problem(working.error(), exchange.request.request_id);
   transport_->expires_never();
   const Deadline deadline{std::chrono::steady_clock::now() + exchange.route->options.handler_timeout};
   const auto id = exchange.request.request_id;

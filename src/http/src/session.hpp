@@ -6,22 +6,26 @@
 
 #include "cloister/http/server.hpp"
 #include "routes.hpp"
+#include "traffic.hpp"
 #include "wire.hpp"
 
 namespace cloister::http {
 
 /// What all connections of a server share. Outlives them.
 struct Service {
-  ServerOptions options;
-  Router router;
+  Service(ServerOptions with, Router routes, log::Logger& log)
+      : options{std::move(with)}, router{std::move(routes)}, logger{log} {}
+  const ServerOptions options;
+  const Router router;
   log::Logger& logger;
+  Traffic traffic{options.limits};
 };
 
 /// One connection of a server, from its handshake to its end. Runs on its transport's executor.
 class Session : public std::enable_shared_from_this<Session> {
  public:
   /// `refuse`: answers 503 to the first request, because the server is full.
-  Session(std::shared_ptr<const Service> service, runtime::Executor executor, std::unique_ptr<Transport> transport,
+  Session(std::shared_ptr<Service> service, runtime::Executor executor, std::unique_ptr<Transport> transport,
           std::string remote_address, bool refuse);
 
   [[nodiscard]] static runtime::Task<void> run(std::shared_ptr<Session> self);
@@ -43,7 +47,7 @@ class Session : public std::enable_shared_from_this<Session> {
   [[nodiscard]] runtime::Task<void> linger();
   void report(const Exchange& exchange, int status) const;
 
-  std::shared_ptr<const Service> service_;
+  std::shared_ptr<Service> service_;
   runtime::Executor executor_;
   std::unique_ptr<Transport> transport_;
   std::string remote_address_;

@@ -3,6 +3,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
+#include <boost/asio.hpp>
 #include <boost/asio/ssl.hpp>
 
 #include "cloister/core/bytes.hpp"
@@ -22,12 +23,30 @@ bool only_tls13(ssl::context& context) {
   return SSL_CTX_set_min_proto_version(context.native_handle(), TLS1_3_VERSION) == 1;
 }
 
+Result<void> still_valid(ssl::context& context, const std::filesystem::path& file) {
+  const X509* leaf = SSL_CTX_get0_certificate(context.native_handle());
+  if (leaf != nullptr && X509_cmp_current_time(X509_get0_notAfter(leaf)) > 0) return {};
+  return Error{Errc::configuration_invalid, "TLS certificate " + file.string() + ": it has expired, renew it"};
+}
+
+/// The certificate is to be of this DNS name or address.
+bool expect_name(ssl::context& context, const std::string& host) {
+  X509_VERIFY_PARAM* const param = SSL_CTX_get0_param(context.native_handle());
+  boost::system::error_code no_address;
+  asio::ip::make_address(host, no_address);
+  if (!no_address) return X509_VERIFY_PARAM_set1_ip_asc(param, host.c_str()) == 1;
+  X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+  return X509_VERIFY_PARAM_set1_host(param, host.data(), host.size()) == 1;
+}
+
 bool leaf_matches(const Digest32& pin, ssl::verify_context& verification) {
   const X509* leaf = X509_STORE_CTX_get0_cert(verification.native_handle());
   Digest32 digest{};
   unsigned size = 0;
-  if (leaf == nullptr || X509_digest(leaf, EVP_sha256(), digest.data(), &size) != 1) return false;
-  return size == digest.size() && digest == pin;
+  const bool hashed = leaf != nullptr && X509_digest(leaf, EVP_sha256(), digest.data(), &size) == 1;
+  if (hashed && size == digest.size() && digest == pin) return true;
+  X509_STORE_CTX_set_error(verification.native_handle(), X509_V_ERR_CERT_REJECTED);
+  return false;
 }
 
 }  // namespace
@@ -43,6 +62,7 @@ Result<TlsContext> server_tls(const TlsFiles& files) {
   if (SSL_CTX_check_private_key(context->native_handle()) != 1) {
     return Error{Errc::configuration_invalid, "the TLS key is not that of the certificate"};
   }
+  CLOISTER_CHECK(still_valid(*context, files.certificate));
   return context;
 }
 
@@ -63,7 +83,7 @@ Result<TlsContext> client_tls(const ClientTls& options, const std::string& host)
   if (failure) return unusable("TLS authorities", failure);
   // A trusted certificate ends a chain also when it is not self-signed: a server's own may be given.
   X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context->native_handle()), X509_V_FLAG_PARTIAL_CHAIN);
-  context->set_verify_callback(ssl::host_name_verification{host});
+  if (!expect_name(*context, host)) return Error{Errc::invalid_argument, "a host name or an address expected: " + host};
   return context;
 }
 

@@ -1,6 +1,7 @@
 #include "transport.hpp"
 
 #include <openssl/ssl.h>
+#include <openssl/x509.h>
 #include <sys/socket.h>
 
 #include <boost/asio.hpp>
@@ -114,6 +115,15 @@ Error declined(const beast::http::response<beast::http::string_body>& answer) {
   return response_error(response);
 }
 
+/// Why a handshake failed: what is wrong with the peer's certificate, where that is it.
+Error handshake_error(TlsStream& stream, const error_code& failure) {
+  const auto verdict = SSL_get_verify_result(stream.native_handle());
+  if (verdict == X509_V_OK || failure == asio::error::operation_aborted) {
+    return transport_error(failure).in("TLS handshake");
+  }
+  return Error{Errc::certificate_refused, X509_verify_cert_error_string(verdict)};
+}
+
 template <class Stream>
 class StreamTransport final : public Transport {
  public:
@@ -126,7 +136,7 @@ class StreamTransport final : public Transport {
   runtime::Task<Result<void>> handshake() override {
     if constexpr (std::is_same_v<Stream, TlsStream>) {
       const auto [failure] = co_await stream_.async_handshake(side_, kValues);
-      if (failure) co_return transport_error(failure).in("TLS handshake");
+      if (failure) co_return handshake_error(stream_, failure);
     }
     co_return Result<void>{};
   }

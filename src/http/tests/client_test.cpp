@@ -325,14 +325,16 @@ TEST_F(HttpTls, WebSocketRoundTrip) {
 TEST_F(HttpTls, RefusesAnotherAuthority) {
   serve();
   const TestCertificate other;
-  EXPECT_EQ(get_with(with_ca(other.pem())).error().code(), Errc::unavailable);
+  const auto refused = get_with(with_ca(other.pem()));
+  EXPECT_EQ(refused.error().code(), Errc::certificate_refused);
+  EXPECT_NE(refused.error().detail().find("127.0.0.1:"), std::string::npos) << refused.error().detail();
 }
 
 TEST_F(HttpTls, RefusesTheSystemsAuthoritiesForAPrivateCertificate) {
   serve();
   ClientOptions wanted;
   wanted.base_url = server->base_url();
-  EXPECT_EQ(get_with(std::move(wanted)).error().code(), Errc::unavailable);
+  EXPECT_EQ(get_with(std::move(wanted)).error().code(), Errc::certificate_refused);
 }
 
 TEST_F(HttpTls, ChecksTheName) {
@@ -345,7 +347,56 @@ TEST_F(HttpTls, ChecksTheName) {
   runtime::block_on(io, server->stop());
   serve();
   named.base_url = "https://127.0.0.2:" + std::to_string(server->port());
-  EXPECT_EQ(get_with(named).error().code(), Errc::unavailable);
+  const auto refused = get_with(named);
+  EXPECT_EQ(refused.error().code(), Errc::certificate_refused);
+  EXPECT_NE(refused.error().detail().find("mismatch"), std::string::npos) << refused.error().detail();
+}
+
+TEST_F(HttpTls, ChecksADnsName) {
+  const TestCertificate elsewhere{"DNS:elsewhere.example"};
+  options.tls = elsewhere.files;
+  serve();
+  auto named = with_ca(elsewhere.pem());
+  named.base_url = "https://localhost:" + std::to_string(server->port());
+  const auto refused = get_with(named);
+  EXPECT_EQ(refused.error().code(), Errc::certificate_refused);
+  EXPECT_NE(refused.error().detail().find("mismatch"), std::string::npos) << refused.error().detail();
+}
+
+TEST_F(HttpTls, ServesARenewedCertificateToNewConnections) {
+  serve();
+  const auto before = certificate.pem();
+  const auto kept = client(with_ca(before));
+  ASSERT_TRUE(ask(*kept, Method::get, "/").ok());
+  const TestCertificate renewed;
+  renewed.copy_over(certificate);
+  ASSERT_TRUE(server->reload_tls().ok());
+  EXPECT_TRUE(ask(*kept, Method::get, "/").ok());  // over the connection that it has
+  EXPECT_EQ(get_with(with_ca(before)).error().code(), Errc::certificate_refused);
+  EXPECT_TRUE(get_with(with_ca(renewed.pem())).ok());
+}
+
+TEST_F(HttpTls, KeepsItsCertificateWhenTheNewOneIsUnusable) {
+  serve();
+  const auto before = certificate.pem();
+  const TestCertificate other;
+  std::filesystem::copy_file(other.files.key, certificate.files.key, std::filesystem::copy_options::overwrite_existing);
+  EXPECT_EQ(server->reload_tls().error().code(), Errc::configuration_invalid);  // the key of another certificate
+  EXPECT_TRUE(get_with(with_ca(before)).ok());
+  const TestCertificate expired{TestCertificate::kHere, -1};
+  expired.copy_over(certificate);
+  const auto refused = server->reload_tls();
+  EXPECT_NE(refused.error().detail().find("expired"), std::string::npos) << refused.error().detail();
+  EXPECT_TRUE(get_with(with_ca(before)).ok());
+  std::filesystem::remove(certificate.files.certificate);
+  EXPECT_EQ(server->reload_tls().error().code(), Errc::configuration_invalid);
+  EXPECT_TRUE(get_with(with_ca(before)).ok());
+}
+
+TEST_F(HttpTls, HasNothingToReloadWithoutTls) {
+  options.tls.reset();
+  serve();
+  EXPECT_TRUE(server->reload_tls().ok());
 }
 
 TEST_F(HttpTls, AcceptsThePinnedCertificateOnly) {
@@ -357,7 +408,7 @@ TEST_F(HttpTls, AcceptsThePinnedCertificateOnly) {
   wanted.tls.pinned_certificate = crypto::sha256(blocks->front().der);
   EXPECT_TRUE(get_with(wanted).ok());
   wanted.tls.pinned_certificate->front() ^= 1;
-  EXPECT_EQ(get_with(wanted).error().code(), Errc::unavailable);
+  EXPECT_EQ(get_with(wanted).error().code(), Errc::certificate_refused);
 }
 
 TEST_F(HttpTls, SpeaksNothingOlder) {
@@ -383,7 +434,8 @@ TEST_F(HttpTls, TimesASlowHandshakeOut) {
 
 TEST_F(HttpTls, RefusesUnusableFiles) {
   const TestCertificate other;
-  for (const TlsFiles& files : {TlsFiles{"/nonexistent", certificate.files.key},
+  const TestCertificate expired{TestCertificate::kHere, -1};
+  for (const TlsFiles& files : {expired.files, TlsFiles{"/nonexistent", certificate.files.key},
                                 TlsFiles{certificate.files.certificate, "/nonexistent"},
                                 TlsFiles{certificate.files.certificate, other.files.key}}) {
     ServerOptions wanted;

@@ -186,13 +186,23 @@ struct Running : testing::Test {
 inline Task<Response> say(std::string text) { co_return bytes_response("text/plain", to_bytes(text)); }
 inline Task<Response> echo(Request request) { co_return bytes_response("text/plain", to_bytes(ByteView{request.body})); }
 
-/// A self-signed certificate for 127.0.0.1 and localhost, made by the openssl program.
+/// A self-signed certificate made by the openssl program.
 struct TestCertificate {
-  TestCertificate() {
-    const auto command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test "
-                         "-addext subjectAltName=IP:127.0.0.1,DNS:localhost -keyout " +
-                         files.key.string() + " -out " + files.certificate.string() + " 2>/dev/null";
-    EXPECT_EQ(std::system(command.c_str()), 0);  // fixed text and a path of our own
+  static constexpr const char* kHere = "IP:127.0.0.1,DNS:localhost";
+  explicit TestCertificate(const std::string& names = kHere, int days = 2) {
+    const auto request = (dir.path() / "request").string();
+    run("openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=test -addext subjectAltName=" + names +
+        " -keyout " + files.key.string() + " -out " + request);
+    run("openssl x509 -req -copy_extensions copy -days " + std::to_string(days) + " -in " + request + " -key " +
+        files.key.string() + " -out " + files.certificate.string());
+  }
+  static void run(const std::string& command) {
+    EXPECT_EQ(std::system((command + " 2>/dev/null").c_str()), 0);  // fixed text and paths of our own
+  }
+  void copy_over(const TestCertificate& other) const {
+    constexpr auto kReplace = std::filesystem::copy_options::overwrite_existing;
+    std::filesystem::copy_file(files.certificate, other.files.certificate, kReplace);
+    std::filesystem::copy_file(files.key, other.files.key, kReplace);
   }
   cloister::test::TempDir dir;
   TlsFiles files{dir.path() / "cert.pem", dir.path() / "key.pem"};

@@ -287,6 +287,56 @@ TEST_F(HttpServer, RefusesConnectionsAboveItsCapacity) {
   EXPECT_EQ(status_of(get("/")), 200);
 }
 
+TEST_F(HttpServer, LimitsTheRateOfAToken) {
+  options.limits.requests_per_token = 1;
+  router.add(Method::get, "/", require({}), [](Request) { return say("x"); });
+  router.add(Method::get, "/public", kPublic, [](Request) { return say("x"); });
+  serve();
+  auto last = get("/", "Authorization: Bearer good\r\n");
+  for (int i = 0; i < 20 && status_of(last) != 429; ++i) last = get("/", "Authorization: Bearer good\r\n");
+  EXPECT_EQ(status_of(last), 429);
+  EXPECT_EQ(field_of(last, "Retry-After"), "1");
+  EXPECT_EQ(code_of(last), "rate_limited");
+  EXPECT_EQ(status_of(get("/public")), 200);
+}
+
+TEST_F(HttpServer, RefusesWorkAboveItsCapacity) {
+  options.limits.max_pending = 1;
+  runtime::AsyncEvent release;
+  std::promise<void> begun;
+  router.add(Method::get, "/slow", kPublic, [&](Request) -> Task<Response> {
+    begun.set_value();
+    (void)co_await release.wait(0, far());
+    co_return no_content();
+  });
+  router.add(Method::get, "/", kPublic, [](Request) { return say("x"); });
+  serve();
+  RawPeer slow{server->port()};
+  slow.send("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n");
+  begun.get_future().get();
+  const auto refused = get("/");
+  EXPECT_EQ(status_of(refused), 503);
+  EXPECT_EQ(field_of(refused, "Retry-After"), "1");
+  EXPECT_EQ(code_of(refused), "overloaded");
+  release.notify_all();
+  EXPECT_EQ(status_of(slow.read_response()), 204);
+  EXPECT_EQ(status_of(get("/")), 200);
+}
+
+TEST_F(HttpServer, LimitsTheMemoryOfBodies) {
+  options.limits.max_body_memory = 10;
+  router.add(Method::post, "/", kPublic, echo);
+  serve();
+  const auto post = [this](const std::string& body) {
+    return exchange("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+  };
+  const auto refused = post(std::string(11, 'x'));
+  EXPECT_EQ(status_of(refused), 503);
+  EXPECT_EQ(field_of(refused, "Retry-After"), "1");
+  EXPECT_EQ(body_of(post(std::string(10, 'x'))), std::string(10, 'x'));
+  EXPECT_EQ(body_of(post(std::string(10, 'y'))), std::string(10, 'y'));
+}
+
 TEST_F(HttpServer, ReportsEachRequestByItsPattern) {
   router.add(Method::get, "/jobs/{id}", kPublic, [](Request) { return say("x"); });
   serve();

@@ -47,6 +47,19 @@ Task<Result<int>> IoContext::wait_for_signal(std::vector<int> signals) {
   co_return number;
 }
 
+Task<void> IoContext::on_signal(int number, std::function<void()> work) {
+  const Executor here = co_await asio::this_coro::executor;
+  boost::system::error_code refused;
+  asio::signal_set set{here};
+  set.add(number, refused);
+  CLOISTER_ASSERT(!refused);
+  for (;;) {
+    const auto [failure, got] = co_await set.async_wait(asio::as_tuple(asio::use_awaitable));
+    if (failure) co_return;
+    work();
+  }
+}
+
 void detail::block_on(IoContext& io, Task<void> work) {
   asio::co_spawn(io.strand(), std::move(work), asio::use_future).get();
 }

@@ -193,6 +193,24 @@ TEST_F(Runtime, SignalIsReported) {
   EXPECT_EQ(*number.get(), SIGUSR1);
 }
 
+TEST_F(Runtime, SignalsAreHandledEachTime) {
+  const auto strand = io.strand();
+  TaskGroup group{strand, logger, "test"};
+  std::promise<void> waiting;
+  std::promise<void> seen[2];
+  int count = 0;
+  auto note = [&] { seen[count++].set_value(); };
+  group.spawn("signals", IoContext::on_signal(SIGUSR2, note));
+  post(strand, [&waiting] { waiting.set_value(); });  // runs once the task before it is suspended
+  waiting.get_future().get();
+  for (auto& once : seen) {
+    std::raise(SIGUSR2);
+    once.get_future().get();
+  }
+  block_on(io, group.cancel_and_wait());
+  EXPECT_EQ(count, 2);
+}
+
 // --- TaskGroup --------------------------------------------------------------------------------------------------
 
 TEST_F(Runtime, GroupCancelsAndAwaitsItsTasks) {

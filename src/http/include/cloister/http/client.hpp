@@ -53,9 +53,10 @@ class Client {
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
-  /// Any answer of the server, whatever its status. `unavailable` when there is no connection, `peer_closed` when it
-  /// breaks off, `deadline_exceeded`, `limit_exceeded` for a longer body than `max_response`, `malformed` for what is
-  /// no HTTP. An idempotent request (not POST, not PATCH) is sent once more when a kept connection turns out closed.
+  /// Any answer of the server, whatever its status. `unavailable` when there is no connection, `certificate_refused`
+  /// when its certificate is not as `ClientTls` wants it, `peer_closed` when the connection breaks off,
+  /// `deadline_exceeded`, `limit_exceeded` for a longer body than `max_response`, `malformed` for what is no HTTP.
+  /// An idempotent request (not POST, not PATCH) is sent once more when a kept connection turns out closed.
   [[nodiscard]] runtime::Task<Result<ClientResponse>> request(Method method, std::string target, Headers headers,
                                                               Bytes body, Deadline deadline,
                                                               std::size_t max_response = kMaxResponse);

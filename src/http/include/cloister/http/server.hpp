@@ -33,7 +33,7 @@ struct RequestMetric {
 /// Called on the connection's strand; must be quick and thread-safe.
 using MetricsHook = std::function<void(const RequestMetric&)>;
 
-/// PEM files. TLS 1.3 only.
+/// PEM files. TLS 1.3 only. A certificate that has expired is refused.
 struct TlsFiles {
   std::filesystem::path certificate;  // with its chain
   std::filesystem::path key;
@@ -43,6 +43,11 @@ struct ServerLimits {
   std::size_t max_header = 16U << 10;  // bytes of request line and header fields
   std::size_t max_target = 4U << 10;
   std::size_t max_connections = 1024;  // above it: 503 with Retry-After
+  std::size_t max_pending = 512;       // requests that are authorised or handled at the same time; above it: 503
+  std::size_t max_body_memory = std::size_t{512} << 20;  // bytes of all bodies in memory; above it: 503
+  std::uint32_t requests_per_address = 0;  // a second, of one IPv4 address or IPv6 /64, twice that at once; above it:
+                                           // 429 with Retry-After. Loopback has no limit. 0: none
+  std::uint32_t requests_per_token = 0;    // the same, of one token
   std::chrono::milliseconds handshake_timeout{10'000};
   std::chrono::milliseconds header_timeout{10'000};  // from its first byte, or from the connection's begin
   std::chrono::milliseconds idle_timeout{60'000};    // between two requests of a connection
@@ -77,6 +82,10 @@ class Server {
   [[nodiscard]] std::string base_url() const;
   /// Open connections.
   [[nodiscard]] std::size_t connections() const;
+
+  /// Reads the files of `ServerOptions::tls` again, for connections from now on. When they cannot be used
+  /// (`configuration_invalid`) the certificate before them stays. Does nothing without TLS.
+  [[nodiscard]] Result<void> reload_tls();
 
   /// Accepts nothing more, closes idle connections and WebSockets (1001), lets requests end within `drain`, then
   /// cancels. Idempotent.

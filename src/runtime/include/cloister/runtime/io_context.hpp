@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -31,6 +32,8 @@ class IoContext {
   /// Waits for one of these signals and returns its number; `cancelled` when the task is cancelled.
   /// While it waits the signals do not end the process.
   [[nodiscard]] Task<Result<int>> wait_for_signal(std::vector<int> signals);
+  /// Calls `work` each time the signal comes, until the task is cancelled. No signal in between ends the process.
+  [[nodiscard]] static Task<void> on_signal(int number, std::function<void()> work);
 
  private:
   struct Impl;

@@ -1,0 +1,88 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
+#include "cloister/core/result.hpp"
+#include "cloister/core/time.hpp"
+#include "cloister/http/server.hpp"
+
+namespace cloister::http {
+
+/// Token buckets, one a key: `per_second` on average, twice that at once. Thread-safe.
+class RateLimiter {
+ public:
+  /// 0: no limit.
+  explicit RateLimiter(std::uint32_t per_second) : per_second_{static_cast<double>(per_second)} {}
+  /// Whether one more may pass now.
+  [[nodiscard]] bool admit(std::string_view key, SteadyTime now);
+
+ private:
+  struct Bucket {
+    double tokens;
+    SteadyTime seen;
+  };
+  [[nodiscard]] Bucket filled(Bucket bucket, SteadyTime now) const;
+  void forget_full(SteadyTime now);
+  double per_second_;
+  std::mutex mutex_;
+  std::unordered_map<std::string, Bucket> buckets_;  // of keys that are not full
+};
+
+/// What one remote address counts as: an IPv4 address, the /64 network of an IPv6 address; nothing for loopback, which
+/// is this machine, or a proxy on it that knows better.
+[[nodiscard]] std::optional<std::string> address_key(const std::string& remote_address);
+
+/// What a server takes at once, over all of its connections. Thread-safe.
+class Traffic {
+ public:
+  explicit Traffic(const ServerLimits& limits)
+      : limits_{limits}, per_address_{limits.requests_per_address}, per_token_{limits.requests_per_token} {}
+
+  /// `rate_limited`.
+  [[nodiscard]] Result<void> admit_address(const std::string& remote_address);
+  [[nodiscard]] Result<void> admit_token(const std::string& token_id);
+
+  /// A part of a limited amount that is given back at the end.
+  class Share {
+   public:
+    Share() = default;
+    Share(Share&& other) noexcept : total_{std::exchange(other.total_, nullptr)}, amount_{other.amount_} {}
+    Share& operator=(Share&& other) noexcept {
+      std::swap(total_, other.total_);
+      std::swap(amount_, other.amount_);
+      return *this;
+    }
+    ~Share() {
+      if (total_ != nullptr) *total_ -= amount_;
+    }
+    /// Whether so much more still fits under `limit`; if so it is taken.
+    [[nodiscard]] bool grow(std::size_t more, std::size_t limit);
+
+   private:
+    friend class Traffic;
+    explicit Share(std::atomic<std::size_t>& total) : total_{&total} {}
+    std::atomic<std::size_t>* total_ = nullptr;
+    std::size_t amount_ = 0;
+  };
+  /// One request that is worked on; `overloaded`.
+  [[nodiscard]] Result<Share> begin_work();
+  /// Memory for a body, to be grown as it comes.
+  [[nodiscard]] Share body() { return Share{body_bytes_}; }
+  [[nodiscard]] Result<void> grow_body(Share& body, std::size_t more) const;
+
+ private:
+  const ServerLimits& limits_;
+  RateLimiter per_address_;
+  RateLimiter per_token_;
+  std::atomic<std::size_t> working_{0};
+  std::atomic<std::size_t> body_bytes_{0};
+};
+
+}  // namespace cloister::http
