@@ -27,6 +27,7 @@ std::string_view remedy_of(Errc code) {
       {Errc::permission_denied, "this takes a token of another role: cloister token issue NAME --role admin"},
       {Errc::unavailable, "is the server running, and is its address right? `cloister profile list` has yours"},
       {Errc::peer_closed, "is the server running, and is its address right? `cloister profile list` has yours"},
+      {Errc::certificate_refused, "name the authority that the server is known by with --ca FILE, if you trust it"},
       {Errc::overloaded, "try again in a moment"},
       {Errc::rate_limited, "try again in a moment"},
       {Errc::lab_root_not_trusted, "a trust file that names the lab's root makes it trusted: --trust FILE"},

@@ -17,6 +17,7 @@ struct Options {
   std::string role = "client";
   std::string lifetime = "24h";
   std::optional<fs::path> out;
+  std::optional<std::string> tenant;
   std::string id;
   bool json = false;
 };
@@ -45,7 +46,7 @@ std::string member(const json::Value& value, std::string_view name) {
 Result<void> issue(const Options& options, Context& context) {
   CLOISTER_TRY(lifetime, parse_lifetime(options.lifetime));
   CLOISTER_TRY(server, connect(options.connection));
-  CLOISTER_TRY(issued, server.issue_token(options.name, options.role, lifetime));
+  CLOISTER_TRY(issued, server.issue_token(options.name, options.role, lifetime, options.tenant));
   const auto token = member(issued, "token");
   if (token.empty()) return Error{Errc::malformed, "the server gave no token"};
   if (options.out) CLOISTER_CHECK(write_file(*options.out, token + "\n", Readers::owner));
@@ -91,6 +92,7 @@ void add_token(CLI::App& app, Context& context) {
   auto* issue_command = token->add_subcommand("issue", "Make a token; it is shown once");
   issue_command->add_option("NAME", options->name, "whose it is: 1 to 64 characters of [a-z0-9-_.]")->required();
   issue_command->add_option("--role", options->role, "client, admin or monitor");
+  issue_command->add_option("--tenant", options->tenant, "whose jobs and secrets it is for; else your own tenant");
   issue_command->add_option("--lifetime", options->lifetime, "how long it is valid: 30m, 24h, 7d, at most 366d");
   issue_command->add_option("--out", options->out, "write the token to this file (mode 0600), and not to the terminal");
   issue_command->add_flag("--json", options->json, "one JSON object");

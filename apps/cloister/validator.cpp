@@ -24,6 +24,7 @@ constexpr std::chrono::seconds kLongestPause{30};
 
 struct RunOptions {
   std::string server;
+  std::optional<fs::path> ca_file;
   fs::path platform;
   fs::path guest;
   fs::path hotkey;
@@ -36,6 +37,7 @@ std::string_view remedy_of(const Error& why) {
   if (why.code() == Errc::unauthenticated || why.code() == Errc::permission_denied) {
     return "an administrator enrols the hotkey: cloister validator enrol, with what `cloister validator hotkey` prints";
   }
+  if (why.code() == Errc::certificate_refused) return "name the authority that the server is known by with --ca FILE";
   return "none needed if the server is away for a while; else look at --server and the server's log";
 }
 
@@ -63,6 +65,8 @@ Result<void> run_agent(const RunOptions& options, std::ostream& out) {
   provider::ProcessProvider provider{options.platform, std::move(image)};
   http::ClientOptions server;
   server.base_url = options.server;
+  CLOISTER_TRY(tls, client_tls(options.ca_file));
+  server.tls = std::move(tls);
   const SystemClock clock;
   runtime::IoContext io;
   runtime::BlockingPool pool{kPoolThreads, kPoolQueue};
@@ -88,6 +92,7 @@ Result<void> run_agent(const RunOptions& options, std::ostream& out) {
 struct AdminOptions {
   ConnectionOptions connection;
   std::string hotkey;
+  std::string id;
   bool json = false;
 };
 
@@ -105,6 +110,14 @@ Result<void> enrol_hotkey(const AdminOptions& options, std::ostream& out) {
   return {};
 }
 
+Result<void> drain_validator(const AdminOptions& options, std::ostream& out) {
+  CLOISTER_TRY(id, ValidatorId::parse(options.id));
+  CLOISTER_TRY(server, connect(options.connection));
+  CLOISTER_TRY(validator, server.drain(id));
+  out << validator.id.str() << ": " << model::to_string(validator.state) << '\n';
+  return {};
+}
+
 }  // namespace
 
 void add_validator(CLI::App& app, Context& context) {
@@ -113,6 +126,7 @@ void add_validator(CLI::App& app, Context& context) {
   auto* run = validator->add_subcommand("run", "Serve a server from this host until Ctrl-C; prints one line once it is let in");
   const auto options = std::make_shared<RunOptions>();
   run->add_option("--server", options->server, "the server, http://… or https://…")->required();
+  run->add_option("--ca", options->ca_file, std::string{kCaHelp});
   run->add_option("--platform", options->platform, "control socket of the lab platform on this host")->required();
   run->add_option("--guest", options->guest, "the cloister-guest program that TDs run")->required();
   run->add_option("--hotkey", options->hotkey, "file of the hotkey, made (mode 0600) if it is missing")->required();
@@ -134,6 +148,13 @@ void add_validator(CLI::App& app, Context& context) {
   add_connection_options(*enrol, admin->connection);
   enrol->callback([admin, &context] {
     if (auto done = enrol_hotkey(*admin, context.out); !done) context.fail(done.error());
+  });
+
+  auto* drain = validator->add_subcommand("drain", "Start nothing more on a host, and elsewhere what runs there");
+  drain->add_option("VALIDATOR", admin->id, "its id; `enrol` lets it in again")->required();
+  add_connection_options(*drain, admin->connection);
+  drain->callback([admin, &context] {
+    if (auto done = drain_validator(*admin, context.out); !done) context.fail(done.error());
   });
 
   auto* list = validator->add_subcommand("list", "All validators and their states");

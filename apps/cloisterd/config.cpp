@@ -1,5 +1,9 @@
 #include "config.hpp"
 
+#include <arpa/inet.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <charconv>
 #include <fstream>
 #include <iterator>
@@ -43,6 +47,17 @@ class Table {
     into = *parsed;
   }
 
+  void count(std::string_view key, std::uint32_t& into, std::uint32_t min, std::uint32_t max) {
+    known_.emplace(key);
+    const auto node = table_[key];
+    if (!node) return;
+    const auto value = node.value_exact<std::int64_t>();
+    if (!value || *value < min || *value > max) {
+      return mistake(key, "a number from " + std::to_string(min) + " to " + std::to_string(max) + " expected");
+    }
+    into = static_cast<std::uint32_t>(*value);
+  }
+
   const toml::table* table(std::string_view key) {
     known_.emplace(key);
     const auto node = table_[key];
@@ -82,12 +97,28 @@ bool split_listen(std::string_view text, std::string& address, std::uint16_t& po
   return true;
 }
 
+bool is_loopback(const std::string& address) {
+  in_addr v4{};
+  in6_addr v6{};
+  if (::inet_pton(AF_INET, address.c_str(), &v4) == 1) return (ntohl(v4.s_addr) >> 24U) == 127;
+  return ::inet_pton(AF_INET6, address.c_str(), &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+}
+
 std::optional<log::Level> level_from(std::string_view text) {
   if (text == "debug") return log::Level::debug;
   if (text == "info") return log::Level::info;
   if (text == "warn") return log::Level::warn;
   if (text == "error") return log::Level::error;
   return std::nullopt;
+}
+
+void read_limits(const toml::table& from, Limits& limits, std::vector<std::string>& mistakes) {
+  Table table{from, "limits.", mistakes};
+  table.count("connections", limits.connections, 1, 65'536);
+  table.count("pending_requests", limits.pending_requests, 1, 65'536);
+  table.count("requests_per_second_per_address", limits.requests_per_second_per_address, 1, 1'000'000);
+  table.count("requests_per_second_per_token", limits.requests_per_second_per_token, 1, 1'000'000);
+  table.refuse_unknown();
 }
 
 Error refused(const std::vector<std::string>& mistakes) {
@@ -113,7 +144,11 @@ Result<milliseconds> parse_duration(std::string_view text) {
   return milliseconds{count * factor};
 }
 
-Result<Config> parse_config(std::string_view text, const std::filesystem::path& directory) {
+namespace {
+
+/// Everything but a mistake of TOML itself is in `mistakes`.
+Result<Config> read_config(std::string_view text, const std::filesystem::path& directory,
+                           std::vector<std::string>& mistakes) {
   const auto parsed = toml::parse(text);
   if (!parsed) {
     const auto& where = parsed.error().source().begin;
@@ -121,7 +156,6 @@ Result<Config> parse_config(std::string_view text, const std::filesystem::path& 
                                                   std::to_string(where.column) + ": " +
                                                   std::string{parsed.error().description()}};
   }
-  std::vector<std::string> mistakes;
   Table root{parsed.table(), "", mistakes};
   const auto path = [&](const std::string& value) {
     return value.empty() ? std::filesystem::path{} : directory / value;
@@ -146,18 +180,50 @@ Result<Config> parse_config(std::string_view text, const std::filesystem::path& 
     config.tls_certificate = path(table.required("certificate"));
     config.tls_key = path(table.required("key"));
     table.refuse_unknown();
+  } else if (!is_loopback(config.address)) {
+    root.mistake("listen", config.address + " is beyond loopback, which needs a certificate: add [tls], or listen on 127.0.0.1");
   }
+  if (const auto* limits = root.table("limits")) read_limits(*limits, config.limits, mistakes);
   root.refuse_unknown();
+  return config;
+}
+
+void check_files(const Config& config, std::vector<std::string>& mistakes) {
+  const auto check = [&mistakes](std::string_view name, const std::filesystem::path& path) {
+    if (!path.empty() && ::access(path.c_str(), R_OK) != 0) {
+      mistakes.push_back(std::string{name} + ": cannot read " + path.string() + ": " +
+                         std::generic_category().message(errno));
+    }
+  };
+  check("guest", config.guest);
+  check("collateral", config.collateral);
+  if (config.trust) check("trust", *config.trust);
+  if (config.tls_certificate) check("tls.certificate", *config.tls_certificate);
+  if (config.tls_key) check("tls.key", *config.tls_key);
+}
+
+}  // namespace
+
+Result<Config> parse_config(std::string_view text, const std::filesystem::path& directory) {
+  std::vector<std::string> mistakes;
+  CLOISTER_TRY(config, read_config(text, directory, mistakes));
   if (!mistakes.empty()) return refused(mistakes);
   return config;
 }
 
 Result<Config> load_config(const std::filesystem::path& file) {
   std::ifstream in(file, std::ios::binary);
-  if (!in) return Error{Errc::configuration_invalid, "cannot read " + file.string()};
-  const std::string text(std::istreambuf_iterator<char>(in), {});
-  auto config = parse_config(text, std::filesystem::absolute(file).parent_path());
+  std::string text;
+  if (in) text.assign(std::istreambuf_iterator<char>(in), {});
+  if (!in || in.bad()) {
+    return Error{Errc::configuration_invalid, "cannot read " + file.string() + ": " + std::generic_category().message(errno)};
+  }
+  std::vector<std::string> mistakes;
+  auto config = read_config(text, std::filesystem::absolute(file).parent_path(), mistakes);
   if (!config) return config.error().in(file.string());
+  check_files(*config, mistakes);
+  for (auto& mistake : mistakes) mistake = file.string() + ": " + mistake;
+  if (!mistakes.empty()) return refused(mistakes);
   return config;
 }
 

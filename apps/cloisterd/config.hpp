@@ -12,6 +12,14 @@
 
 namespace cloister::server {
 
+/// What the server takes at most; beyond it answers 429 or 503 with Retry-After.
+struct Limits {
+  std::uint32_t connections = 1024;
+  std::uint32_t pending_requests = 512;
+  std::uint32_t requests_per_second_per_address = 200;  // of one IPv4 address or IPv6 /64; loopback has no limit
+  std::uint32_t requests_per_second_per_token = 1000;
+};
+
 /// Everything that cloisterd is told, from one TOML file; validated whole before anything starts.
 ///
 ///   data = "/var/lib/cloister"         # database, blobs, keys; made if it is missing
@@ -23,8 +31,13 @@ namespace cloister::server {
 ///   lease = "30s"
 ///   log_level = "info"
 ///   [tls]                              # needed to listen beyond loopback
-///   certificate = "server.pem"
+///   certificate = "server.pem"         # with its chain; read again when it changes, and at SIGHUP
 ///   key = "server.key"
+///   [limits]                           # see Limits
+///   connections = 1024
+///   pending_requests = 512
+///   requests_per_second_per_address = 200
+///   requests_per_second_per_token = 1000
 struct Config {
   std::filesystem::path data;
   std::string address = "127.0.0.1";
@@ -37,11 +50,13 @@ struct Config {
   std::chrono::milliseconds session_lifetime{3'600'000};  // 1 min to 24 h
   std::chrono::milliseconds lease{30'000};                // 1 s to 10 min; an attempt without a heartbeat for so long is lost
   log::Level log_level = log::Level::info;
+  Limits limits;
 };
 
 /// `configuration_invalid` with every mistake, one a line, each with its place. Relative paths are relative to
 /// `directory`, the one that the file stands in.
 [[nodiscard]] Result<Config> parse_config(std::string_view toml, const std::filesystem::path& directory);
+/// The same from a file; that the files it names can be read is checked too.
 [[nodiscard]] Result<Config> load_config(const std::filesystem::path& file);
 
 /// "30s", "5m", "1h", "250ms": a positive integer and a unit.

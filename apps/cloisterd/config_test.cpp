@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+
+#include "support/support.hpp"
+
 namespace cloister::server {
 namespace {
 
@@ -29,6 +33,11 @@ log_level = "debug"
 [tls]
 certificate = "c.pem"
 key = "k.pem"
+[limits]
+connections = 7
+pending_requests = 8
+requests_per_second_per_address = 9
+requests_per_second_per_token = 10
 )", "/e");
   ASSERT_TRUE(config) << config.error().text();
   EXPECT_EQ(config->address, "::1");
@@ -36,6 +45,10 @@ key = "k.pem"
   EXPECT_EQ(config->tls_key, "/e/k.pem");
   EXPECT_EQ(config->session_lifetime, std::chrono::minutes{10});
   EXPECT_EQ(config->log_level, log::Level::debug);
+  EXPECT_EQ(config->limits.connections, 7U);
+  EXPECT_EQ(config->limits.pending_requests, 8U);
+  EXPECT_EQ(config->limits.requests_per_second_per_address, 9U);
+  EXPECT_EQ(config->limits.requests_per_second_per_token, 10U);
 }
 
 TEST(Config, ReportsEveryMistakeAtOnce) {
@@ -46,13 +59,43 @@ log_level = "loud"
 colour = "red"
 [tls]
 certificate = "c"
+[limits]
+connections = 0
+pending_requests = "many"
+ties = 1
 )", "/e");
   ASSERT_FALSE(config);
   EXPECT_EQ(config.error().code(), Errc::configuration_invalid);
   for (const auto* part : {"data: ", "guest: missing", "collateral: missing", "listen: ", "lease: ", "log_level: ",
-                           "colour: no such setting", "tls.key: missing"}) {
+                           "colour: no such setting", "tls.key: missing", "limits.connections: ", "limits.pending_requests: ",
+                           "limits.ties: no such setting"}) {
     EXPECT_NE(config.error().detail().find(part), std::string::npos) << part << " in\n" << config.error().detail();
   }
+}
+
+TEST(Config, WantsACertificateBeyondLoopback) {
+  for (const auto* address : {"0.0.0.0:1", "[::]:1", "192.0.2.1:1"}) {
+    auto config = parse_config(std::string{kLeast} + "listen = \"" + address + "\"", "/e");
+    ASSERT_FALSE(config) << address;
+    EXPECT_NE(config.error().detail().find("[tls]"), std::string::npos) << config.error().detail();
+    EXPECT_TRUE(parse_config(std::string{kLeast} + "listen = \"" + address + "\"\n[tls]\ncertificate = \"c\"\nkey = \"k\"", "/e"));
+  }
+  for (const auto* address : {"127.0.0.2:1", "[::1]:1"}) {
+    EXPECT_TRUE(parse_config(std::string{kLeast} + "listen = \"" + address + "\"", "/e")) << address;
+  }
+}
+
+TEST(Config, NamesEveryFileThatCannotBeRead) {
+  const test::TempDir dir;
+  const auto file = dir.path() / "cloisterd.toml";
+  EXPECT_NE(load_config(file).error().detail().find("No such file"), std::string::npos);
+  std::ofstream{file} << kLeast << "colour = 1\ntrust = \"cloisterd.toml\"\n";
+  const auto detail = load_config(file).error().detail();
+  for (const auto* part : {"cloisterd.toml: guest: cannot read", "cloisterd.toml: collateral: cannot read /c: No such file",
+                           "cloisterd.toml: colour: no such setting"}) {
+    EXPECT_NE(detail.find(part), std::string::npos) << part << " in\n" << detail;
+  }
+  EXPECT_EQ(detail.find("trust"), std::string::npos) << detail;
 }
 
 TEST(Config, NamesThePlaceOfASyntaxError) {

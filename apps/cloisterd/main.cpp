@@ -1,12 +1,39 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
+#include <sstream>
 
 #include "cloister/process/private_memory.hpp"
 #include "server.hpp"
 
+namespace {
+
+using namespace cloister;
+
+/// What an operator can do about it; empty where the detail says it.
+std::string_view remedy(Errc code) {
+  switch (code) {
+    case Errc::database_newer: return "a newer cloisterd wrote this database: run that version, or restore a backup";
+    case Errc::database_behind_head: return "restore the newest backup: the audit log has lost what it once showed";
+    case Errc::unavailable: return "one cloisterd for each data directory: stop the other one, or set another `data`";
+    default: return {};  // the detail names the file or setting
+  }
+}
+
+/// One line for each thing that is wrong.
+int fail(const Error& error, std::string_view what) {
+  std::istringstream lines{error.detail()};
+  for (std::string line; std::getline(lines, line);) {
+    const auto hint = remedy(error.code());
+    std::fprintf(stderr, "cloisterd: %.*s%s%s%.*s%s\n", static_cast<int>(what.size()), what.data(), line.c_str(),
+                 hint.empty() ? "" : " (", static_cast<int>(hint.size()), hint.data(), hint.empty() ? "" : ")");
+  }
+  return 1;
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
-  using namespace cloister;
   process::keep_memory_private();
 
   // A file that may not grow is a failure of that write, not of the server.
@@ -17,18 +44,16 @@ int main(int argc, char** argv) {
   bool keys_only = false;
   app.add_option("--config", file, "configuration, TOML")->required();
   app.add_flag("--show-keys", keys_only, "print the server's public keys as JSON, making them if there are none");
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& stop) {
+    return app.exit(stop) == 0 ? 0 : 1;
+  }
 
   const auto config = server::load_config(file);
-  if (!config) {
-    std::fprintf(stderr, "cloisterd: %s\n", config.error().detail().c_str());
-    return 1;
-  }
+  if (!config) return fail(config.error(), "");
   log::StderrLogger logger{"cloisterd", config->log_level};
   const auto done = keys_only ? server::show_keys(*config) : server::run(*config, logger);
-  if (!done) {
-    std::fprintf(stderr, "cloisterd: %s\n", done.error().text().c_str());
-    return 1;
-  }
+  if (!done) return fail(done.error(), std::string{to_string(done.error().code())} + ": ");
   return 0;
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <csignal>
 #include <cstdio>
 #include <fstream>
@@ -29,9 +30,9 @@ using runtime::Task;
 
 constexpr std::size_t kPoolThreads = 4;
 constexpr std::size_t kPoolQueue = 4096;
+constexpr std::chrono::seconds kCertificateEvery{2};
 constexpr std::chrono::hours kAdminLifetime{24 * 366};
 constexpr std::chrono::hours kHostLifetime{24};
-constexpr std::string_view kDefaultTenant = "default";
 
 Error io_error(const std::filesystem::path& path) {
   return Error{Errc::io_error, path.string() + ": " + std::generic_category().message(errno)};
@@ -91,10 +92,11 @@ class Server {
     CLOISTER_TRY(log, audit::Log::open(*database_, *kms_, random_, {config_.data / "audit-head.cbor", false}, now()));
     log_ = std::move(log);
     CLOISTER_TRY(anchors, load_anchors(config_.trust));
+    anchors_ = std::move(anchors);
     CLOISTER_TRY(collateral, CollateralFiles::open(config_.collateral));
     collateral_ = std::move(collateral);
     CLOISTER_TRY(mrtd, builder::guest_mrtd(config_.guest));
-    assemble(std::move(anchors), mrtd);
+    assemble(mrtd);
     return make_admin_token();
   }
 
@@ -104,15 +106,27 @@ class Server {
     http::ServerOptions options;
     options.address = config_.address;
     options.port = config_.port;
+    options.limits.max_connections = config_.limits.connections;
+    options.limits.max_pending = config_.limits.pending_requests;
+    options.limits.requests_per_address = config_.limits.requests_per_second_per_address;
+    options.limits.requests_per_token = config_.limits.requests_per_second_per_token;
     if (config_.tls_certificate) options.tls = http::TlsFiles{*config_.tls_certificate, *config_.tls_key};
     options.upload_directory = config_.data;
     options.authenticator = api::make_authenticator(*services_);
     options.handlers = strand_;
     options.metrics = [this](const http::RequestMetric& request) { monitor_->observe(request); };
-    CLOISTER_TRY(server, http::Server::listen(io_, std::move(options), api::make_router(*services_), logger_));
+    certificate_seen_ = certificate_times();
+    auto listening = http::Server::listen(io_, std::move(options), api::make_router(*services_), logger_);
+    if (!listening && listening.error().code() == Errc::io_error) {
+      return Error{Errc::io_error, listening.error().detail() + " (stop what uses it, or set another `listen`)"};
+    }
+    if (!listening) return std::move(listening).error();
+    const auto server = *std::move(listening);
     runtime::TaskGroup tasks{strand_, logger_, "server"};
     tasks.spawn("reconcile", fleet_->reconcile());
     tasks.spawn("housekeeping", housekeeping());
+    tasks.spawn("reload", runtime::IoContext::on_signal(SIGHUP, [this, &server] { reload_certificate(*server); }));
+    tasks.spawn("certificate", watch_certificate(server.get()));
     monitor_->serving();
     announce(server->base_url());
     auto signalled = runtime::block_on(io_, io_.wait_for_signal({SIGINT, SIGTERM}));
@@ -130,10 +144,12 @@ class Server {
  private:
   [[nodiscard]] UnixTime now() const { return clock_.now(); }
 
-  void assemble(attestation::TrustAnchors anchors, const Digest48& mrtd) {
-    monitor_ = std::make_unique<api::Monitor>(*database_, clock_, taints_of(anchors));
+  void assemble(const Digest48& mrtd) {
+    monitor_ = std::make_unique<api::Monitor>(*database_, clock_, taints_of(anchors_));
     for (const auto& taint : monitor_->taints()) logger_.warn("tainted", {{"setting", taint}});
-    challenge::Platform platform{mrtd, {keys_->channel_current.public_key(), keys_->channel_next.public_key()}};
+    const std::vector<crypto::X25519Public> pinned{keys_->channel_current.public_key(),
+                                                   keys_->channel_next.public_key()};
+    challenge::Platform platform{mrtd, pinned};
     registry_ = std::make_unique<challenge::Registry>(*database_, *blobs_, *log_, std::move(platform));
     sessions_ = std::make_unique<session::AttestedSessions>(*database_, *sealer_, *log_, random_, config_.session_lifetime);
     broker_ = std::make_unique<keybroker::Broker>(*database_, *sealer_, *log_, random_);
@@ -142,7 +158,7 @@ class Server {
     jobs_ = std::make_unique<scheduler::JobService>(*database_, *log_, random_, clock_, jobs);
     auto find = [this](const evidence::Quote& quote) { return collateral_->find(quote); };
     attestor_ = std::make_unique<links::Attestor>(links::Attestor::Services{*sessions_, pool_, clock_, logger_},
-                                                  std::move(find), std::move(anchors), policy::Policy{});
+                                                  find, anchors_, policy::Policy{});
     dispatcher_ = std::make_unique<scheduler::Dispatcher>(*jobs_, pool_, clock_, logger_);
     tokens_ = std::make_unique<session::OperatorTokens>(crypto::Ed25519Key::from_seed(keys_->token.seed().clone()),
                                                         keys_->server_id);
@@ -156,7 +172,8 @@ class Server {
                                clock_, random_, logger_},
         std::move(fleet), strand_);
     services_.emplace(api::Services{*database_, *blobs_, *log_, *registry_, *broker_, *jobs_, *dispatcher_, *fleet_,
-                                    *tokens_, pool_, clock_, random_, *monitor_, logger_, keys_->server_id, CLOISTER_VERSION});
+                                    *tokens_, pool_, clock_, random_, *monitor_, logger_, anchors_, find, pinned,
+                                    keys_->server_id, CLOISTER_VERSION});
   }
 
   [[nodiscard]] std::string host_token(const ValidatorId& validator) {
@@ -167,11 +184,16 @@ class Server {
 
   [[nodiscard]] std::filesystem::path admin_token_file() const { return config_.data / "admin.token"; }
 
-  /// The first start makes the administrator's token; later ones leave it as it is.
+  [[nodiscard]] bool has_admin_token() const {
+    std::ifstream in(admin_token_file());
+    std::string token;
+    return std::getline(in, token) && tokens_->verify(token, now()).ok();
+  }
+
+  /// The first start makes the administrator's token; later ones leave it as it is until it has expired.
   Result<void> make_admin_token() {
-    std::error_code failure;
-    if (std::filesystem::exists(admin_token_file(), failure)) return {};
-    const auto tenant = TenantId::parse(kDefaultTenant);
+    if (has_admin_token()) return {};
+    const auto tenant = TenantId::parse(api::kServerTenant);
     const session::OperatorClaims claims{random_id("tok", random_), "admin", *tenant, std::string{session::kAdminRole},
                                          now(), now() + kAdminLifetime};
     CLOISTER_TRY(token, api::issue_token(*database_, *log_, *tokens_, claims, "first-start"));
@@ -194,6 +216,31 @@ class Server {
   Task<bool> stop_fleet() {
     co_await fleet_->shut_down();
     co_return true;
+  }
+
+  using FileTimes = std::array<std::filesystem::file_time_type, 2>;
+  [[nodiscard]] FileTimes certificate_times() const {
+    std::error_code absent;  // a file that is being replaced: looked at again
+    if (!config_.tls_certificate) return {};
+    return {std::filesystem::last_write_time(*config_.tls_certificate, absent),
+            std::filesystem::last_write_time(*config_.tls_key, absent)};
+  }
+
+  void reload_certificate(http::Server& server) {
+    if (!config_.tls_certificate) return;
+    certificate_seen_ = certificate_times();
+    const auto done = server.reload_tls();
+    if (done) return logger_.info("certificate.reloaded", {{"file", config_.tls_certificate->string()}});
+    logger_.error("certificate.kept", {{"detail", done.error().text() + "; the certificate before it stays in use"}});
+  }
+
+  /// Whoever renews the certificate needs to tell nobody.
+  Task<void> watch_certificate(http::Server* server) {
+    for (;;) {
+      auto slept = co_await runtime::sleep_for(kCertificateEvery);
+      if (!slept) co_return;
+      if (certificate_times() != certificate_seen_) reload_certificate(*server);
+    }
   }
 
   /// Once a second: leases and deadlines that are over, the audit log's head, refusals of strangers, used-up nonces.
@@ -226,6 +273,7 @@ class Server {
   log::Logger& logger_;
   SystemClock clock_;
   SystemRandom random_;
+  FileTimes certificate_seen_{};  // on the strand
   std::unique_ptr<kms::SoftwareKms> kms_;
   std::optional<ServerKeys> keys_;
   std::unique_ptr<storage::Database> database_;
@@ -234,6 +282,7 @@ class Server {
   std::unique_ptr<audit::Log> log_;
   audit::Refusals refusals_;
   std::unique_ptr<CollateralFiles> collateral_;
+  attestation::TrustAnchors anchors_;
   runtime::IoContext io_{1};
   runtime::BlockingPool pool_{kPoolThreads, kPoolQueue};
   runtime::Executor strand_;

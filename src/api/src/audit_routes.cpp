@@ -8,7 +8,6 @@ using http::Method;
 using http::Request;
 using http::Response;
 
-
 json::Value head_json(const merkle::SignedHead& head, const crypto::Ed25519Public& key) {
   return json::Object{{"log", head.head.log_id},
                       {"size", head.head.tree_size},
@@ -43,13 +42,41 @@ Result<Response> inclusion(const Services& s, const Request& request) {
   return http::json_response(json::Object{{"index", index}, {"size", size}, {"path", std::move(path)}});
 }
 
+Result<Response> consistency(const Services& s, const Request& request) {
+  CLOISTER_TRY(first, number_query(request, "first"));
+  CLOISTER_TRY(asked_second, number_query(request, "second"));
+  if (!first) return Error{Errc::invalid_argument, "first: the size of the older tree expected"};
+  const auto second = asked_second.value_or(s.log.head().head.tree_size);
+  CLOISTER_TRY(proof, s.log.prove_consistency(*first, second));
+  json::Array path;
+  for (const auto& hash : proof.path) path.emplace_back(codec::to_hex(hash));
+  return http::json_response(json::Object{{"first", *first}, {"second", second}, {"path", std::move(path)}});
+}
+
 }  // namespace
 
-void add_audit_routes(http::Router& router, const Services& services) {
-  const auto admin = administrators();
-  router.add(Method::get, "/api/v1/audit/head", operators(), blocking(services, head));
-  router.add(Method::get, "/api/v1/audit/leaves", admin, blocking(services, leaves));
-  router.add(Method::get, "/api/v1/audit/inclusion", operators(), blocking(services, inclusion));
+void add_audit_routes(Routes& routes, const Services& services) {
+  routes.add(Method::get, "/api/v1/audit/head", operators(),
+             Doc{"The newest signed head of the audit log"}.answers(200, "AuditHead"), blocking(services, head));
+  routes.add(Method::get, "/api/v1/audit/leaves", administrators(),
+             Doc{"Leaves of the audit log, encoded as they were hashed"}
+                 .query("first", "Index", "Where to begin; else at the oldest")
+                 .query("limit", "Limit", "How many at most")
+                 .of_the_server()
+                 .answers(200, "AuditLeaves"),
+             blocking(services, leaves));
+  routes.add(Method::get, "/api/v1/audit/inclusion", operators(),
+             Doc{"That a leaf stands in a tree (RFC 6962 section 2.1.1)"}
+                 .query("index", "Index", "Of the leaf; else the first")
+                 .query("size", "Index", "Of the tree; else that of the newest head")
+                 .answers(200, "InclusionProof"),
+             blocking(services, inclusion));
+  routes.add(Method::get, "/api/v1/audit/consistency", operators(),
+             Doc{"That a tree continues an older one (RFC 6962 section 2.1.2)"}
+                 .query("first", "Index", "Size of the older tree")
+                 .query("second", "Index", "Size of the newer tree; else that of the newest head")
+                 .answers(200, "ConsistencyProof"),
+             blocking(services, consistency));
 }
 
 }  // namespace cloister::api

@@ -11,12 +11,7 @@ using http::Request;
 using http::Response;
 
 constexpr std::size_t kCopyStep = 1U << 20;
-
-json::Value versions_json(const std::vector<storage::challenges::StoredVersion>& versions) {
-  json::Array list;
-  for (const auto& stored : versions) list.push_back(model::to_json(stored.version));
-  return json::Object{{"versions", std::move(list)}};
-}
+constexpr std::string_view kBytes = "application/octet-stream";
 
 Result<Response> register_version(const Services& s, const Request& request) {
   CLOISTER_TRY(body, http::json_body(request));
@@ -26,29 +21,32 @@ Result<Response> register_version(const Services& s, const Request& request) {
   return http::json_response(model::to_json(version), 201);
 }
 
-Result<Response> list_challenges(const Services& s, const Request&) {
+Result<Response> list_challenges(const Services& s, const Request& request) {
   CLOISTER_TRY(challenges, s.registry.list());
-  json::Array list;
-  for (const auto& challenge : challenges) {
-    list.emplace_back(json::Object{{"id", challenge.id.str()},
-                                   {"tenant", challenge.tenant.str()},
-                                   {"created", to_rfc3339(challenge.created)}});
-  }
-  return http::json_response(json::Object{{"challenges", std::move(list)}});
+  const auto show = [](const storage::challenges::Challenge& challenge) -> json::Value {
+    return json::Object{{"id", challenge.id.str()},
+                        {"tenant", challenge.tenant.str()},
+                        {"created", to_rfc3339(challenge.created)}};
+  };
+  return page_of(request, "challenges", challenges, [](const auto& challenge) { return challenge.id.str(); }, show);
 }
 
 Result<Response> list_versions(const Services& s, const Request& request) {
   CLOISTER_TRY(challenge, id_param<ChallengeId>(request, "id"));
+  CLOISTER_TRY(active, flag_query(request, "active"));
   CLOISTER_TRY(versions, s.registry.versions(challenge));
   // A challenge comes into being with its first version.
   if (versions.empty()) return Error{Errc::not_found, "no such challenge"};
-  return http::json_response(versions_json(versions));
+  if (active) std::erase_if(versions, [&](const auto& stored) { return stored.version.active != *active; });
+  return page_of(
+      request, "versions", versions, [](const auto& stored) { return stored.version.id.str(); },
+      [](const auto& stored) { return model::to_json(stored.version); });
 }
 
 Result<Response> get_version(const Services& s, const Request& request) {
   CLOISTER_TRY(id, id_param<VersionId>(request, "id"));
   CLOISTER_TRY(version, s.registry.version(id));
-  return http::json_response(model::to_json(version.version));
+  return tagged(request, http::json_response(model::to_json(version.version)));
 }
 
 Result<Digest32> blob_param(const Request& request) { return codec::array_from_hex<32>(request.param("digest")); }
@@ -73,25 +71,42 @@ Result<Response> get_blob(const Services& s, const Request& request) {
   CLOISTER_TRY(digest, blob_param(request));
   CLOISTER_TRY(size, s.blobs.size(digest));
   if (!size) return Error{Errc::not_found, "no such blob"};
+  const auto tag = codec::to_hex(digest);
+  if (has_already(request, tag)) return not_modified(tag);
   // Whoever wants a blob knows its digest, and finds out what a failing disk has changed.
-  auto response = http::file_response("application/octet-stream", {s.blobs.path_of(digest), 0, *size});
-  response.headers.set("ETag", '"' + codec::to_hex(digest) + '"');
+  auto response = http::file_response(std::string{kBytes}, {s.blobs.path_of(digest), 0, *size});
+  response.headers.set("ETag", '"' + tag + '"');
   return http::apply_range(request, std::move(response));
 }
 
 }  // namespace
 
-void add_challenge_routes(http::Router& router, const Services& services) {
+void add_challenge_routes(Routes& routes, const Services& services) {
   const auto admin = administrators();
   const auto client = operators();
   const auto readers = http::require(
       {std::string{session::kAdminRole}, std::string{session::kClientRole}, std::string{session::kHostRole}});
-  router.add(Method::post, "/api/v1/challenges", admin, blocking(services, register_version));
-  router.add(Method::get, "/api/v1/challenges", client, blocking(services, list_challenges));
-  router.add(Method::get, "/api/v1/challenges/{id}/versions", client, blocking(services, list_versions));
-  router.add(Method::get, "/api/v1/versions/{id}", client, blocking(services, get_version));
-  router.add(Method::put, "/api/v1/blobs/{digest}", admin, blocking(services, put_blob), http::blob_route());
-  router.add(Method::get, "/api/v1/blobs/{digest}", readers, blocking(services, get_blob));
+  routes.add(Method::post, "/api/v1/challenges", admin,
+             Doc{"Registers a version of a challenge, whose image's blobs are here already"}
+                 .takes("ChallengeSpec")
+                 .answers(201, "Version"),
+             blocking(services, register_version));
+  routes.add(Method::get, "/api/v1/challenges", client, Doc{"All challenges, by id"}.paged().answers(200, "ChallengeList"),
+             blocking(services, list_challenges));
+  routes.add(Method::get, "/api/v1/challenges/{id}/versions", client,
+             Doc{"A challenge's versions, newest first"}
+                 .query("active", "Flag", "Those alone that are, or are not, kept running")
+                 .paged()
+                 .answers(200, "VersionList"),
+             blocking(services, list_versions));
+  routes.add(Method::get, "/api/v1/versions/{id}", client,
+             Doc{"A version; with ETag"}.answers(200, "Version").answers(304), blocking(services, get_version));
+  routes.add(Method::put, "/api/v1/blobs/{digest}", admin,
+             Doc{"Stores a blob of an image"}.takes_bytes().answers(201, "Blob").answers(204),
+             blocking(services, put_blob), http::blob_route());
+  routes.add(Method::get, "/api/v1/blobs/{digest}", readers,
+             Doc{"A blob, or a range of it; with ETag"}.with_head().answers_as(200, kBytes).answers_as(206, kBytes).answers(304),
+             blocking(services, get_blob));
 }
 
 }  // namespace cloister::api

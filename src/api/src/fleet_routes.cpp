@@ -9,6 +9,8 @@ using http::Request;
 using http::Response;
 
 constexpr std::string_view kValidatorEnrolled = "validator.enrolled";
+constexpr std::string_view kValidatorDrained = "validator.drained";
+constexpr std::string_view kValidatorResumed = "validator.resumed";
 
 /// What a host agent may send and hold back at once, for all of its TDs.
 constexpr http::WebSocketLimits kHostLimits{.max_message = 256U << 10,
@@ -17,37 +19,88 @@ constexpr http::WebSocketLimits kHostLimits{.max_message = 256U << 10,
                                             .max_unread_messages = 64,
                                             .idle_timeout = std::chrono::milliseconds{60'000}};
 
-Result<Response> enrol(const Services& s, const Request& request) {
+Result<void> note(const Services& s, storage::Transaction& transaction, const model::Validator& validator,
+                  std::string_view kind, const Request& request) {
+  merkle::AuditLeaf leaf;
+  leaf.time = s.clock.now();
+  leaf.kind = kind;
+  leaf.subject = validator.id.str();
+  leaf.details = {{"hotkey", to_bytes(ByteView{validator.hotkey})}, {"by", request.principal->subject}};
+  CLOISTER_TRY(index, s.log.append(transaction, leaf));
+  static_cast<void>(index);
+  return {};
+}
+
+Result<void> change_state(const Services& s, storage::Transaction& transaction, model::Validator& validator,
+                          model::ValidatorState state, std::string_view kind, const Request& request) {
+  CLOISTER_CHECK(storage::validators::set_state(transaction, validator.id, state));
+  validator.state = state;
+  return note(s, transaction, validator, kind, request);
+}
+
+struct Enrolled {
+  model::Validator validator;
+  int status = 200;
+  bool resumed = false;
+};
+
+/// Enrolling a hotkey again finds it, and lets it in again when it was drained.
+Result<Enrolled> enrol_hotkey(const Services& s, const Request& request) {
   CLOISTER_TRY(body, http::json_body(request));
   json::Fields fields{body, "validator"};
   model::Validator validator;
   validator.hotkey = fields.hex_array<32>("hotkey");
   CLOISTER_CHECK(fields.finish());
+  CLOISTER_TRY(transaction, s.database.write());
+  if (auto present = storage::validators::by_hotkey(transaction, validator.hotkey)) {
+    if (present->state != model::ValidatorState::draining) return Enrolled{*std::move(present)};
+    CLOISTER_CHECK(change_state(s, transaction, *present, model::ValidatorState::enrolled, kValidatorResumed, request));
+    CLOISTER_CHECK(transaction.commit());
+    return Enrolled{*std::move(present), 200, true};
+  }
   validator.id = ValidatorId::make(s.random);
   validator.enrolled = s.clock.now();
-  CLOISTER_TRY(transaction, s.database.write());
-  // Enrolling a hotkey again finds it.
-  if (auto present = storage::validators::by_hotkey(transaction, validator.hotkey)) {
-    return http::json_response(model::to_json(*present));
-  }
   CLOISTER_CHECK(storage::validators::enrol(transaction, validator));
-  merkle::AuditLeaf leaf;
-  leaf.time = validator.enrolled;
-  leaf.kind = kValidatorEnrolled;
-  leaf.subject = validator.id.str();
-  leaf.details = {{"hotkey", to_bytes(ByteView{validator.hotkey})}, {"by", request.principal->subject}};
-  CLOISTER_TRY(index, s.log.append(transaction, leaf));
-  static_cast<void>(index);
+  CLOISTER_CHECK(note(s, transaction, validator, kValidatorEnrolled, request));
   CLOISTER_CHECK(transaction.commit());
-  return http::json_response(model::to_json(validator), 201);
+  return Enrolled{std::move(validator), 201};
 }
 
-Result<Response> list_validators(const Services& s, const Request&) {
+/// On the fleet's executor, as all handlers are.
+Task<Response> enrol(const Services* s, Request request) {
+  auto work = [s, &request] { return enrol_hotkey(*s, request); };
+  auto enrolled = co_await s->pool.run(std::move(work));
+  if (!enrolled) co_return refuse(request, enrolled.error());
+  if (enrolled->resumed) co_await s->fleet.resume(enrolled->validator.id);
+  co_return http::json_response(model::to_json(enrolled->validator), enrolled->status);
+}
+
+Task<Response> drain(const Services* s, Request request) {
+  auto work = [s, &request]() -> Result<model::Validator> {
+    CLOISTER_TRY(id, id_param<ValidatorId>(request, "id"));
+    CLOISTER_TRY(transaction, s->database.write());
+    CLOISTER_TRY(validator, storage::validators::get(transaction, id));
+    if (validator.state == model::ValidatorState::draining) return validator;
+    CLOISTER_CHECK(change_state(*s, transaction, validator, model::ValidatorState::draining, kValidatorDrained, request));
+    CLOISTER_CHECK(transaction.commit());
+    return validator;
+  };
+  auto drained = co_await s->pool.run(std::move(work));
+  if (!drained) co_return refuse(request, drained.error());
+  s->fleet.drain(drained->id);
+  co_return http::json_response(model::to_json(*drained));
+}
+
+Result<Response> list_validators(const Services& s, const Request& request) {
+  const auto text = request.query.find("state");
+  const auto state = text ? model::validator_state_from(*text) : std::nullopt;
+  if (text && !state) return Error{Errc::invalid_argument, "state: no such state of a validator"};
   CLOISTER_TRY(snapshot, s.database.read());
   CLOISTER_TRY(validators, storage::validators::list(snapshot));
-  json::Array list;
-  for (const auto& validator : validators) list.push_back(model::to_json(validator));
-  return http::json_response(json::Object{{"validators", std::move(list)}});
+  if (state) std::erase_if(validators, [&](const auto& validator) { return validator.state != *state; });
+  return page_of(
+      request, "validators", validators, [](const auto& validator) { return validator.id.str(); },
+      [](const auto& validator) { return model::to_json(validator); });
 }
 
 Result<Response> get_validator(const Services& s, const Request& request) {
@@ -57,12 +110,26 @@ Result<Response> get_validator(const Services& s, const Request& request) {
   return http::json_response(model::to_json(validator));
 }
 
-Result<Response> instances_json(const Services& s, const storage::instances::Filter& filter) {
+/// A page of the instances that the filter leaves; one more is read, to know whether there is another.
+Result<Response> instances_json(const Services& s, const Request& request, storage::instances::Filter filter) {
+  CLOISTER_TRY(page, paging(request));
   CLOISTER_TRY(snapshot, s.database.read());
+  if (page.cursor) {
+    CLOISTER_TRY(after, InstanceId::parse(*page.cursor));
+    if (!storage::instances::get(snapshot, after)) {
+      return Error{Errc::invalid_argument, "cursor: no entry of this list; begin again"};
+    }
+    filter.after = std::move(after);
+  }
+  filter.limit = page.limit + 1;
   CLOISTER_TRY(instances, storage::instances::list(snapshot, filter));
+  const bool more = instances.size() > page.limit;
+  if (more) instances.pop_back();
   json::Array list;
   for (const auto& instance : instances) list.push_back(model::to_json(instance, filter.with_evidence));
-  return http::json_response(json::Object{{"instances", std::move(list)}});
+  json::Object out{{"instances", std::move(list)}};
+  if (more) out.emplace_back("next", instances.back().id.str());
+  return http::json_response(std::move(out));
 }
 
 Result<std::optional<model::InstanceState>> state_query(const Request& request) {
@@ -75,9 +142,13 @@ Result<std::optional<model::InstanceState>> state_query(const Request& request) 
 
 Result<Response> list_instances(const Services& s, const Request& request) {
   CLOISTER_TRY(state, state_query(request));
+  CLOISTER_TRY(version, id_query<VersionId>(request, "version"));
+  CLOISTER_TRY(validator, id_query<ValidatorId>(request, "validator"));
   storage::instances::Filter filter;
   filter.state = state;
-  return instances_json(s, filter);
+  filter.version = std::move(version);
+  filter.validator = std::move(validator);
+  return instances_json(s, request, std::move(filter));
 }
 
 Result<Response> get_instance(const Services& s, const Request& request) {
@@ -96,22 +167,54 @@ Result<Response> version_instances(const Services& s, const Request& request) {
   filter.version = version.version.id;
   filter.state = state;
   filter.with_evidence = true;
-  return instances_json(s, filter);
+  return instances_json(s, request, std::move(filter));
 }
 
 }  // namespace
 
-void add_fleet_routes(http::Router& router, const Services& services) {
+void add_fleet_routes(Routes& routes, const Services& services) {
   const auto admin = administrators();
   const auto client = operators();
-  router.add(Method::post, "/api/v1/validators", admin, blocking(services, enrol));
-  router.add(Method::get, "/api/v1/validators", admin, blocking(services, list_validators));
-  router.add(Method::get, "/api/v1/validators/{id}", admin, blocking(services, get_validator));
-  router.add(Method::get, "/api/v1/instances", client, blocking(services, list_instances));
-  router.add(Method::get, "/api/v1/instances/{id}", client, blocking(services, get_instance));
-  router.add(Method::get, "/api/v1/versions/{id}/instances", client, blocking(services, version_instances));
+  routes.add(Method::post, "/api/v1/validators", admin,
+             Doc{"Lets a host's hotkey in; enrolling it again finds it, and ends its draining"}
+                 .takes("NewValidator")
+                 .of_the_server()
+                 .answers(201, "Validator")
+                 .answers(200, "Validator"),
+             [&services](Request request) { return enrol(&services, std::move(request)); });
+  routes.add(Method::get, "/api/v1/validators", admin,
+             Doc{"All validators, by id"}
+                 .query("state", "ValidatorState", "Those alone")
+                 .paged()
+                 .of_the_server()
+                 .answers(200, "ValidatorList"),
+             blocking(services, list_validators));
+  routes.add(Method::get, "/api/v1/validators/{id}", admin, Doc{"A validator"}.of_the_server().answers(200, "Validator"),
+             blocking(services, get_validator));
+  routes.add(Method::post, "/api/v1/validators/{id}/drain", admin,
+             Doc{"Starts nothing more on a validator, and what runs there elsewhere; its instances go on until it leaves"}
+                 .of_the_server()
+                 .answers(200, "Validator"),
+             [&services](Request request) { return drain(&services, std::move(request)); });
+  routes.add(Method::get, "/api/v1/instances", client,
+             Doc{"Instances, oldest first, without their evidence"}
+                 .query("state", "InstanceState", "Those alone")
+                 .query("version", "Id", "Those of this version alone")
+                 .query("validator", "Id", "Those on this validator alone")
+                 .paged()
+                 .answers(200, "InstanceList"),
+             blocking(services, list_instances));
+  routes.add(Method::get, "/api/v1/instances/{id}", client, Doc{"An instance and its evidence"}.answers(200, "Instance"),
+             blocking(services, get_instance));
+  routes.add(Method::get, "/api/v1/versions/{id}/instances", client,
+             Doc{"A version's instances with their evidence, oldest first"}
+                 .query("state", "InstanceState", "Those alone")
+                 .paged()
+                 .answers(200, "InstanceList"),
+             blocking(services, version_instances));
   // Public, because the hotkey is proved inside.
-  router.add_websocket("/api/v1/host", http::kPublic, kHostLimits,
+  routes.add_websocket("/api/v1/host", http::kPublic, kHostLimits,
+                       Doc{"A host agent's connection, on which it proves its hotkey"}.answers(101),
                        [&services](http::Request, std::shared_ptr<http::WebSocket> socket) {
                          return services.fleet.serve_host(std::move(socket));
                        });

@@ -1,8 +1,12 @@
 #pragma once
 
+#include <algorithm>
+#include <iterator>
+
 #include "cloister/api/api.hpp"
 #include "cloister/codec/json.hpp"
 #include "cloister/http/message.hpp"
+#include "routes.hpp"
 
 /// What the route files share.
 namespace cloister::api {
@@ -38,6 +42,47 @@ template <class Name>
 [[nodiscard]] Result<std::optional<std::uint64_t>> number_query(const http::Request& request, std::string_view name);
 /// How many entries of a list are wanted at once: `limit`, 1 to 1000, else 100.
 [[nodiscard]] Result<std::uint32_t> limit_query(const http::Request& request);
+/// Which of a list's entries are wanted.
+struct Paging {
+  std::uint32_t limit;
+  std::optional<std::string> cursor;  // an id: of the last entry of the page before
+};
+[[nodiscard]] Result<Paging> paging(const http::Request& request);
+/// A query parameter that is an id, or nothing.
+template <class Name>
+[[nodiscard]] Result<std::optional<Name>> id_query(const http::Request& request, std::string_view name) {
+  const auto text = request.query.find(name);
+  if (!text) return std::optional<Name>{};
+  auto id = Name::parse(*text);
+  if (!id) return id.error().in(name);
+  return std::optional<Name>{*std::move(id)};
+}
+/// "true" or "false", or nothing.
+[[nodiscard]] Result<std::optional<bool>> flag_query(const http::Request& request, std::string_view name);
+
+/// {name: entries, "next": cursor}: the page of `all` that is wanted. `id_of` gives an entry's cursor.
+template <class Entry, class IdOf, class Show>
+[[nodiscard]] Result<http::Response> page_of(const http::Request& request, std::string_view name,
+                                             const std::vector<Entry>& all, IdOf id_of, Show show) {
+  CLOISTER_TRY(page, paging(request));
+  auto at = all.begin();
+  if (page.cursor) {
+    at = std::ranges::find_if(all, [&](const Entry& entry) { return id_of(entry) == *page.cursor; });
+    if (at == all.end()) return Error{Errc::invalid_argument, "cursor: no entry of this list; begin again"};
+    ++at;
+  }
+  json::Array entries;
+  for (; at != all.end() && entries.size() < page.limit; ++at) entries.push_back(show(*at));
+  json::Object out{{std::string{name}, std::move(entries)}};
+  if (at != all.end()) out.emplace_back("next", std::string{id_of(*std::prev(at))});
+  return http::json_response(std::move(out));
+}
+
+/// The answer with an entity tag of its own bytes, or 304 to whoever has them (RFC 9110 section 13.1.2).
+[[nodiscard]] http::Response tagged(const http::Request& request, http::Response whole);
+/// The same with a tag that is known before the answer is made.
+[[nodiscard]] bool has_already(const http::Request& request, std::string_view tag);
+[[nodiscard]] http::Response not_modified(std::string_view tag);
 
 [[nodiscard]] inline TenantId tenant_of(const http::Request& request) {
   auto tenant = TenantId::parse(request.principal->tenant);
@@ -56,12 +101,13 @@ template <class Name>
   return http::require({std::string{session::kAdminRole}, std::string{session::kClientRole}});
 }
 
-void add_system_routes(http::Router& router, const Services& services);
-void add_challenge_routes(http::Router& router, const Services& services);
-void add_fleet_routes(http::Router& router, const Services& services);
-void add_secret_routes(http::Router& router, const Services& services);
-void add_job_routes(http::Router& router, const Services& services);
-void add_audit_routes(http::Router& router, const Services& services);
-void add_token_routes(http::Router& router, const Services& services);
+void add_system_routes(Routes& routes, const Services& services);
+void add_challenge_routes(Routes& routes, const Services& services);
+void add_fleet_routes(Routes& routes, const Services& services);
+void add_secret_routes(Routes& routes, const Services& services);
+void add_job_routes(Routes& routes, const Services& services);
+void add_audit_routes(Routes& routes, const Services& services);
+void add_token_routes(Routes& routes, const Services& services);
+void add_attestation_routes(Routes& routes, const Services& services);
 
 }  // namespace cloister::api

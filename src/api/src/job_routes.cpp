@@ -48,8 +48,10 @@ Result<Response> list(const Services& s, const Request& request) {
     query.state = model::job_state_from(*text);
     if (!query.state) return Error{Errc::invalid_argument, "state: no such state of a job"};
   }
+  CLOISTER_TRY(version, id_query<VersionId>(request, "version"));
   CLOISTER_TRY(limit, limit_query(request));
   CLOISTER_TRY(before, number_query(request, "cursor"));
+  query.version = std::move(version);
   query.limit = limit;
   query.before = before;
   CLOISTER_TRY(page, s.jobs.list(query));
@@ -169,21 +171,40 @@ Result<Response> get_receipt(const Services& s, const Request& request) {
 
 }  // namespace
 
-void add_job_routes(http::Router& router, const Services& services) {
+void add_job_routes(Routes& routes, const Services& services) {
   const auto client = operators();
   http::RouteOptions large;
   large.max_body = kJobLimits.bytes;
   http::RouteOptions patient;
   patient.handler_timeout = std::chrono::milliseconds{kMaxWait} + std::chrono::seconds{30};
-  router.add(Method::post, "/api/v1/jobs", client, blocking(services, submit), large);
-  router.add(Method::get, "/api/v1/jobs", client, blocking(services, list));
-  router.add(Method::get, "/api/v1/jobs/{id}", client,
+  routes.add(Method::post, "/api/v1/jobs", client,
+             Doc{"Submits a job; the same key and request are the same job"}
+                 .takes("JobRequest")
+                 .answers(201, "Job")
+                 .answers(200, "Job"),
+             blocking(services, submit), large);
+  routes.add(Method::get, "/api/v1/jobs", client,
+             Doc{"The tenant's jobs, newest first"}
+                 .query("state", "JobState", "Those alone")
+                 .query("version", "Id", "Those of this version alone")
+                 .paged()
+                 .answers(200, "JobList"),
+             blocking(services, list));
+  routes.add(Method::get, "/api/v1/jobs/{id}", client,
+             Doc{"A job; with `wait`, once it is final, or there are instances to seal it to, or the time is over"}
+                 .query("wait", "Wait", "How long; else not at all")
+                 .answers(200, "Job"),
              [&services](Request request) { return get(&services, std::move(request)); }, patient);
-  router.add(Method::put, "/api/v1/jobs/{id}/recipients", client, blocking(services, add_recipients));
-  router.add(Method::post, "/api/v1/jobs/{id}/cancel", client,
+  routes.add(Method::put, "/api/v1/jobs/{id}/recipients", client,
+             Doc{"Seals a job to further instances"}.takes("Recipients").answers(200, "Job"),
+             blocking(services, add_recipients));
+  routes.add(Method::post, "/api/v1/jobs/{id}/cancel", client,
+             Doc{"Cancels a job that is not final"}.answers(200, "Job"),
              [&services](Request request) { return cancel(&services, std::move(request)); });
-  router.add(Method::get, "/api/v1/jobs/{id}/result", client, blocking(services, result));
-  router.add(Method::get, "/api/v1/jobs/{id}/receipt", client, blocking(services, get_receipt));
+  routes.add(Method::get, "/api/v1/jobs/{id}/result", client,
+             Doc{"The sealed output and its envelope"}.answers(200, "JobResult"), blocking(services, result));
+  routes.add(Method::get, "/api/v1/jobs/{id}/receipt", client,
+             Doc{"The evidence chain of a result"}.answers(200, "Receipt"), blocking(services, get_receipt));
 }
 
 }  // namespace cloister::api

@@ -1,17 +1,33 @@
 #include "handlers.hpp"
 
 namespace cloister::api {
+namespace {
+
+/// The document tells of its own route too, so it is made when all are there.
+void add_document_route(Routes& routes) {
+  const auto text = std::make_shared<Bytes>();  // shared with the handler, which is registered before it is written
+  routes.add(http::Method::get, "/api/v1/openapi.json", http::kPublic,
+             Doc{"This document; with ETag"}.answers(200, "OpenApi").answers(304),
+             [text](http::Request request) -> Task<http::Response> {
+               co_return tagged(request, http::bytes_response("application/json", *text));
+             });
+  *text = to_bytes(json::write_pretty(routes.document()) + "\n");
+}
+
+}  // namespace
 
 http::Router make_router(const Services& services) {
-  http::Router router;
-  add_system_routes(router, services);
-  add_challenge_routes(router, services);
-  add_fleet_routes(router, services);
-  add_secret_routes(router, services);
-  add_job_routes(router, services);
-  add_audit_routes(router, services);
-  add_token_routes(router, services);
-  return router;
+  Routes routes;
+  add_system_routes(routes, services);
+  add_challenge_routes(routes, services);
+  add_fleet_routes(routes, services);
+  add_secret_routes(routes, services);
+  add_job_routes(routes, services);
+  add_audit_routes(routes, services);
+  add_token_routes(routes, services);
+  add_attestation_routes(routes, services);
+  add_document_route(routes);
+  return std::move(routes).router();
 }
 
 }  // namespace cloister::api

@@ -1,11 +1,16 @@
 #include "handlers.hpp"
 
+#include "cloister/codec/text.hpp"
+#include "cloister/crypto/hash.hpp"
+
 namespace cloister::api {
 namespace {
 
 using http::Method;
 using http::Request;
 using http::Response;
+
+constexpr std::size_t kCursorSize = 32;  // hex digits
 
 /// The value is the body, as it is, which is overwritten wherever it was. It is never answered, listed or logged.
 Task<Response> put_secret(const Services* services, Request request) {
@@ -22,16 +27,21 @@ Task<Response> put_secret(const Services* services, Request request) {
 
 Result<Response> list_secrets(const Services& s, const Request& request) {
   CLOISTER_TRY(secrets, s.broker.list(tenant_of(request)));
-  json::Array list;
-  for (const auto& secret : secrets) {
-    list.emplace_back(json::Object{{"path", secret.path},
-                                   {"version", secret.version},
-                                   {"created", to_rfc3339(secret.created)}});
-  }
-  return http::json_response(json::Object{{"secrets", std::move(list)}});
+  using Secret = decltype(secrets)::value_type;
+  // A path is no id, so that its hash is the cursor.
+  return page_of(
+      request, "secrets", secrets,
+      [](const Secret& secret) { return codec::to_hex(crypto::sha256(as_bytes(secret.path))).substr(0, kCursorSize); },
+      [](const Secret& secret) -> json::Value {
+        return json::Object{
+            {"path", secret.path}, {"version", secret.version}, {"created", to_rfc3339(secret.created)}};
+      });
 }
 
 Result<Response> remove_secret(const Services& s, const Request& request) {
+  if (!model::valid_secret_path(request.param("path"))) {
+    return Error{Errc::invalid_argument, "secret path: 1 to 4 ids joined by '/' expected"};
+  }
   CLOISTER_CHECK(
       s.broker.remove(tenant_of(request), request.param("path"), request.principal->subject, s.clock.now()));
   return http::no_content();
@@ -39,14 +49,18 @@ Result<Response> remove_secret(const Services& s, const Request& request) {
 
 }  // namespace
 
-void add_secret_routes(http::Router& router, const Services& services) {
+void add_secret_routes(Routes& routes, const Services& services) {
   const auto admin = administrators();
   http::RouteOptions value;
   value.max_body = storage::Secrets::kMaxValue;
-  router.add(Method::put, "/api/v1/secrets/{path...}", admin,
+  routes.add(Method::put, "/api/v1/secrets/{path...}", admin,
+             Doc{"Sets a secret to the body, as it is; its value is never answered"}.takes_bytes().answers(201, "Secret"),
              [&services](Request request) { return put_secret(&services, std::move(request)); }, value);
-  router.add(Method::get, "/api/v1/secrets", admin, blocking(services, list_secrets));
-  router.add(Method::del, "/api/v1/secrets/{path...}", admin, blocking(services, remove_secret));
+  routes.add(Method::get, "/api/v1/secrets", admin,
+             Doc{"The tenant's secrets by path, without their values"}.paged().answers(200, "SecretList"),
+             blocking(services, list_secrets));
+  routes.add(Method::del, "/api/v1/secrets/{path...}", admin, Doc{"Removes a secret"}.answers(204),
+             blocking(services, remove_secret));
 }
 
 }  // namespace cloister::api

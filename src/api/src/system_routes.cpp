@@ -148,19 +148,27 @@ Result<Response> ready(const Services& s, const Request&) {
 
 }  // namespace
 
-void add_system_routes(http::Router& router, const Services& services) {
+void add_system_routes(Routes& routes, const Services& services) {
+  const auto get = http::Method::get;
   // Not on the pool: whether this process lives is not a question of the storage.
-  router.add(http::Method::get, "/health", http::kPublic, [&services](Request request) -> Task<Response> {
+  const auto health = [&services](Request request) -> Task<Response> {
     if (!services.monitor.alive()) co_return refuse(request, Error{Errc::unavailable, "stalled"});
     co_return http::json_response(json::Object{{"status", "ok"}});
-  });
-  router.add(http::Method::get, "/ready", http::kPublic, blocking(services, ready));
-  router.add(http::Method::get, "/version", http::kPublic, [&services](Request) -> Task<Response> {
-    const json::Value body = json::Object{{"program", "cloisterd"}, {"version", services.version}, {"server_id", services.server_id}};
+  };
+  routes.add(get, "/health", http::kPublic, Doc{"Whether the process lives"}.answers(200, "Health"), health);
+  routes.add(get, "/ready", http::kPublic, Doc{"Whether it serves"}.answers(200, "Health"), blocking(services, ready));
+  const auto version = [&services](Request) -> Task<Response> {
+    const json::Value body =
+        json::Object{{"program", "cloisterd"}, {"version", services.version}, {"server_id", services.server_id}};
     co_return http::json_response(body);
-  });
-  router.add(http::Method::get, "/status", monitors(), blocking(services, status));
-  router.add(http::Method::get, "/metrics", monitors(), blocking(services, metrics_of));
+  };
+  routes.add(get, "/version", http::kPublic, Doc{"Which program this is"}.answers(200, "Program"), version);
+  routes.add(get, "/status", monitors(),
+             Doc{"The state of the server, and what an operator should look at"}.of_the_server().answers(200, "Status"),
+             blocking(services, status));
+  routes.add(get, "/metrics", monitors(),
+             Doc{"Metrics, in Prometheus's text format"}.of_the_server().answers_as(200, "text/plain"),
+             blocking(services, metrics_of));
 }
 
 }  // namespace cloister::api

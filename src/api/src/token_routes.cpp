@@ -19,12 +19,20 @@ Result<Response> issue(const Services& s, const Request& request) {
   session::OperatorClaims claims;
   claims.subject = fields.string("name");
   claims.role = fields.string("role");
+  const auto tenant = fields.optional_string("tenant");
   const auto lifetime = fields.optional_integer("lifetime_s", 60, kMaxLifetimeSeconds).value_or(24 * 3600);
   CLOISTER_CHECK(fields.finish());
   if (!valid_id(claims.subject)) return Error{Errc::invalid_argument, "name: an id expected"};
   if (!session::known_role(claims.role)) return Error{Errc::invalid_argument, "role: 'admin', 'client' or 'monitor' expected"};
   claims.id = random_id("tok", s.random);
   claims.tenant = tenant_of(request);
+  if (tenant) {
+    CLOISTER_TRY(other, TenantId::parse(*tenant));
+    if (other != claims.tenant && claims.tenant.str() != kServerTenant) {
+      return Error{Errc::permission_denied, "tenant: administrators of one issue tokens of their own"};
+    }
+    claims.tenant = std::move(other);
+  }
   claims.issued = s.clock.now();
   claims.expires = claims.issued + std::chrono::seconds{lifetime};
   CLOISTER_TRY(token, issue_token(s.database, s.log, s.tokens, claims, request.principal->subject));
@@ -32,24 +40,27 @@ Result<Response> issue(const Services& s, const Request& request) {
       json::Object{{"id", claims.id}, {"token", token}, {"expires", to_rfc3339(claims.expires)}}, 201);
 }
 
+json::Value token_json(const storage::tokens::Record& token) {
+  json::Object out{{"id", token.id},
+                   {"name", token.name},
+                   {"role", token.role},
+                   {"tenant", token.tenant.str()},
+                   {"created", to_rfc3339(token.created)},
+                   {"revoked", token.revoked}};
+  if (token.expires) out.emplace_back("expires", to_rfc3339(*token.expires));
+  return out;
+}
+
 Result<Response> list(const Services& s, const Request& request) {
   CLOISTER_TRY(snapshot, s.database.read());
   CLOISTER_TRY(tokens, storage::tokens::list(snapshot, tenant_of(request)));
-  json::Array out;
-  for (const auto& token : tokens) {
-    json::Object item{{"id", token.id},
-                      {"name", token.name},
-                      {"role", token.role},
-                      {"tenant", token.tenant.str()},
-                      {"created", to_rfc3339(token.created)},
-                      {"revoked", token.revoked}};
-    if (token.expires) item.emplace_back("expires", to_rfc3339(*token.expires));
-    out.emplace_back(std::move(item));
-  }
-  return http::json_response(json::Object{{"tokens", std::move(out)}});
+  CLOISTER_TRY(revoked, flag_query(request, "revoked"));
+  if (revoked) std::erase_if(tokens, [&](const auto& token) { return token.revoked != *revoked; });
+  return page_of(request, "tokens", tokens, [](const auto& token) { return token.id; }, token_json);
 }
 
 Result<Response> revoke(const Services& s, const Request& request) {
+  if (!valid_id(request.param("id"))) return Error{Errc::invalid_argument, "token id: an id expected"};
   CLOISTER_TRY(transaction, s.database.write());
   CLOISTER_TRY(token, storage::tokens::get(transaction, request.param("id")));
   if (token.tenant != tenant_of(request)) return Error{Errc::not_found, "no such token"};
@@ -105,11 +116,21 @@ Result<std::string> issue_token(storage::Database& database, audit::Log& log, co
   return tokens.issue(claims);
 }
 
-void add_token_routes(http::Router& router, const Services& services) {
+void add_token_routes(Routes& routes, const Services& services) {
   const auto admin = administrators();
-  router.add(Method::post, "/api/v1/tokens", admin, blocking(services, issue));
-  router.add(Method::get, "/api/v1/tokens", admin, blocking(services, list));
-  router.add(Method::del, "/api/v1/tokens/{id}", admin, blocking(services, revoke));
+  routes.add(Method::post, "/api/v1/tokens", admin,
+             Doc{"Issues a token, of the caller's tenant unless the server's own says another; answered once, not kept"}
+                 .takes("NewToken")
+                 .answers(201, "IssuedToken"),
+             blocking(services, issue));
+  routes.add(Method::get, "/api/v1/tokens", admin,
+             Doc{"The tenant's tokens, newest first"}
+                 .query("revoked", "Flag", "Those alone that were, or were not, revoked")
+                 .paged()
+                 .answers(200, "TokenList"),
+             blocking(services, list));
+  routes.add(Method::del, "/api/v1/tokens/{id}", admin, Doc{"Revokes a token, at once"}.answers(204),
+             blocking(services, revoke));
 }
 
 }  // namespace cloister::api

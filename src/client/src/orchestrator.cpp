@@ -143,10 +143,16 @@ Result<model::Validator> Orchestrator::enrol(const ByteArray<32>& hotkey) {
   return model::parse_validator(value);
 }
 
-Result<json::Value> Orchestrator::issue_token(std::string_view name, std::string_view role,
-                                              std::chrono::seconds lifetime) {
-  return call(Method::post, "/api/v1/tokens",
-              json::Object{{"name", name}, {"role", role}, {"lifetime_s", std::int64_t{lifetime.count()}}});
+Result<model::Validator> Orchestrator::drain(const ValidatorId& validator) {
+  CLOISTER_TRY(value, call(Method::post, "/api/v1/validators/" + validator.str() + "/drain"));
+  return model::parse_validator(value);
+}
+
+Result<json::Value> Orchestrator::issue_token(std::string_view name, std::string_view role, std::chrono::seconds lifetime,
+                                              const std::optional<std::string>& tenant) {
+  json::Value body = json::Object{{"name", name}, {"role", role}, {"lifetime_s", std::int64_t{lifetime.count()}}};
+  if (tenant) body.set("tenant", *tenant);
+  return call(Method::post, "/api/v1/tokens", std::move(body));
 }
 
 Result<void> Orchestrator::revoke_token(std::string_view id) {
@@ -177,12 +183,12 @@ Result<model::Version> Orchestrator::version(const VersionId& id) {
 }
 
 Result<std::vector<model::Version>> Orchestrator::versions(const ChallengeId& challenge) {
-  CLOISTER_TRY(value, call(Method::get, "/api/v1/challenges/" + challenge.str() + "/versions"));
+  CLOISTER_TRY(value, list("challenges/" + challenge.str() + "/versions"));
   return parse_list<model::Version>(value, "versions", model::parse_version);
 }
 
 Result<std::vector<model::Instance>> Orchestrator::ready_instances(const VersionId& version) {
-  CLOISTER_TRY(value, call(Method::get, "/api/v1/versions/" + version.str() + "/instances?state=ready"));
+  CLOISTER_TRY(value, list("versions/" + version.str() + "/instances?state=ready"));
   return parse_list<model::Instance>(value, "instances", model::parse_instance);
 }
 

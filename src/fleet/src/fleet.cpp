@@ -48,6 +48,7 @@ struct Fleet::Host {
   relay::Mux mux;
   runtime::TaskGroup tasks;  // its TDs
   bool verified = false;
+  bool draining = false;
   bool validator_td_started = false;
   /// Instances that were asked for here, and have not ended. True: their stream was announced.
   std::map<InstanceId, bool> instances;
@@ -348,10 +349,26 @@ void Fleet::note_failure(const VersionId& version) {
   backoff.next = services_.clock.steady() + std::chrono::seconds{1} * (1U << shift);
 }
 
+void Fleet::drain(const ValidatorId& validator) {
+  const auto host = hosts_.find(validator);
+  if (host == hosts_.end()) return;
+  host->second->draining = true;
+  wake();
+}
+
+Task<void> Fleet::resume(ValidatorId validator) {
+  const auto host = hosts_.find(validator);
+  if (host == hosts_.end()) co_return;
+  host->second->draining = false;
+  const auto state = host->second->verified ? ValidatorState::verified : ValidatorState::connected;
+  co_await set_validator_state(validator, state);
+  wake();
+}
+
 Fleet::HostPtr Fleet::host_with_room() const {
   HostPtr best;
   for (const auto& [id, host] : hosts_) {
-    if (!host->verified || host->instances.size() >= host->validator.capacity) continue;
+    if (!host->verified || host->draining || host->instances.size() >= host->validator.capacity) continue;
     if (!best || host->instances.size() < best->instances.size()) best = host;
   }
   return best;
@@ -376,6 +393,7 @@ Task<void> Fleet::reconcile_once() {
   for (const auto& [tenant, version] : *active) {
     std::size_t live = 0;
     for (const auto& [id, host] : hosts_) {
+      if (host->draining) continue;
       live += static_cast<std::size_t>(std::ranges::count_if(
           host->versions, [&](const auto& entry) { return entry.second.id == version.id; }));
     }

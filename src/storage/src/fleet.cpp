@@ -81,7 +81,8 @@ namespace {
   "i.id, i.version, i.validator, i.state, i.created, i.failure, i.payload_key, i.result_key"
 #define CLOISTER_INSTANCE_FILTER                                                                                \
   " WHERE (?1 IS NULL OR i.version = ?1) AND (?2 IS NULL OR i.validator = ?2) AND (?3 IS NULL OR i.state = ?3)" \
-  " AND (NOT ?4 OR i.state IN ('starting', 'attesting', 'ready')) ORDER BY i.seq"
+  " AND (NOT ?4 OR i.state IN ('starting', 'attesting', 'ready'))"                                              \
+  " AND (?5 IS NULL OR i.seq > (SELECT seq FROM instance WHERE id = ?5)) ORDER BY i.seq LIMIT COALESCE(?6, -1)"
 
 constexpr Sql kAdd{
     "INSERT INTO instance (id, version, validator, state, created, failure) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"};
@@ -162,10 +163,10 @@ Result<std::vector<Count>> count(const Reading& reading) {
 Result<std::vector<model::Instance>> list(const Reading& reading, const Filter& filter) {
   std::optional<std::string_view> state;
   if (filter.state) state = model::to_string(*filter.state);
-  if (filter.with_evidence) {
-    return read_all(reading, kListWhole, {filter.version, filter.validator, state, filter.live_only}, read_whole);
-  }
-  return read_all(reading, kList, {filter.version, filter.validator, state, filter.live_only}, read_instance);
+  const std::initializer_list<Param> params = {filter.version,   filter.validator, state,
+                                               filter.live_only, filter.after,     filter.limit};
+  if (filter.with_evidence) return read_all(reading, kListWhole, params, read_whole);
+  return read_all(reading, kList, params, read_instance);
 }
 
 Result<void> set_state(Transaction& transaction, const InstanceId& instance, model::InstanceState state,

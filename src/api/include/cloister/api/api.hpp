@@ -2,8 +2,10 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "cloister/api/monitor.hpp"
+#include "cloister/attestation/anchors.hpp"
 #include "cloister/audit/log.hpp"
 #include "cloister/challenge/registry.hpp"
 #include "cloister/core/log.hpp"
@@ -13,6 +15,7 @@
 #include "cloister/http/router.hpp"
 #include "cloister/http/server.hpp"
 #include "cloister/keybroker/broker.hpp"
+#include "cloister/links/attestor.hpp"
 #include "cloister/runtime/blocking_pool.hpp"
 #include "cloister/scheduler/dispatcher.hpp"
 #include "cloister/scheduler/job_service.hpp"
@@ -21,6 +24,9 @@
 #include "cloister/storage/database.hpp"
 
 namespace cloister::api {
+
+/// Whose administrators administer the server itself: its validators, its audit log, tokens of other tenants.
+inline constexpr std::string_view kServerTenant = "default";
 
 /// What the routes call; all of it outlives the server. Handlers run on the executor of the dispatcher and the fleet.
 struct Services {
@@ -38,6 +44,10 @@ struct Services {
   Random& random;
   Monitor& monitor;
   log::Logger& logger;
+  /// What evidence is judged by, and with.
+  const attestation::TrustAnchors& anchors;
+  links::CollateralFinder collateral;
+  std::vector<crypto::X25519Public> server_keys;  // that TDs pin: current, next
   std::string server_id;
   std::string version;  // of the program
 };

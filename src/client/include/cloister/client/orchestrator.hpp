@@ -29,9 +29,12 @@ class Orchestrator {
   [[nodiscard]] Result<std::uint64_t> put_secret(std::string_view path, ByteView value);
   [[nodiscard]] Result<void> remove_secret(std::string_view path);
   [[nodiscard]] Result<model::Validator> enrol(const ByteArray<32>& hotkey);
-  /// {"id":…,"token":…,"expires":…}; the token is given this once.
+  /// Nothing more is started there, and elsewhere what runs there.
+  [[nodiscard]] Result<model::Validator> drain(const ValidatorId& validator);
+  /// {"id":…,"token":…,"expires":…}; the token is given this once. Of the caller's own tenant where none is given.
   [[nodiscard]] Result<codec::json::Value> issue_token(std::string_view name, std::string_view role,
-                                                       std::chrono::seconds lifetime);
+                                                       std::chrono::seconds lifetime,
+                                                       const std::optional<std::string>& tenant = std::nullopt);
   [[nodiscard]] Result<void> revoke_token(std::string_view id);
   /// What the API answers under that path, e.g. get("jobs/job-x").
   [[nodiscard]] Result<codec::json::Value> get(std::string_view path);

@@ -57,6 +57,11 @@ class Fleet {
   [[nodiscard]] runtime::Task<void> serve_host(std::shared_ptr<http::WebSocket> socket);
   /// Starts and stops instances until it is cancelled.
   [[nodiscard]] runtime::Task<void> reconcile();
+  /// Starts nothing more on this validator's host, and elsewhere what runs there; its instances go on until the host
+  /// leaves. That it drains is the caller's to store. On the executor.
+  void drain(const ValidatorId& validator);
+  /// Ends that; the state that is stored becomes that of the connection, where there is one. On the executor.
+  [[nodiscard]] runtime::Task<void> resume(ValidatorId validator);
   /// Something changed that `reconcile` should look at now. Thread-safe.
   void wake() { changed_.notify_all(); }
   /// Ends every connection and its tasks.

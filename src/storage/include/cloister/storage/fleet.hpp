@@ -48,6 +48,8 @@ struct Filter {
   std::optional<model::InstanceState> state = std::nullopt;
   bool live_only = false;      // starting, attesting or ready
   bool with_evidence = false;  // the evidence's bytes are large: only where asked for
+  std::optional<InstanceId> after = std::nullopt;     // those alone that are younger than this one
+  std::optional<std::uint32_t> limit = std::nullopt;  // at most so many
 };
 struct Count {
   model::InstanceState state = model::InstanceState::starting;

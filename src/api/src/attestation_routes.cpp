@@ -1,0 +1,105 @@
+#include "cloister/codec/text.hpp"
+#include "cloister/evidence/collateral.hpp"
+#include "cloister/verdict/verdict.hpp"
+#include "handlers.hpp"
+
+namespace cloister::api {
+namespace {
+
+using http::Method;
+using http::Request;
+using http::Response;
+
+constexpr std::size_t kMaxRequest = 4U << 20;
+
+struct Submission {
+  Bytes evidence;
+  std::string tee;
+  std::optional<evidence::QuoteCollateral> collateral;
+  verdict::Terms terms;
+};
+
+Result<Digest64> nonce_data(std::string_view text) {
+  CLOISTER_TRY(nonce, codec::from_hex(text));
+  return verdict::report_data_of_nonce(nonce);
+}
+
+Result<Submission> read(const Services& s, const Request& request) {
+  CLOISTER_TRY(body, http::json_body(request, {.bytes = kMaxRequest}));
+  json::Fields fields{body, "request"};
+  Submission out;
+  out.evidence = to_bytes(fields.string("evidence"));
+  out.tee = fields.optional_string("tee").value_or("");
+  const auto* collateral = fields.optional_object("collateral");
+  const auto at = fields.optional_string("at");
+  const auto report_data = fields.optional_string("report_data");
+  const auto nonce = fields.optional_string("nonce");
+  const auto* policy = fields.optional_object("policy");
+  CLOISTER_CHECK(fields.finish());
+  if (!out.tee.empty() && out.tee != "sgx" && out.tee != "tdx" && out.tee != "snp") {
+    return Error{Errc::invalid_argument, "tee: sgx, tdx or snp expected"};
+  }
+  if (report_data && nonce) return Error{Errc::invalid_argument, "nonce: not beside report_data"};
+  out.terms.anchors = s.anchors;
+  out.terms.at = s.clock.now();
+  if (at) {
+    auto time = parse_rfc3339(*at);
+    if (!time) return time.error().in("at");
+    out.terms.at = *time;
+  }
+  if (report_data || nonce) {
+    auto data = report_data ? codec::array_from_hex<64>(*report_data) : nonce_data(*nonce);
+    if (!data) return data.error().in(report_data ? "report_data" : "nonce");
+    out.terms.report_data = *data;
+  }
+  if (policy != nullptr) {
+    CLOISTER_TRY(parsed, policy::parse_policy(json::write(*policy)));
+    out.terms.policy = std::move(parsed);
+  }
+  if (collateral != nullptr) {
+    CLOISTER_TRY(parsed, evidence::parse_quote_collateral(json::write(*collateral)));
+    out.collateral = std::move(parsed);
+  }
+  return out;
+}
+
+/// A verdict is an answer, whatever it says; refused is what cannot be judged at all.
+Result<Response> verify(const Services& s, const Request& request) {
+  CLOISTER_TRY(submission, read(s, request));
+  const auto find = [&](const evidence::Quote& quote) -> Result<evidence::CollateralDocuments> {
+    if (submission.collateral) return evidence::parse_documents(*submission.collateral);
+    CLOISTER_TRY(found, s.collateral(quote));
+    return evidence::parse_documents(found);
+  };
+  CLOISTER_TRY(judged, verdict::judge(submission.evidence, submission.tee, submission.terms, find));
+  return http::json_response(verdict::to_json(judged));
+}
+
+/// The keys that clients and TDs know this server by. It shows no evidence of its own: it does not run in a TEE.
+Result<Response> self(const Services& s, const Request&) {
+  json::Array keys;
+  for (const auto& key : s.server_keys) keys.emplace_back(codec::to_hex(key));
+  return http::json_response(json::Object{{"server_id", s.server_id},
+                                          {"tee", nullptr},
+                                          {"evidence", nullptr},
+                                          {"server_keys", std::move(keys)},
+                                          {"audit_key", codec::to_hex(s.log.key())}});
+}
+
+}  // namespace
+
+void add_attestation_routes(Routes& routes, const Services& services) {
+  http::RouteOptions large;
+  large.max_body = kMaxRequest;
+  routes.add(Method::post, "/api/v1/attestation/verify", operators(),
+             Doc{"What this server makes of evidence, by its own trust anchors"}
+                 .takes("EvidenceToVerify")
+                 .answers(200, "Verdict"),
+             blocking(services, verify), large);
+  routes.add(Method::get, "/api/v1/attestation/self", http::kPublic,
+             Doc{"Which keys this server is known by, and its own evidence"}
+                 .answers(200, "ServerAttestation"),
+             blocking(services, self));
+}
+
+}  // namespace cloister::api
