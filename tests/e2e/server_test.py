@@ -1,9 +1,13 @@
 """cloisterd from outside: what it needs to start, what it says when it cannot, and its administrator's token."""
 import json
 import os
+import pathlib
+import socket
 import sqlite3
 import stat
 import subprocess
+import urllib.error
+import urllib.request
 
 import harness
 
@@ -72,6 +76,30 @@ class Server(harness.System):
         self.assertEqual(self.cloister("job", "list", *mine[2:], "--server", self.server["url"])[0], 1)
         out = self.ok("token", "issue", "cd", *self.connection)
         self.assertEqual(out.count("."), 2, "the token alone")
+
+    def ask(self, path):
+        """(status, header fields) of a request with the administrator's token"""
+        request = urllib.request.Request(self.server["url"] + path)
+        request.add_header("Authorization", "Bearer " + pathlib.Path(self.server["admin_token_file"]).read_text().strip())
+        try:
+            with urllib.request.urlopen(request, timeout=harness.PATIENCE) as answer:
+                return answer.status, answer.headers
+        except urllib.error.HTTPError as refused:
+            return refused.code, refused.headers
+
+    def test_beyond_its_limits_it_says_when_to_come_back(self):
+        self.settings = "[limits]\nrequests_per_second_per_token = 1\nconnections = 2\n"
+        self.start_platform()
+        self.start_server()
+        answers = [self.ask("/api/v1/challenges") for _ in range(10)]
+        self.assertEqual({status for status, _ in answers}, {200, 429})
+        self.assertEqual({fields["Retry-After"] for status, fields in answers if status == 429}, {"1"})
+        self.assertEqual(self.ask("/ready")[0], 200)
+        address = ("127.0.0.1", int(self.server["url"].rsplit(":", 1)[1]))
+        with socket.create_connection(address), socket.create_connection(address):
+            status, fields = self.wait_for("a refusal", lambda: (lambda got: got if got[0] == 503 else None)(self.ask("/ready")))
+            self.assertEqual((status, fields["Retry-After"]), (503, "1"))
+        self.wait_for("room", lambda: self.ask("/ready")[0] == 200)
 
     def test_a_drained_validator_runs_nothing_more(self):
         self.start_platform()
