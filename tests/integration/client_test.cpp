@@ -294,11 +294,8 @@ class ClientJob : public testing::Test {
     ASSERT_TRUE(accepted) << accepted.error().text();
   }
   void lose(const World::Ready& instance) {
-    auto transaction = world.database->write();
-    ASSERT_TRUE(transaction);
-    ASSERT_TRUE(storage::instances::set_state(*transaction, instance.session.instance(), model::InstanceState::lost));
-    ASSERT_TRUE(transaction->commit());
-    ASSERT_TRUE(world.jobs->instance_gone(instance.session.instance(), world.clock.now()));
+    ASSERT_TRUE(world.jobs->end_instance(instance.session.instance(), model::InstanceState::lost, "gone",
+                                         world.clock.now()));
   }
   const World::Ready& start_instance(bool works = true) {
     const auto& made = *started.emplace_back(std::make_unique<World::Ready>(world.ready()));

@@ -290,7 +290,7 @@ TEST_F(Dispatch, EndsWithTheSession) {
   const auto a = td.expect<protocol::AssignJob>();
   world.clock.advance(hours{1});
   td.send(protocol::AttemptFailed{a.attempt, a.fence, "challenge_failed"});
-  EXPECT_EQ(td.ended().value().code(), Errc::permission_denied);
+  EXPECT_EQ(td.ended().value().code(), Errc::session_expired);
 }
 
 TEST_F(Dispatch, EndsWithAnInstanceThatFellSilent) {

@@ -62,13 +62,7 @@ class Jobs : public testing::Test {
   }
   /// As the fleet does when an instance has ended.
   void lose(const World::Ready& instance) {
-    {
-      auto transaction = world.database->write();
-      ASSERT_TRUE(transaction);
-      ASSERT_TRUE(storage::instances::set_state(*transaction, instance.session.instance(), model::InstanceState::lost));
-      ASSERT_TRUE(transaction->commit());
-    }
-    ASSERT_TRUE(jobs().instance_gone(instance.session.instance(), now()));
+    ASSERT_TRUE(jobs().end_instance(instance.session.instance(), model::InstanceState::lost, "gone", now()));
   }
   /// Wraps the job for one more instance.
   Errc rewrap(const std::string& key, const World::Ready& instance) {
@@ -174,9 +168,9 @@ TEST_F(Jobs, LeaseNeedsALiveSession) {
   submitted({&instance});
   const auto opened = now();
   world.clock.set(opened - minutes{2});
-  EXPECT_EQ(code_of(jobs().lease(instance.session, now())), Errc::permission_denied);
+  EXPECT_EQ(code_of(jobs().lease(instance.session, now())), Errc::session_expired);
   world.clock.set(instance.session.expires());
-  EXPECT_EQ(code_of(jobs().lease(instance.session, now())), Errc::permission_denied);
+  EXPECT_EQ(code_of(jobs().lease(instance.session, now())), Errc::session_expired);
   world.clock.set(opened);
   leased(instance);
 }
@@ -290,7 +284,7 @@ TEST_F(Jobs, ResultNeedsALiveSession) {
   const auto job = submitted({&instance});
   const auto assigned = leased(instance);
   world.clock.set(instance.session.expires());
-  EXPECT_EQ(bring(instance, assigned), Errc::permission_denied);
+  EXPECT_EQ(bring(instance, assigned), Errc::session_expired);
   EXPECT_EQ(state(job), JobState::leased);
 }
 
@@ -496,14 +490,14 @@ TEST_F(Jobs, JumpOutOfTheSessionMovesTheJobToAnotherSession) {
     const auto result = world.execute(first, old);
     world.clock.set(now() + jump);
     EXPECT_TRUE(tick().lost.empty());
-    EXPECT_EQ(code_of(jobs().accept(first.session, result, now())), Errc::permission_denied);
-    EXPECT_EQ(beat(first, old), Errc::permission_denied);
-    EXPECT_EQ(code_of(jobs().lease(first.session, now())), Errc::permission_denied);
+    EXPECT_EQ(code_of(jobs().accept(first.session, result, now())), Errc::session_expired);
+    EXPECT_EQ(beat(first, old), Errc::session_expired);
+    EXPECT_EQ(code_of(jobs().lease(first.session, now())), Errc::session_expired);
     lose(first);
     const auto second = world.ready();
     EXPECT_EQ(rewrap(key, second), kTaken);
     EXPECT_EQ(bring(second, leased(second)), kTaken);
-    EXPECT_EQ(code_of(jobs().accept(first.session, result, now())), Errc::permission_denied);
+    EXPECT_EQ(code_of(jobs().accept(first.session, result, now())), Errc::session_expired);
     EXPECT_EQ(state(job), JobState::succeeded);
     EXPECT_EQ(get(job).attempts, 2U);
   }

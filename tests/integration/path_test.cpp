@@ -206,7 +206,7 @@ TEST(Release, RefusesAnExpiredSessionAndADecisionForAnother) {
   ASSERT_TRUE(decision);
   EXPECT_EQ(code_of(w.broker->release(second.session, *std::move(decision), w.clock.now())), Errc::permission_denied);
   w.clock.advance(hours{1});
-  EXPECT_EQ(code_of(w.broker->decide(first.session, salt, w.clock.now())), Errc::permission_denied);
+  EXPECT_EQ(code_of(w.broker->decide(first.session, salt, w.clock.now())), Errc::session_expired);
 }
 
 TEST(Release, FailsWhenASecretIsMissing) {
@@ -370,7 +370,7 @@ TEST(Attempt, IsNotProlongedByAnExpiredSession) {
   const protocol::Heartbeat beat{l.assigned.attempt, l.assigned.fence, 1};
   EXPECT_TRUE(l.w.jobs->heartbeat(l.ready.session, beat, l.w.clock.now()));
   l.w.clock.advance(hours{1});
-  EXPECT_EQ(code_of(l.w.jobs->heartbeat(l.ready.session, beat, l.w.clock.now())), Errc::permission_denied);
+  EXPECT_EQ(code_of(l.w.jobs->heartbeat(l.ready.session, beat, l.w.clock.now())), Errc::session_expired);
 }
 
 TEST(Attempt, ThatDoesNotOpenFailsTheJobAtOnce) {
@@ -390,13 +390,7 @@ TEST(Attempt, OfAnInstanceThatWentAwayGoesToAnotherRecipient) {
   auto job = w.seal({&first, &second});
   ASSERT_TRUE(w.jobs->submit(w.tenant, job.request, w.clock.now()));
   ASSERT_TRUE(*w.jobs->lease(first.session, w.clock.now()));
-  {
-    auto transaction = w.database->write();
-    ASSERT_TRUE(transaction);
-    ASSERT_TRUE(storage::instances::set_state(*transaction, first.session.instance(), model::InstanceState::lost));
-    ASSERT_TRUE(transaction->commit());
-  }
-  ASSERT_TRUE(w.jobs->instance_gone(first.session.instance(), w.clock.now()));
+  ASSERT_TRUE(w.jobs->end_instance(first.session.instance(), model::InstanceState::lost, "gone", w.clock.now()));
   EXPECT_EQ(w.jobs->get(w.tenant, job.keys.job())->state, model::JobState::queued);
   EXPECT_TRUE(*w.jobs->lease(second.session, w.clock.now()));
 }

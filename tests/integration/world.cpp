@@ -95,6 +95,10 @@ policy::TrustFile World::trust() const {
   return trust;
 }
 
+World::Td World::launch_validator(ByteView program) {
+  return launch(program, std::nullopt, registry->validator_configuration());
+}
+
 World::Td World::launch(ByteView program, const std::optional<Digest32>& image, ByteView configuration) {
   const auto file = guest_file(program);
   Td td{must(platform.launch({}, {&file, 1})), crypto::X25519Key::generate(random),
@@ -193,13 +197,19 @@ World::Ready World::ready() {
 }
 
 World::ClientJob World::seal(const std::vector<const Ready*>& recipients, const std::string& key) {
+  std::vector<Recipient> out;
+  for (const auto* ready : recipients) out.push_back({ready->session.instance(), ready->td.payload_key.public_key()});
+  return seal_to(out, key);
+}
+
+World::ClientJob World::seal_to(const std::vector<Recipient>& recipients, const std::string& key) {
   const auto payload = to_bytes("in");
   const auto salt = protocol::ClientJobKeys::salt(client_secret, key, payload);
   auto keys = protocol::ClientJobKeys::derive(client_secret, salt);
   auto request = protocol::seal_job(keys, version.id, key, salt, payload, std::chrono::seconds{600});
-  for (const auto* ready : recipients) {
+  for (const auto& recipient : recipients) {
     request.recipients.push_back(must(protocol::seal_recipient(
-        keys.content_key(), keys.job(), version.id, ready->session.instance(), ready->td.payload_key.public_key(),
+        keys.content_key(), keys.job(), version.id, recipient.instance, recipient.payload_key,
         request.input_commitment, crypto::sha256(request.ciphertext), random)));
   }
   return {std::move(keys), std::move(request)};
@@ -207,17 +217,22 @@ World::ClientJob World::seal(const std::vector<const Ready*>& recipients, const 
 
 protocol::SubmitResult World::execute(const Ready& instance, const protocol::AssignJob& job,
                                       const std::function<void(protocol::Envelope&)>& change) {
-  auto opened = must(protocol::open_job(instance.td.payload_key, job.job, job.version, instance.session.instance(),
-                                        job.input_commitment, job.ciphertext, job.enc, job.sealed_key));
+  return execute(instance.td, instance.session.instance(), instance.session.id(), job, change);
+}
+
+protocol::SubmitResult World::execute(const Td& td, const InstanceId& instance, const SessionId& session,
+                                      const protocol::AssignJob& job,
+                                      const std::function<void(protocol::Envelope&)>& change) {
+  auto opened = must(protocol::open_job(td.payload_key, job.job, job.version, instance, job.input_commitment, job.ciphertext, job.enc, job.sealed_key));
   const auto output = to_bytes("out");
   protocol::Envelope envelope;
   envelope.job = job.job;
   envelope.attempt = job.attempt;
   envelope.fence = job.fence;
   envelope.version = job.version;
-  envelope.instance = instance.session.instance();
-  envelope.session = instance.session.id();
-  envelope.image_digest = instance.session.image_digest();
+  envelope.instance = instance;
+  envelope.session = session;
+  envelope.image_digest = version.spec.image_digest;
   envelope.input_commitment = job.input_commitment;
   envelope.output_commitment = protocol::output_commitment(opened.commitment_key, job.job, job.version, "ok", output);
   envelope.status = "ok";
@@ -229,7 +244,7 @@ protocol::SubmitResult World::execute(const Ready& instance, const protocol::Ass
   protocol::SubmitResult out;
   out.attempt = job.attempt;
   out.envelope = protocol::encode(envelope);
-  out.signature = instance.td.result_key.sign(out.envelope);
+  out.signature = td.result_key.sign(out.envelope);
   out.enc = sealed.enc;
   out.sealed_output = std::move(sealed.ciphertext);
   return out;

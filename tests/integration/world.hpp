@@ -37,6 +37,9 @@ class World {
   /// Launches, and extends what the guest would: image (a validator's TD: none) and configuration.
   [[nodiscard]] Td launch(ByteView guest_program, const std::optional<Digest32>& image, ByteView configuration);
   [[nodiscard]] Td launch() { return launch(guest_program, version.spec.image_digest, version.configuration); }
+  /// A validator's own TD.
+  [[nodiscard]] Td launch_validator(ByteView guest_program);
+  [[nodiscard]] Td launch_validator() { return launch_validator(guest_program); }
 
   /// An instance that the fleet asked for, its connection to the server, and what its TD answers to the challenge.
   struct Attestation {
@@ -68,9 +71,17 @@ class World {
     protocol::ClientJobKeys keys;
     model::JobRequest request;
   };
+  struct Recipient {
+    InstanceId instance;
+    crypto::X25519Public payload_key;
+  };
+  [[nodiscard]] ClientJob seal_to(const std::vector<Recipient>& recipients, const std::string& key = "job-1");
   [[nodiscard]] ClientJob seal(const std::vector<const Ready*>& recipients, const std::string& key = "job-1");
   /// What an honest instance answers to an assigned job: "out".
   [[nodiscard]] protocol::SubmitResult execute(const Ready& instance, const protocol::AssignJob& job,
+                                               const std::function<void(protocol::Envelope&)>& change = {});
+  [[nodiscard]] protocol::SubmitResult execute(const Td& td, const InstanceId& instance, const SessionId& session,
+                                               const protocol::AssignJob& job,
                                                const std::function<void(protocol::Envelope&)>& change = {});
   /// Submits, leases, executes and accepts one job.
   [[nodiscard]] ClientJob complete(const Ready& instance);

@@ -24,10 +24,11 @@ policy::ReferenceValue reference_of(const model::ReferenceValue& value, std::str
   return {std::move(challenge), std::move(version), value.mrtd, value.image_digest, value.configuration_digest};
 }
 
-/// Whether an instance ended because of what it is or did, and not because it went away.
-bool was_refused(Errc code) {
-  const bool gone = code == Errc::peer_closed || code == Errc::channel_truncated || code == Errc::cancelled;
-  return !gone && http_status(code) < 500;
+/// What an instance is that ended so: refused for what it is or did, or lost because it went away.
+InstanceState state_after(Errc code) {
+  const bool gone = code == Errc::peer_closed || code == Errc::channel_truncated || code == Errc::cancelled ||
+                    code == Errc::session_expired;
+  return gone || http_status(code) >= 500 ? InstanceState::lost : InstanceState::refused;
 }
 
 /// One transaction with one change.
@@ -44,46 +45,77 @@ Result<void> change(storage::Database& database, F apply) {
 struct Fleet::Host {
   Host(model::Validator v, std::shared_ptr<http::WebSocket> socket, runtime::Executor executor, log::Logger& logger)
       : validator{std::move(v)}, mux{std::move(socket)}, tasks{std::move(executor), logger, "host"} {}
+  /// An instance that was asked for here and has not ended.
+  struct Asked {
+    model::Version version;
+    SteadyTime since;
+    bool announced = false;  // it started, and has a stream
+  };
   model::Validator validator;
   relay::Mux mux;
   runtime::TaskGroup tasks;  // its TDs
   bool verified = false;
   bool draining = false;
   bool validator_td_started = false;
-  /// Instances that were asked for here, and have not ended. True: their stream was announced.
-  std::map<InstanceId, bool> instances;
-  std::map<InstanceId, model::Version> versions;
+  std::map<InstanceId, Asked> instances;
+  Error why{Errc::cancelled, "the server stopped serving this host"};  // why the connection ended
+  bool left = false;             // nothing of this connection goes on
+  runtime::AsyncEvent leaving;
 };
 
 Fleet::Fleet(Services services, Options options, runtime::Executor executor)
-    : services_{services}, options_{std::move(options)}, executor_{std::move(executor)} {}
+    : services_{services},
+      options_{std::move(options)},
+      executor_{std::move(executor)},
+      records_{executor_, services_.logger, "fleet"} {}
 
 Fleet::~Fleet() = default;
 
 Result<void> Fleet::recover() {
   const auto now = services_.clock.now();
-  CLOISTER_TRY(transaction, services_.database.write());
-  instances::Filter live;
-  live.live_only = true;
-  CLOISTER_TRY(left, instances::list(transaction, live));
-  for (const auto& instance : left) {
-    CLOISTER_CHECK(instances::set_state(transaction, instance.id, InstanceState::lost, "server_restarted"));
+  std::vector<model::Instance> left;
+  {
+    CLOISTER_TRY(transaction, services_.database.write());
+    instances::Filter live;
+    live.live_only = true;
+    CLOISTER_TRY(found, instances::list(transaction, live));
+    left = std::move(found);
+    CLOISTER_TRY(known, validators::list(transaction));
+    for (const auto& validator : known) {
+      if (validator.state == ValidatorState::enrolled || validator.state == ValidatorState::draining) continue;
+      CLOISTER_CHECK(validators::set_state(transaction, validator.id, ValidatorState::lost));
+    }
+    CLOISTER_CHECK(transaction.commit());
   }
-  CLOISTER_TRY(known, validators::list(transaction));
-  for (const auto& validator : known) {
-    if (validator.state == ValidatorState::enrolled || validator.state == ValidatorState::draining) continue;
-    CLOISTER_CHECK(validators::set_state(transaction, validator.id, ValidatorState::lost));
-  }
-  CLOISTER_CHECK(transaction.commit());
   for (const auto& instance : left) {
-    CLOISTER_TRY(ended, services_.jobs.instance_gone(instance.id, now));
+    CLOISTER_TRY(ended, services_.jobs.end_instance(instance.id, InstanceState::lost, "server_restarted", now));
     static_cast<void>(ended);
   }
   return {};
 }
 
+bool Fleet::is_current(const HostPtr& host) const {
+  const auto found = hosts_.find(host->validator.id);
+  return found != hosts_.end() && found->second == host;
+}
+
 Task<void> Fleet::serve_host(std::shared_ptr<http::WebSocket> socket) {
-  auto logged_in = co_await log_in(socket);
+  if (stopping_) co_return;
+  sockets_.insert(socket);
+  Task<void> work = serve_socket(socket);
+  Task<void> cleanup = forget(socket);
+  co_await runtime::finally(std::move(work), std::move(cleanup));
+}
+
+Task<void> Fleet::forget(std::shared_ptr<http::WebSocket> socket) {
+  sockets_.erase(socket);
+  socket_gone_.notify_all();
+  co_return;
+}
+
+Task<void> Fleet::serve_socket(std::shared_ptr<http::WebSocket> socket) {
+  Task<Result<HostPtr>> logging_in = log_in(socket);
+  auto logged_in = co_await runtime::with_deadline(Deadline::after(services_.clock, kLoginTimeout), std::move(logging_in));
   if (!logged_in) {
     services_.refusals.note(logged_in.error().code(), services_.clock.now());
     services_.logger.warn("host.refused", {{"address", socket->remote_address()},
@@ -93,30 +125,48 @@ Task<void> Fleet::serve_host(std::shared_ptr<http::WebSocket> socket) {
     co_return;
   }
   const HostPtr host = *std::move(logged_in);
+  Task<void> work = serve_logged_in(host);
+  Task<void> cleanup = leave(host);
+  co_await runtime::finally(std::move(work), std::move(cleanup));
+}
+
+Task<void> Fleet::serve_logged_in(HostPtr host) {
   const auto id = host->validator.id;
-  if (const auto before = hosts_.find(id); before != hosts_.end()) {
-    const HostPtr old = before->second;
-    hosts_.erase(before);
-    co_await old->mux.close(http::CloseCode::policy_violation, "this hotkey logged in again");
+  // In its place before anything is awaited, so that of several logins the newest stays.
+  if (const HostPtr before = std::exchange(hosts_[id], host)) {
+    co_await before->mux.close(http::CloseCode::policy_violation, "this hotkey logged in again");
+    for (auto seen = before->leaving.version(); !before->left; seen = before->leaving.version()) {
+      static_cast<void>(co_await before->leaving.wait(seen, step()));
+    }
+    if (!is_current(host)) {
+      host->why = Error{Errc::conflict, "this hotkey logged in again"};
+      co_return;
+    }
   }
-  hosts_.emplace(id, host);
   const metrics::Presence connection{*connections_};
   services_.logger.info("host.connected", {{"validator", id.str()}, {"capacity", host->validator.capacity}});
   co_await set_validator_state(id, ValidatorState::connected);
+  host->tasks.spawn("token", renew_token(host));
   auto ended = co_await serve_control(host);
-  const Error why = ended ? Error{Errc::peer_closed, "the host agent left"} : std::move(ended).error();
-  services_.logger.warn("host.gone", {{"validator", id.str()}, {"detail", why.text()}});
-  const bool current = hosts_.contains(id) && hosts_.at(id) == host;
-  if (current) hosts_.erase(id);
+  host->why = ended ? Error{Errc::peer_closed, "the host agent left"} : std::move(ended).error();
+}
+
+/// What follows a connection's end, however it came.
+Task<void> Fleet::leave(HostPtr host) {
+  const auto id = host->validator.id;
+  services_.logger.warn("host.gone", {{"validator", id.str()}, {"detail", host->why.text()}});
+  host->verified = false;
   co_await host->mux.close(http::CloseCode::normal, "bye");
-  // The streams have ended, so each TD's task runs to its own end and says what became of the instance.
-  auto empty = co_await host->tasks.wait_until_empty(step());
-  if (!empty) co_await host->tasks.cancel_and_wait();
+  // The streams have ended; what still runs need not run any longer.
+  co_await host->tasks.cancel_and_wait();
   const auto left = host->instances;
-  for (const auto& [instance, announced] : left) {
-    co_await end_instance(host, instance, InstanceState::lost, why);
+  for (const auto& [instance, asked] : left) end_instance(host, instance, host->why);
+  if (is_current(host)) {
+    hosts_.erase(id);
+    co_await set_validator_state(id, ValidatorState::lost);
   }
-  if (current) co_await set_validator_state(id, ValidatorState::lost);
+  host->left = true;
+  host->leaving.notify_all();
   wake();
 }
 
@@ -125,8 +175,7 @@ Task<Result<Fleet::HostPtr>> Fleet::log_in(std::shared_ptr<http::WebSocket> sock
   const host_protocol::ToHost hello = host_protocol::Hello{options_.server_id, nonce};
   auto sent = co_await socket->send_text(host_protocol::encode(hello));
   if (!sent) co_return std::move(sent).error();
-  auto receiving = socket->receive();
-  auto answer = co_await runtime::with_deadline(Deadline::after(services_.clock, kLoginTimeout), std::move(receiving));
+  auto answer = co_await socket->receive();
   if (!answer) co_return std::move(answer).error();
   auto message = host_protocol::decode_to_server(as_text(answer->data));
   if (!message) co_return std::move(message).error();
@@ -183,37 +232,81 @@ Task<Result<void>> Fleet::serve_control(HostPtr host) {
   }
 }
 
+Task<void> Fleet::tell(HostPtr host, host_protocol::ToHost message) {
+  // A host that does not hear it has lost its connection, which ends what the message was about.
+  static_cast<void>(co_await host->mux.send_control(host_protocol::encode(message)));
+}
+
+Task<void> Fleet::renew_token(HostPtr host) {
+  for (;;) {
+    auto slept = co_await runtime::sleep_for(options_.token_renewal);
+    if (!slept) co_return;
+    host_protocol::ToHost message = host_protocol::Token{options_.host_token(host->validator.id)};
+    co_await tell(host, std::move(message));
+  }
+}
+
 Result<void> Fleet::on_message(const HostPtr& host, const host_protocol::ToServer& message) {
-  if (const auto* started = std::get_if<host_protocol::StartedValidatorTd>(&message)) {
+  if (const auto* own = std::get_if<host_protocol::StartedValidatorTd>(&message)) {
     if (host->validator_td_started) return Error{Errc::channel_message_invalid, "one TD of the validator's own only"};
     host->validator_td_started = true;
-    CLOISTER_TRY(stream, host->mux.open(started->stream));
+    CLOISTER_TRY(stream, host->mux.open(own->stream));
     host->tasks.spawn("validator-td", run_validator_td(host, std::move(stream)));
     return {};
   }
-  if (const auto* started = std::get_if<host_protocol::Started>(&message)) {
-    const auto asked = host->instances.find(started->instance);
-    if (asked == host->instances.end() || asked->second) {
-      return Error{Errc::channel_message_invalid, "instance " + started->instance.str() + " was not asked for here"};
-    }
-    asked->second = true;
-    CLOISTER_TRY(stream, host->mux.open(started->stream));
-    host->tasks.spawn("instance", run_instance(host, started->instance, std::move(stream)));
-    return {};
-  }
-  if (const auto* failed = std::get_if<host_protocol::StartFailed>(&message)) {
-    if (failed->instance.empty()) return Error{Errc::unavailable, "its own TD: " + failed->code + ": " + failed->detail};
-    if (host->instances.contains(failed->instance)) {
-      const Error why{errc_from_string(failed->code).value_or(Errc::unavailable), failed->detail};
-      host->tasks.spawn("start-failed", end_instance(host, failed->instance, InstanceState::lost, why));
-    }
-    return {};
-  }
+  if (const auto* started = std::get_if<host_protocol::Started>(&message)) return on_started(host, *started);
+  if (const auto* failed = std::get_if<host_protocol::StartFailed>(&message)) return on_start_failed(host, *failed);
   if (const auto* exited = std::get_if<host_protocol::Exited>(&message)) {
     services_.logger.info("td.exited", {{"instance", exited->instance.str()}, {"status", exited->status}});
     return {};
   }
   return Error{Errc::channel_message_invalid, "already logged in"};
+}
+
+bool Fleet::is_elsewhere(const HostPtr& host, const InstanceId& id) const {
+  return std::ranges::any_of(
+      hosts_, [&](const auto& entry) { return entry.second != host && entry.second->instances.contains(id); });
+}
+
+Result<void> Fleet::on_started(const HostPtr& host, const host_protocol::Started& started) {
+  const auto& id = started.instance;
+  const auto asked = host->instances.find(id);
+  if (asked == host->instances.end() && is_elsewhere(host, id)) {
+    services_.refusals.note(Errc::permission_denied, services_.clock.now());
+    return Error{Errc::permission_denied, "instance " + id.str() + " was asked of another validator"};
+  }
+  if (asked != host->instances.end() && asked->second.announced) {
+    return Error{Errc::channel_message_invalid, "instance " + id.str() + " started before"};
+  }
+  CLOISTER_TRY(stream, host->mux.open(started.stream));
+  if (asked == host->instances.end()) {
+    // Too late, or never asked for: nobody needs it.
+    host->tasks.spawn("stop", stop_stream(host, id, std::move(stream)));
+    return {};
+  }
+  asked->second.announced = true;
+  host->tasks.spawn("instance", run_instance(host, id, asked->second.version, std::move(stream)));
+  return {};
+}
+
+Result<void> Fleet::on_start_failed(const HostPtr& host, const host_protocol::StartFailed& failed) {
+  const auto& id = failed.instance;
+  if (id.empty()) return Error{Errc::unavailable, "its own TD: " + failed.code + ": " + failed.detail};
+  const auto asked = host->instances.find(id);
+  if (asked == host->instances.end()) return {};  // it ended here before the host said so
+  if (asked->second.announced) {
+    return Error{Errc::channel_message_invalid, "instance " + id.str() + " has started"};
+  }
+  // Whatever code the host gives, what failed is the host.
+  const Error why{Errc::unavailable, failed.code + ": " + failed.detail};
+  end_instance(host, id, why);
+  return {};
+}
+
+Task<void> Fleet::stop_stream(HostPtr host, InstanceId id, std::shared_ptr<relay::Stream> stream) {
+  co_await stream->close();
+  host_protocol::ToHost stop = host_protocol::Stop{std::move(id)};
+  co_await tell(host, std::move(stop));
 }
 
 Task<void> Fleet::run_validator_td(HostPtr host, std::shared_ptr<relay::Stream> stream) {
@@ -246,13 +339,11 @@ Task<void> Fleet::run_validator_td(HostPtr host, std::shared_ptr<relay::Stream> 
   co_await host->mux.close(http::CloseCode::policy_violation, "the validator's TD is not attested");
 }
 
-Task<void> Fleet::run_instance(HostPtr host, InstanceId id, std::shared_ptr<relay::Stream> stream) {
-  const auto version = host->versions.at(id);
-  const Error why = co_await drive_instance(host, id, version, stream);
-  co_await stream->close();
-  const host_protocol::ToHost stop = host_protocol::Stop{id};
-  static_cast<void>(co_await host->mux.send_control(host_protocol::encode(stop)));
-  co_await end_instance(host, id, was_refused(why.code()) ? InstanceState::refused : InstanceState::lost, why);
+Task<void> Fleet::run_instance(HostPtr host, InstanceId id, model::Version version,
+                               std::shared_ptr<relay::Stream> stream) {
+  const Error why = co_await drive_instance(host, id, std::move(version), stream);
+  end_instance(host, id, why);
+  co_await stop_stream(host, id, std::move(stream));
 }
 
 Task<Error> Fleet::drive_instance(HostPtr host, InstanceId id, model::Version version,
@@ -261,7 +352,7 @@ Task<Error> Fleet::drive_instance(HostPtr host, InstanceId id, model::Version ve
   auto link = co_await runtime::with_deadline(step(), std::move(handshake));
   if (!link) co_return std::move(link).error();
   const metrics::Presence channel{channels_.with({to_string(protocol::Role::instance)})};
-  co_await set_state(id, InstanceState::attesting, std::nullopt);
+  co_await set_state(id, InstanceState::attesting);
   links::Expectation expectation;
   expectation.role = protocol::Role::instance;
   expectation.instance = id;
@@ -271,7 +362,7 @@ Task<Error> Fleet::drive_instance(HostPtr host, InstanceId id, model::Version ve
   if (!session) co_return std::move(session).error();
   auto slots = co_await supply(*link, *session);
   if (!slots) co_return std::move(slots).error();
-  co_await set_state(id, InstanceState::ready, std::nullopt);
+  co_await set_state(id, InstanceState::ready);
   backoff_.erase(version.id);
   services_.jobs.changed().notify_all();
   services_.logger.info("instance.ready", {{"instance", id.str()}, {"version", version.id.str()}});
@@ -288,7 +379,8 @@ Task<Result<std::uint32_t>> Fleet::supply(std::shared_ptr<links::TdLink> link, s
   released_.with({release ? "released" : "refused"}).observe(watch.elapsed());
   if (!release) co_return std::move(release).error();
   protocol::ToTd message = *std::move(release);
-  auto sent = co_await link->send(std::move(message));
+  auto sending = link->send(std::move(message));
+  auto sent = co_await runtime::with_deadline(step(), std::move(sending));
   if (!sent) co_return std::move(sent).error();
   auto receiving = link->receive();
   auto answer = co_await runtime::with_deadline(step(), std::move(receiving));
@@ -300,42 +392,40 @@ Task<Result<std::uint32_t>> Fleet::supply(std::shared_ptr<links::TdLink> link, s
   co_return Error{Errc::channel_message_invalid, "ready or failed was expected"};
 }
 
-Task<void> Fleet::tell(HostPtr host, host_protocol::ToHost message) {
-  static_cast<void>(co_await host->mux.send_control(host_protocol::encode(message)));
+void Fleet::end_instance(const HostPtr& host, const InstanceId& id, const Error& why) {
+  const auto asked = host->instances.extract(id);
+  if (asked.empty()) return;  // it ended before
+  note_failure(asked.mapped().version.id);
+  records_.spawn("end", record_end(id, why));
 }
 
-Task<void> Fleet::end_instance(HostPtr host, InstanceId id, InstanceState state, Error why) {
-  if (const auto version = host->versions.find(id); version != host->versions.end()) {
-    note_failure(version->second.id);
-    host->versions.erase(version);
-  }
-  host->instances.erase(id);
+Task<void> Fleet::record_end(InstanceId id, Error why) {
+  const auto state = state_after(why.code());
   services_.logger.warn("instance.ended", {{"instance", id.str()},
                                            {"state", model::to_string(state)},
                                            {"code", to_string(why.code())},
                                            {"detail", why.detail()}});
-  co_await set_state(id, state, why.text());
-  auto work = [this, id] { return services_.jobs.instance_gone(id, services_.clock.now()); };
-  auto released = co_await services_.pool.run(std::move(work));
-  if (!released) services_.logger.error("storage.failed", {{"detail", released.error().text()}});
+  auto work = [this, &id, state, &why] {
+    return services_.jobs.end_instance(id, state, why.text(), services_.clock.now());
+  };
+  auto ended = co_await services_.pool.run(std::move(work));
+  if (!ended) services_.logger.error("storage.failed", {{"detail", ended.error().text()}});
   wake();
 }
 
-Task<void> Fleet::set_state(InstanceId id, InstanceState state, std::optional<std::string> failure) {
-  auto work = [this, id, state, failure = std::move(failure)] {
-    return change(services_.database, [&](auto& transaction) {
-      return instances::set_state(transaction, id, state, failure);
-    });
+Task<void> Fleet::set_state(InstanceId id, InstanceState state) {
+  auto work = [this, id, state] {
+    return change(services_.database, [&](auto& transaction) { return instances::set_state(transaction, id, state); });
   };
   auto done = co_await services_.pool.run(std::move(work));
-  if (!done && done.error().code() != Errc::conflict) {
-    services_.logger.error("storage.failed", {{"detail", done.error().text()}});
-  }
+  if (!done) services_.logger.error("storage.failed", {{"detail", done.error().text()}});
 }
 
 Task<void> Fleet::set_validator_state(ValidatorId id, ValidatorState state) {
   auto work = [this, id, state] {
-    return change(services_.database, [&](auto& transaction) {
+    return change(services_.database, [&](auto& transaction) -> Result<void> {
+      CLOISTER_TRY(validator, validators::get(transaction, id));
+      if (validator.state == ValidatorState::draining) return {};  // an operator's word, until an operator takes it back
       return validators::set_state(transaction, id, state);
     });
   };
@@ -377,6 +467,7 @@ Fleet::HostPtr Fleet::host_with_room() const {
 Task<void> Fleet::reconcile() {
   for (;;) {
     const auto seen = changed_.version();
+    end_overdue();
     co_await reconcile_once();
     auto waited = co_await changed_.wait(seen, Deadline::after(services_.clock, kReconcileEvery));
     if (!waited && waited.error().code() == Errc::cancelled) co_return;
@@ -395,7 +486,7 @@ Task<void> Fleet::reconcile_once() {
     for (const auto& [id, host] : hosts_) {
       if (host->draining) continue;
       live += static_cast<std::size_t>(std::ranges::count_if(
-          host->versions, [&](const auto& entry) { return entry.second.id == version.id; }));
+          host->instances, [&](const auto& entry) { return entry.second.version.id == version.id; }));
     }
     const auto backoff = backoff_.find(version.id);
     const bool waits = backoff != backoff_.end() && services_.clock.steady() < backoff->second.next;
@@ -407,38 +498,67 @@ Task<void> Fleet::reconcile_once() {
   }
 }
 
+void Fleet::end_overdue() {
+  const auto now = services_.clock.steady();
+  std::vector<std::pair<HostPtr, InstanceId>> overdue;
+  for (const auto& [validator, host] : hosts_) {
+    for (const auto& [id, asked] : host->instances) {
+      if (!asked.announced && now - asked.since >= options_.step_timeout) overdue.emplace_back(host, id);
+    }
+  }
+  for (const auto& [host, id] : overdue) {
+    end_instance(host, id, Error{Errc::deadline_exceeded, "the host did not start it in time"});
+  }
+}
+
 Task<void> Fleet::start_instance(HostPtr host, model::Version version) {
   model::Instance instance;
   instance.id = InstanceId::make(services_.random);
   instance.version = version.id;
   instance.validator = host->validator.id;
   instance.created = services_.clock.now();
-  host->instances.emplace(instance.id, false);
-  host->versions.emplace(instance.id, version);
   auto prepare = [this, &instance, &version]() -> Result<std::vector<Digest32>> {
+    CLOISTER_TRY(blobs, services_.registry.blobs_of(version));
     CLOISTER_CHECK(change(services_.database, [&](auto& transaction) { return instances::add(transaction, instance); }));
-    return services_.registry.blobs_of(version);
+    return blobs;
   };
   auto blobs = co_await services_.pool.run(std::move(prepare));
   if (!blobs) {
-    co_await end_instance(host, instance.id, InstanceState::lost, std::move(blobs).error());
+    note_failure(version.id);
+    services_.logger.error("instance.not_started", {{"version", version.id.str()}, {"detail", blobs.error().text()}});
+    co_return;
+  }
+  if (!is_current(host)) {
+    const Error why{Errc::peer_closed, "the host left before it was asked"};
+    co_await record_end(instance.id, why);
     co_return;
   }
   services_.logger.info("instance.starting", {{"instance", instance.id.str()},
                                               {"version", version.id.str()},
                                               {"validator", host->validator.id.str()}});
-  host_protocol::Start start{instance.id, version.configuration, *std::move(blobs), version.spec.memory_mib};
-  const host_protocol::ToHost message = std::move(start);
-  auto sent = co_await host->mux.send_control(host_protocol::encode(message));
-  if (!sent) co_await end_instance(host, instance.id, InstanceState::lost, std::move(sent).error());
+  host_protocol::ToHost message =
+      host_protocol::Start{instance.id, version.configuration, *std::move(blobs), version.spec.memory_mib};
+  host->instances.emplace(instance.id, Host::Asked{std::move(version), services_.clock.steady()});
+  // Not awaited: a host that is slow to listen holds up no other.
+  host->tasks.spawn("start", tell(host, std::move(message)));
 }
 
 Task<void> Fleet::shut_down() {
-  const auto hosts = hosts_;
-  for (const auto& [id, host] : hosts) {
-    co_await host->mux.close(http::CloseCode::going_away, "the server stops");
-    co_await host->tasks.cancel_and_wait();
+  stopping_ = true;
+  {
+    const auto sockets = sockets_;
+    runtime::TaskGroup closing{executor_, services_.logger, "shut-down"};
+    for (const auto& socket : sockets) {
+      closing.spawn("close", socket->close(http::CloseCode::going_away, "the server stops"));
+    }
+    static_cast<void>(co_await closing.wait_until_empty(step()));
+    co_await closing.cancel_and_wait();
   }
+  for (auto seen = socket_gone_.version(); !sockets_.empty(); seen = socket_gone_.version()) {
+    auto waited = co_await socket_gone_.wait(seen, step());
+    if (!waited) co_return;
+  }
+  static_cast<void>(co_await records_.wait_until_empty(step()));
 }
 
 void Fleet::write_metrics(metrics::TextWriter& out) const {

@@ -49,7 +49,8 @@ Result<void> Broker::remove(const TenantId& tenant, std::string_view path, std::
 
 Result<ReleaseDecision> Broker::decide(const session::AttestedSession& session, const model::SecretRef& secret,
                                        UnixTime now) const {
-  if (session.role() != protocol::Role::instance || now >= session.expires()) return denied();
+  if (session.role() != protocol::Role::instance) return denied();
+  if (now >= session.expires()) return Error{Errc::session_expired, "the session has expired"};
   CLOISTER_TRY(snapshot, database_.read());
   auto version = storage::challenges::version(snapshot, session.version());
   if (!version) return denied();

@@ -6,7 +6,7 @@ runtime::Task<Result<session::AttestedSession>> Attestor::attest(std::shared_ptr
                                                                  Deadline deadline) {
   const metrics::Stopwatch watch{services_.clock};
   const auto role = to_string(expectation.role);
-  auto session = co_await challenge(std::move(link), std::move(expectation), deadline);
+  auto session = co_await ask(std::move(link), std::move(expectation), deadline);
   duration_.with({role, session ? "accepted" : "refused"}).observe(watch.elapsed());
   if (!session) refusals_.with({role, to_string(session.error().code())}).add();
   co_return session;
@@ -17,8 +17,20 @@ void Attestor::write_metrics(metrics::TextWriter& out) const {
   refusals_.write(out);
 }
 
-runtime::Task<Result<session::AttestedSession>> Attestor::challenge(std::shared_ptr<TdLink> link,
-                                                                    Expectation expectation, Deadline deadline) {
+runtime::Task<Result<session::AttestedSession>> Attestor::ask(std::shared_ptr<TdLink> link, Expectation expectation,
+                                                              Deadline deadline) {
+  auto challenging = challenge(link, expectation);
+  auto connection = co_await runtime::with_deadline(deadline, std::move(challenging));
+  if (!connection) co_return std::move(connection).error();
+  auto answering = link->receive();
+  auto message = co_await runtime::with_deadline(deadline, std::move(answering));
+  if (!message) co_return std::move(message).error();
+  auto* answer = std::get_if<protocol::Attest>(&*message);
+  if (answer == nullptr) co_return Error{Errc::channel_message_invalid, "an attestation was expected"};
+  co_return co_await conclude(std::move(link), std::move(expectation), *std::move(connection), std::move(*answer));
+}
+
+runtime::Task<Result<session::Connection>> Attestor::challenge(std::shared_ptr<TdLink> link, Expectation expectation) {
   auto issue = [this] { return services_.sessions.issue_nonce(services_.clock.now()); };
   auto nonce = co_await services_.pool.run(std::move(issue));
   if (!nonce) co_return std::move(nonce).error();
@@ -35,13 +47,14 @@ runtime::Task<Result<session::AttestedSession>> Attestor::challenge(std::shared_
   protocol::ToTd challenge = protocol::Challenge{*nonce, expectation.instance, expectation.hotkey};
   auto sent = co_await link->send(std::move(challenge));
   if (!sent) co_return std::move(sent).error();
-  auto answering = link->receive();
-  auto message = co_await runtime::with_deadline(deadline, std::move(answering));
-  if (!message) co_return std::move(message).error();
-  const auto* answer = std::get_if<protocol::Attest>(&*message);
-  if (answer == nullptr) co_return Error{Errc::channel_message_invalid, "an attestation was expected"};
+  co_return connection;
+}
 
-  auto work = [this, answer, &expectation, &connection] { return appraise(*answer, expectation, connection); };
+runtime::Task<Result<session::AttestedSession>> Attestor::conclude(std::shared_ptr<TdLink> link,
+                                                                   Expectation expectation,
+                                                                   session::Connection connection,
+                                                                   protocol::Attest answer) {
+  auto work = [this, &answer, &expectation, &connection] { return appraise(answer, expectation, connection); };
   auto session = co_await services_.pool.run(std::move(work));
   if (!session) {
     const auto& why = session.error();

@@ -1,6 +1,16 @@
 #include "cloister/links/td_link.hpp"
 
+#include <algorithm>
+#include <utility>
+
 namespace cloister::links {
+namespace {
+
+/// What a TD must take within `kPatience`.
+constexpr std::size_t kPiece = 256U << 10;
+constexpr std::chrono::seconds kPatience{60};
+
+}  // namespace
 
 runtime::Task<Result<std::shared_ptr<TdLink>>> TdLink::accept(std::shared_ptr<relay::Stream> stream,
                                                               std::vector<const crypto::X25519Key*> keys,
@@ -25,21 +35,71 @@ runtime::Task<Result<std::shared_ptr<TdLink>>> TdLink::accept(std::shared_ptr<re
   }
 }
 
-runtime::Task<Result<void>> TdLink::write(Bytes wire) {
-  append(outgoing_, wire);
-  if (writing_) co_return Result<void>{};  // whoever writes now takes this along, in order
-  writing_ = true;
-  while (!outgoing_.empty()) {
-    Bytes chunk = std::move(outgoing_);
-    outgoing_.clear();
-    auto written = co_await stream_->write(std::move(chunk));
-    if (!written) co_return std::move(written).error();
+/// While somebody writes. A writer that is unwound leaves half a frame, so the link has failed then.
+class TdLink::Writing {
+ public:
+  explicit Writing(TdLink& link) : link_{link} { link_.writing_ = true; }
+  ~Writing() {
+    if (!ended_) link_.fail(Error{Errc::cancelled, "a message was cut off"});
+    link_.writing_ = false;
+    link_.progress_.notify_all();
   }
-  writing_ = false;
+  Writing(const Writing&) = delete;
+  Writing& operator=(const Writing&) = delete;
+  void end() { ended_ = true; }
+
+ private:
+  TdLink& link_;
+  bool ended_ = false;
+};
+
+void TdLink::fail(Error why) {
+  if (!failed_) failed_ = std::move(why);
+  outgoing_.clear();
+  progress_.notify_all();
+}
+
+runtime::Task<Result<void>> TdLink::write(Bytes wire) {
+  if (failed_) co_return *failed_;
+  append(outgoing_, wire);
+  sealed_ += wire.size();
+  const auto mine = sealed_;
+  if (!writing_) co_return co_await write_all();
+  // Somebody writes, and takes this along in its order.
+  const Deadline never{SteadyTime::max()};
+  for (auto seen = progress_.version(); written_ < mine; seen = progress_.version()) {
+    if (failed_) co_return *failed_;
+    auto waited = co_await progress_.wait(seen, never);
+    if (!waited) co_return std::move(waited).error();
+  }
+  co_return Result<void>{};
+}
+
+runtime::Task<Result<void>> TdLink::write_all() {
+  Writing writing{*this};
+  while (!outgoing_.empty()) {
+    const Bytes taken = std::exchange(outgoing_, {});
+    for (ByteView rest{taken}; !rest.empty();) {
+      const auto piece = rest.first(std::min(rest.size(), kPiece));
+      auto sending = stream_->write(to_bytes(piece));
+      auto sent = co_await runtime::with_deadline(Deadline::after(clock_, kPatience), std::move(sending));
+      if (!sent) {
+        fail(sent.error());
+        writing.end();
+        co_await stream_->close();
+        co_return sent;
+      }
+      rest = rest.subspan(piece.size());
+      written_ += piece.size();
+    }
+    progress_.notify_all();
+  }
+  writing.end();
   co_return Result<void>{};
 }
 
 runtime::Task<Result<void>> TdLink::send(protocol::ToTd message) {
+  if (failed_) co_return *failed_;
   Bytes bytes;
   if (const auto now = clock_.steady(); now - rekeyed_ >= channel::kRekeyInterval) {
     auto renewal = transport_.rekey();

@@ -42,6 +42,7 @@ Value write(const Attempt& m) {
                 {"attempt", m.attempt.str()},
                 {"leased", m.leased}};
 }
+Value write(const Token& m) { return Object{{"type", "token"}, {"token", m.token}}; }
 Value write(const RefusedLogin& m) { return Object{{"type", "refused"}, {"code", m.code}, {"detail", m.detail}}; }
 Value write(const Login& m) {
   return Object{{"type", "login"},
@@ -144,6 +145,8 @@ Result<ToHost> decode_to_host(std::string_view bytes) {
     m.attempt = id<AttemptId>(fields, "attempt");
     m.leased = fields.boolean("leased");
     message = std::move(m);
+  } else if (type == "token") {
+    message = Token{fields.string("token")};
   } else if (type == "refused") {
     RefusedLogin m;
     m.code = text(fields, "code");

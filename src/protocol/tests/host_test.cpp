@@ -2,6 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <fstream>
+
+#include "cloister/codec/text.hpp"
+#include "support/support.hpp"
+
 namespace cloister::protocol::host {
 namespace {
 
@@ -10,7 +16,7 @@ const InstanceId kInstance = *InstanceId::parse("inst-a");
 TEST(HostMessages, RoundTrip) {
   const std::vector<ToHost> to_host = {Hello{"server", ByteArray<32>{1}}, Welcome{*ValidatorId::parse("val-a"), "token"},
                                        Start{kInstance, Bytes{1, 2}, {Digest32{1}, Digest32{2}}, 256}, Stop{kInstance},
-                                       StartValidatorTd{Bytes{1}}, RefusedLogin{"unknown", "no such hotkey"},
+                                       StartValidatorTd{Bytes{1}}, Token{"token"}, RefusedLogin{"unknown", "no such hotkey"},
                                        Attempt{kInstance, *JobId::parse("job-a"), *AttemptId::parse("att-a"), true}};
   for (const auto& message : to_host) {
     auto decoded = decode_to_host(encode(message));
@@ -28,7 +34,7 @@ TEST(HostMessages, RoundTrip) {
 }
 
 TEST(HostMessages, RefuseUnknownTypesMembersAndValues) {
-  for (const auto* text : {"", "{}", "[]", R"({"type":"sing"})", R"({"type":"welcome"})",
+  for (const auto* text : {"", "{}", "[]", R"({"type":"sing"})", R"({"type":"welcome"})", R"({"type":"token"})",
                            R"({"type":"welcome","validator":"val-a","token":"t","more":1})", R"({"type":"welcome","validator":"","token":"t"})",
                            R"({"type":"start","instance":"inst-a","configuration":"00","blobs":["zz"],"memory_mib":1})",
                            R"({"type":"hello","server_id":"s","nonce":"00"})"}) {
@@ -65,6 +71,42 @@ TEST(LoginMessage, CoversServerAndNonce) {
   const auto base = login_message("server", ByteArray<32>{1});
   EXPECT_NE(base, login_message("other", ByteArray<32>{1}));
   EXPECT_NE(base, login_message("server", ByteArray<32>{2}));
+}
+
+// --- docs/protocol/vectors/host.json, written anew where CLOISTER_WRITE_VECTORS is set ---
+
+codec::json::Value vectors() {
+  const auto validator = *ValidatorId::parse("val-example");
+  const auto instance = *InstanceId::parse("inst-example");
+  const ByteArray<32> nonce{0x11};
+  const std::vector<ToHost> to_host = {Hello{"srv-example", nonce},
+                                       Welcome{validator, "token-1"},
+                                       RefusedLogin{"unauthenticated", "no enrolled hotkey with this signature"},
+                                       StartValidatorTd{Bytes{0x84}},
+                                       Start{instance, Bytes{0x85}, {Digest32{0x22}}, 256},
+                                       Stop{instance},
+                                       Token{"token-2"},
+                                       Attempt{instance, *JobId::parse("job-example"), *AttemptId::parse("att-example"),
+                                               true}};
+  const std::vector<ToServer> to_server = {Login{ByteArray<32>{0x33}, ByteArray<64>{0x44}, 4},
+                                           StartedValidatorTd{0},
+                                           Started{instance, 1},
+                                           StartFailed{instance, "unavailable", "lab platform: gone"},
+                                           Exited{instance, -9}};
+  codec::json::Array server_says;
+  for (const auto& message : to_host) server_says.emplace_back(encode(message));
+  codec::json::Array host_says;
+  for (const auto& message : to_server) host_says.emplace_back(encode(message));
+  return codec::json::Object{{"to_host", std::move(server_says)},
+                             {"to_server", std::move(host_says)},
+                             {"signed_by_the_hotkey", codec::to_hex(login_message("srv-example", nonce))}};
+}
+
+TEST(HostVectors, AreThoseInTheDocumentation) {
+  const auto path = test::source_dir() / "docs/protocol/vectors/host.json";
+  const auto fresh = codec::json::write_pretty(vectors()) + "\n";
+  if (std::getenv("CLOISTER_WRITE_VECTORS") != nullptr) std::ofstream{path} << fresh;
+  EXPECT_EQ(test::read_text(path), fresh);
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "cloister/provider/process_provider.hpp"
 
+#include <sys/socket.h>
+
 #include "cloister/process/unix_socket.hpp"
 
 namespace cloister::provider {
@@ -7,6 +9,11 @@ namespace cloister::provider {
 Result<CvmExit> CvmLife::wait(Deadline deadline) {
   CLOISTER_TRY(frame, socket_.receive(deadline));
   return decode_exit(frame.payload);
+}
+
+void CvmLife::stop() noexcept {
+  // Not close: a duplicate of the descriptor, or a thread in `wait`, would keep the socket open.
+  ::shutdown(socket_.fd(), SHUT_RDWR);
 }
 
 ProcessProvider::ProcessProvider(std::filesystem::path control_socket, TdImage image)

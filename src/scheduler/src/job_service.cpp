@@ -5,6 +5,7 @@
 #include "cloister/crypto/hash.hpp"
 #include "cloister/protocol/job.hpp"
 #include "cloister/storage/challenges.hpp"
+#include "cloister/storage/fleet.hpp"
 
 namespace cloister::scheduler {
 namespace {
@@ -26,8 +27,8 @@ Error invalid(std::string_view what) {
 
 /// A session is good from its appraisal to its end; before it, too, once the clock went back: a receipt would not hold.
 Result<void> check_time(const session::AttestedSession& session, UnixTime now) {
-  if (now + kSkew < session.opened()) return Error{Errc::permission_denied, "the session was opened later than now"};
-  if (now >= session.expires()) return Error{Errc::permission_denied, "the session has expired"};
+  if (now + kSkew < session.opened()) return Error{Errc::session_expired, "the session was opened later than now"};
+  if (now >= session.expires()) return Error{Errc::session_expired, "the session has expired"};
   return {};
 }
 
@@ -255,8 +256,10 @@ Result<void> JobService::accept(const session::AttestedSession& session, const p
   return {};
 }
 
-Result<Ended> JobService::instance_gone(const InstanceId& instance, UnixTime now) {
+Result<Ended> JobService::end_instance(const InstanceId& instance, model::InstanceState state,
+                                       const std::string& failure, UnixTime now) {
   CLOISTER_TRY(transaction, database_.write());
+  CLOISTER_CHECK(storage::instances::set_state(transaction, instance, state, failure));
   CLOISTER_TRY(leases, jobs::release_instance(transaction, instance, {options_.max_attempts}, now));
   CLOISTER_TRY(ended, jobs_of(transaction, leases));
   CLOISTER_CHECK(transaction.commit());

@@ -134,9 +134,11 @@ model::Instance read_whole(Rows& rows) {
   return instance;
 }
 
-bool is_over(model::InstanceState state) noexcept {
-  return state == model::InstanceState::lost || state == model::InstanceState::refused ||
-         state == model::InstanceState::stopped;
+Result<void> must_live(model::InstanceState state) {
+  const bool over = state == model::InstanceState::lost || state == model::InstanceState::refused ||
+                    state == model::InstanceState::stopped;
+  if (over) return Error{Errc::conflict, "the instance is " + std::string{model::to_string(state)} + " for good"};
+  return {};
 }
 
 }  // namespace
@@ -172,15 +174,14 @@ Result<std::vector<model::Instance>> list(const Reading& reading, const Filter& 
 Result<void> set_state(Transaction& transaction, const InstanceId& instance, model::InstanceState state,
                        const std::optional<std::string>& failure) {
   CLOISTER_TRY(current, read_one(transaction, "instance", kState, {instance}, read_state));
-  if (is_over(current) && current != state) {
-    return Error{Errc::conflict, "the instance is " + std::string{model::to_string(current)} + " for good"};
-  }
+  if (current != state) CLOISTER_CHECK(must_live(current));
   return need_change(transaction.run(kSetState, {instance, model::to_string(state), failure}), "instance");
 }
 
 Result<void> verified(Transaction& transaction, const InstanceId& instance, const SessionId& session,
                       const crypto::X25519Public& payload_key, const crypto::Ed25519Public& result_key) {
-  CLOISTER_CHECK(read_one(transaction, "instance", kState, {instance}, read_state));
+  CLOISTER_TRY(state, read_one(transaction, "instance", kState, {instance}, read_state));
+  CLOISTER_CHECK(must_live(state));
   CLOISTER_TRY(changed, transaction.run(kVerified, {instance, session, payload_key, result_key}));
   if (changed == 0) return Error{Errc::conflict, "the instance is known by other keys"};
   return {};

@@ -122,6 +122,7 @@ TEST_F(InstancesTest, NeverComeBack) {
       return instances::set_state(t, id<InstanceId>(name), InstanceState::ready);
     };
     EXPECT_EQ(commit(back).error().code(), Errc::conflict);
+    EXPECT_EQ(verify(name, "ses-1", 1, 2).error().code(), Errc::conflict) << "a dead instance proves nothing";
     set_state(name, over);
   }
 }

@@ -25,7 +25,7 @@ constexpr http::WebSocketLimits kSocketLimits{.max_message = 1U << 20,
                                               .max_unread_messages = 64,
                                               .idle_timeout = std::chrono::milliseconds{60'000}};
 
-/// A TD on this host, and the relay of its byte stream.
+/// A TD on this host.
 struct Td {
   provider::CvmLife life;
   std::string id;  // at the provider
@@ -37,7 +37,7 @@ struct Td {
 struct HostAgent::Connection {
   Connection(HostAgentServices s, const HostAgentOptions& o, std::shared_ptr<http::WebSocket> socket,
              runtime::Executor e)
-      : services{s}, options{o}, blobs{o.blobs}, mux{std::move(socket)}, executor{e}, tasks{e, s.logger, "agent"} {}
+      : services{s}, options{o}, blobs{o.blobs, o.blob_bytes}, mux{std::move(socket)}, executor{e}, tasks{e, s.logger, "agent"} {}
 
   Task<Error> serve() {
     for (;;) {
@@ -50,7 +50,10 @@ struct HostAgent::Connection {
       } else if (auto* own = std::get_if<host::StartValidatorTd>(&*message)) {
         tasks.spawn("validator-td", start_td({}, std::move(own->configuration), {}, kValidatorMemory));
       } else if (const auto* stop = std::get_if<host::Stop>(&*message)) {
-        tds.erase(stop->instance);  // its life ends with it
+        if (const auto td = tds.extract(stop->instance)) td.mapped()->life.stop();
+      } else if (auto* fresh = std::get_if<host::Token>(&*message)) {
+        auto renewed = use_token(std::move(fresh->token));
+        if (!renewed) co_return std::move(renewed).error();
       } else if (const auto* notice = std::get_if<host::Attempt>(&*message)) {
         services.logger.info(notice->leased ? "attempt.leased" : "attempt.ended",
                              {{"job", notice->job.str()},
@@ -60,6 +63,23 @@ struct HostAgent::Connection {
         co_return Error{Errc::channel_message_invalid, "the server logs in once"};
       }
     }
+  }
+
+  /// Fetches blobs with this token from now on.
+  Result<void> use_token(std::string token) {
+    auto with_token = options.server;
+    with_token.bearer = std::move(token);
+    CLOISTER_TRY(made, http::Client::make(services.io, std::move(with_token)));
+    client = std::move(made);
+    return {};
+  }
+
+  /// Every TD ends, and then every task.
+  Task<void> end() {
+    for (const auto& [instance, td] : tds) td->life.stop();
+    tds.clear();
+    co_await mux.close(http::CloseCode::normal, "bye");
+    co_await tasks.cancel_and_wait();
   }
 
   Task<void> start_instance(host::Start start) {
@@ -81,10 +101,11 @@ struct HostAgent::Connection {
     auto found = co_await services.pool.run(look);
     if (!found) co_return std::move(found).error();
     if (*found) co_return std::move(**found);
+    const auto fetching = client;  // a new token may replace it meanwhile
     const std::string target = "/api/v1/blobs/" + codec::to_hex(digest);
     const http::Headers headers;
     const Bytes no_body;
-    auto response = co_await client->request(http::Method::get, target, headers, no_body,
+    auto response = co_await fetching->request(http::Method::get, target, headers, no_body,
                                              Deadline::after(services.clock, kStepTimeout), kMaxBlob);
     if (!response) co_return std::move(response).error();
     auto fetched = http::expect_success(*std::move(response));
@@ -165,7 +186,8 @@ struct HostAgent::Connection {
     asio::posix::stream_descriptor life{executor, ::dup(td->life.fd())};
     auto [failure] = co_await life.async_wait(asio::posix::stream_descriptor::wait_read, kAsTuple);
     if (failure) co_return;
-    auto exit = td->life.wait(Deadline::after(services.clock, std::chrono::seconds{1}));
+    auto ask = [this, &td] { return td->life.wait(Deadline::after(services.clock, std::chrono::seconds{1})); };
+    auto exit = co_await services.pool.run(std::move(ask));
     const auto status = exit ? exit->status : process::ExitStatus{-1, 0};
     services.logger.info("td.ended", {{"instance", instance.str()},
                                       {"status", status.text()},
@@ -183,7 +205,7 @@ struct HostAgent::Connection {
   BlobCache blobs;
   relay::Mux mux;
   runtime::Executor executor;
-  std::unique_ptr<http::Client> client;  // with the token of this connection
+  std::shared_ptr<http::Client> client;  // with the newest token; shared with the fetches that began with it
   std::map<InstanceId, std::shared_ptr<Td>> tds;
   std::uint32_t next_stream = 0;
   runtime::TaskGroup tasks;
@@ -230,17 +252,12 @@ Task<Error> HostAgent::run() {
   options_.logged_in(welcome->validator);
 
   auto executor = co_await runtime::this_executor();
-  auto with_token = options_.server;
-  with_token.bearer = welcome->token;
-  auto client = http::Client::make(services_.io, std::move(with_token));
-  if (!client) co_return std::move(client).error();
   Connection connection{services_, options_, *socket, executor};
-  connection.client = *std::move(client);
-  Error why = co_await connection.serve();
-  connection.tds.clear();
-  co_await connection.mux.close(http::CloseCode::normal, "bye");
-  co_await connection.tasks.cancel_and_wait();
-  co_return why;
+  auto ready = connection.use_token(std::move(welcome->token));
+  if (!ready) co_return std::move(ready).error();
+  Task<Error> work = connection.serve();
+  Task<void> cleanup = connection.end();
+  co_return co_await runtime::finally(std::move(work), std::move(cleanup));
 }
 
 }  // namespace cloister::validator

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -46,6 +47,7 @@ class Fleet {
     std::string server_id;
     std::vector<const crypto::X25519Key*> keys;  // static keys, current then next
     std::function<std::string(const ValidatorId&)> host_token;  // with which a host fetches blobs
+    std::chrono::milliseconds token_renewal{12 * 3'600'000};    // less than such a token's lifetime
     std::chrono::milliseconds step_timeout{60'000};  // for each step of a start: started, handshake, evidence, ready
   };
   Fleet(Services services, Options options, runtime::Executor executor);
@@ -53,7 +55,7 @@ class Fleet {
 
   /// What was live when the server ended is gone: to be called once, before anything is served.
   [[nodiscard]] Result<void> recover();
-  /// Serves a host agent's connection until it ends.
+  /// Serves a host agent's connection until it ends. Several at once; of one hotkey the newest alone.
   [[nodiscard]] runtime::Task<void> serve_host(std::shared_ptr<http::WebSocket> socket);
   /// Starts and stops instances until it is cancelled.
   [[nodiscard]] runtime::Task<void> reconcile();
@@ -64,7 +66,7 @@ class Fleet {
   [[nodiscard]] runtime::Task<void> resume(ValidatorId validator);
   /// Something changed that `reconcile` should look at now. Thread-safe.
   void wake() { changed_.notify_all(); }
-  /// Ends every connection and its tasks.
+  /// Ends every connection, also those that have not logged in, and their tasks, and takes no more.
   [[nodiscard]] runtime::Task<void> shut_down();
   [[nodiscard]] runtime::Executor executor() const { return executor_; }
   /// Connections of hosts, channels of TDs, attestations and releases. Thread-safe.
@@ -78,23 +80,35 @@ class Fleet {
     SteadyTime next{};
   };
 
+  [[nodiscard]] runtime::Task<void> serve_socket(std::shared_ptr<http::WebSocket> socket);
+  [[nodiscard]] runtime::Task<void> forget(std::shared_ptr<http::WebSocket> socket);
   [[nodiscard]] runtime::Task<Result<HostPtr>> log_in(std::shared_ptr<http::WebSocket> socket);
+  [[nodiscard]] runtime::Task<void> serve_logged_in(HostPtr host);
+  [[nodiscard]] runtime::Task<void> leave(HostPtr host);
   [[nodiscard]] runtime::Task<Result<void>> serve_control(HostPtr host);
   [[nodiscard]] Result<void> on_message(const HostPtr& host, const protocol::host::ToServer& message);
+  [[nodiscard]] Result<void> on_started(const HostPtr& host, const protocol::host::Started& started);
+  [[nodiscard]] Result<void> on_start_failed(const HostPtr& host, const protocol::host::StartFailed& failed);
   [[nodiscard]] runtime::Task<void> run_validator_td(HostPtr host, std::shared_ptr<relay::Stream> stream);
-  [[nodiscard]] runtime::Task<void> run_instance(HostPtr host, InstanceId id, std::shared_ptr<relay::Stream> stream);
+  [[nodiscard]] runtime::Task<void> run_instance(HostPtr host, InstanceId id, model::Version version,
+                                                 std::shared_ptr<relay::Stream> stream);
   [[nodiscard]] runtime::Task<Error> drive_instance(HostPtr host, InstanceId id, model::Version version,
                                                     std::shared_ptr<relay::Stream> stream);
   [[nodiscard]] runtime::Task<Result<std::uint32_t>> supply(std::shared_ptr<links::TdLink> link,
                                                             session::AttestedSession session);
   [[nodiscard]] runtime::Task<void> tell(HostPtr host, protocol::host::ToHost message);
-  [[nodiscard]] runtime::Task<void> end_instance(HostPtr host, InstanceId id, model::InstanceState state, Error why);
-  [[nodiscard]] runtime::Task<void> set_state(InstanceId id, model::InstanceState state,
-                                              std::optional<std::string> failure);
+  [[nodiscard]] runtime::Task<void> renew_token(HostPtr host);
+  [[nodiscard]] runtime::Task<void> stop_stream(HostPtr host, InstanceId id, std::shared_ptr<relay::Stream> stream);
+  void end_instance(const HostPtr& host, const InstanceId& id, const Error& why);
+  [[nodiscard]] runtime::Task<void> record_end(InstanceId id, Error why);
+  [[nodiscard]] runtime::Task<void> set_state(InstanceId id, model::InstanceState state);
   [[nodiscard]] runtime::Task<void> set_validator_state(ValidatorId id, model::ValidatorState state);
   [[nodiscard]] runtime::Task<void> reconcile_once();
+  void end_overdue();
   [[nodiscard]] runtime::Task<void> start_instance(HostPtr host, model::Version version);
   [[nodiscard]] HostPtr host_with_room() const;
+  [[nodiscard]] bool is_current(const HostPtr& host) const;
+  [[nodiscard]] bool is_elsewhere(const HostPtr& host, const InstanceId& id) const;
   [[nodiscard]] Deadline step() const { return Deadline::after(services_.clock, options_.step_timeout); }
   void note_failure(const VersionId& version);
 
@@ -102,12 +116,16 @@ class Fleet {
   Options options_;
   runtime::Executor executor_;
   runtime::AsyncEvent changed_;
-  std::map<ValidatorId, HostPtr> hosts_;
+  bool stopping_ = false;
+  std::set<std::shared_ptr<http::WebSocket>> sockets_;  // every connection that is served, logged in or not
+  runtime::AsyncEvent socket_gone_;
+  std::map<ValidatorId, HostPtr> hosts_;                // the newest connection of each hotkey
   std::map<VersionId, Backoff> backoff_;
   metrics::Gauges connections_{"cloister_host_connections", "Host agents that are logged in."};
   metrics::Gauges channels_{"cloister_channels", "Attested channels to TDs, by role.", {"role"}};
   metrics::Histograms released_{"cloister_secret_release_duration_seconds",
                                 "Release of all of an instance's secrets, until they are sealed.", {"outcome"}};
+  runtime::TaskGroup records_;  // what must be written down whatever becomes of the connection that it is about
 };
 
 }  // namespace cloister::fleet

@@ -47,12 +47,21 @@ class Attestor {
   /// is returned. May be repeated on one link, before the session ends. `deadline_exceeded` when the TD does not answer.
   [[nodiscard]] runtime::Task<Result<session::AttestedSession>> attest(std::shared_ptr<TdLink> link,
                                                                        Expectation expectation, Deadline deadline);
+  /// The two halves of `attest`, for a link whose messages somebody else receives: the challenge, which returns what the
+  /// answer must be bound to;
+  [[nodiscard]] runtime::Task<Result<session::Connection>> challenge(std::shared_ptr<TdLink> link,
+                                                                     Expectation expectation);
+  /// and what follows the answer.
+  [[nodiscard]] runtime::Task<Result<session::AttestedSession>> conclude(std::shared_ptr<TdLink> link,
+                                                                         Expectation expectation,
+                                                                         session::Connection connection,
+                                                                         protocol::Attest answer);
   /// How long attestations took, and which were refused and why. Thread-safe.
   void write_metrics(metrics::TextWriter& out) const;
 
  private:
-  [[nodiscard]] runtime::Task<Result<session::AttestedSession>> challenge(std::shared_ptr<TdLink> link,
-                                                                          Expectation expectation, Deadline deadline);
+  [[nodiscard]] runtime::Task<Result<session::AttestedSession>> ask(std::shared_ptr<TdLink> link,
+                                                                    Expectation expectation, Deadline deadline);
   [[nodiscard]] Result<session::AttestedSession> appraise(const protocol::Attest& answer,
                                                           const Expectation& expectation,
                                                           const session::Connection& connection);

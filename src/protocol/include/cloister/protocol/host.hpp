@@ -22,7 +22,7 @@ struct Hello {
 };
 struct Welcome {
   ValidatorId validator;
-  std::string token;  // for `GET /api/v1/blobs/…`, as a bearer token, while this connection lasts
+  std::string token;  // for `GET /api/v1/blobs/…`, as a bearer token, until another one comes
 };
 /// Start a TD for this instance. The blobs are fetched over `GET /api/v1/blobs/{sha256}`.
 struct Start {
@@ -45,11 +45,15 @@ struct Attempt {
   AttemptId attempt;
   bool leased = false;  // else it ended
 };
+/// Takes the place of the token before, which ends soon.
+struct Token {
+  std::string token;
+};
 struct RefusedLogin {
   std::string code;
   std::string detail;
 };
-using ToHost = std::variant<Hello, Welcome, Start, Stop, StartValidatorTd, Attempt, RefusedLogin>;
+using ToHost = std::variant<Hello, Welcome, Start, Stop, StartValidatorTd, Token, Attempt, RefusedLogin>;
 
 // --- host to server ---
 struct Login {

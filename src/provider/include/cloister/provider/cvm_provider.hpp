@@ -39,6 +39,8 @@ class CvmLife {
   [[nodiscard]] int fd() const noexcept { return socket_.fd(); }
   /// `deadline_exceeded` while it runs (ask again); `peer_closed` when whoever ran it is gone, and the CVM with it.
   [[nodiscard]] Result<CvmExit> wait(Deadline deadline);
+  /// Stops the CVM, whatever it does, though somebody else still watches `fd`, which becomes readable.
+  void stop() noexcept;
 
  private:
   process::FrameSocket socket_;

@@ -30,7 +30,7 @@ class Dispatcher {
   using Notify = std::function<void(const protocol::host::Attempt&)>;
   /// Serves one instance that is ready for `slots` jobs at a time, until its link ends, it breaks the protocol, falls
   /// silent, its session is over, or what it brings cannot be stored. Returns why. Attempts that it had are still leased then:
-  /// `JobService::instance_gone` ends them.
+  /// `JobService::end_instance` ends them.
   [[nodiscard]] runtime::Task<Error> serve(std::shared_ptr<links::TdLink> link, session::AttestedSession session,
                                            std::uint32_t slots, Notify notify = {});
   /// The lease of an attempt is over: its instance, where it is connected, is told soon, and gets another job. Does not

@@ -72,7 +72,7 @@ class JobService {
   [[nodiscard]] Result<model::JobResult> result(const TenantId& tenant, const JobId& job) const;
 
   /// The next job for an instance, as the message that assigns it; nothing when there is none for it. Here and below:
-  /// `permission_denied` outside the session's time, and for another instance's attempt.
+  /// `session_expired` outside the session's time, `permission_denied` for another instance's attempt.
   [[nodiscard]] Result<std::optional<protocol::AssignJob>> lease(const session::AttestedSession& session,
                                                                  UnixTime now);
   /// `stale_fence` when the attempt is not the job's current one.
@@ -88,8 +88,10 @@ class JobService {
   [[nodiscard]] Result<void> accept(const session::AttestedSession& session, const protocol::SubmitResult& result,
                                     UnixTime now);
 
-  /// The instance is gone; its state was set before. Its jobs go to other recipients, or wait for some.
-  [[nodiscard]] Result<Ended> instance_gone(const InstanceId& instance, UnixTime now);
+  /// The instance is lost, refused or stopped, and why; its jobs go to other recipients, or wait for some. All of it in
+  /// one transaction. `conflict` when it ended otherwise before.
+  [[nodiscard]] Result<Ended> end_instance(const InstanceId& instance, model::InstanceState state,
+                                           const std::string& failure, UnixTime now);
   /// Ends leases and deadlines that are over. To be called about once a second.
   [[nodiscard]] Result<Ended> tick(UnixTime now);
   /// How long jobs waited, were leased and took. Thread-safe.

@@ -64,7 +64,8 @@ struct Count {
 [[nodiscard]] Result<void> set_state(Transaction& transaction, const InstanceId& instance, model::InstanceState state,
                                      const std::optional<std::string>& failure = std::nullopt);
 /// It attested in this session, whose evidence is stored (evidence.hpp), and bound these keys. The first time they
-/// become its keys; later other keys are refused: `conflict`, also for keys that another instance has.
+/// become its keys; later other keys are refused: `conflict`, also for keys that another instance has, and for an
+/// instance that has ended.
 [[nodiscard]] Result<void> verified(Transaction& transaction, const InstanceId& instance, const SessionId& session,
                                     const crypto::X25519Public& payload_key, const crypto::Ed25519Public& result_key);
 

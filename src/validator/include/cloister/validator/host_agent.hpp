@@ -32,6 +32,7 @@ struct HostAgentOptions {
   std::filesystem::path blobs;      // a directory of its own, where fetched blobs are kept by digest
   /// Told of every login, on the agent's strand.
   std::function<void(const ValidatorId&)> logged_in = [](const ValidatorId&) {};
+  std::uint64_t blob_bytes = std::uint64_t{16} << 30;  // that the directory may hold
 };
 
 /// One host's connection to its server. Runs on a strand of its own.
@@ -40,8 +41,8 @@ class HostAgent {
   HostAgent(HostAgentServices services, HostAgentOptions options, const crypto::Ed25519Key& hotkey)
       : services_{services}, options_{std::move(options)}, hotkey_{hotkey} {}
 
-  /// Connects, logs in, and serves until the connection ends, which also ends every TD; returns why. To be called
-  /// again after a pause.
+  /// Connects, logs in, and serves until the connection ends or the task is cancelled, which also ends every TD;
+  /// returns why. To be called again after a pause.
   [[nodiscard]] runtime::Task<Error> run();
 
  private:

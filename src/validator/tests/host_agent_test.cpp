@@ -1,0 +1,369 @@
+#include "cloister/validator/host_agent.hpp"
+
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <deque>
+#include <mutex>
+
+#include "cloister/codec/text.hpp"
+#include "cloister/crypto/hash.hpp"
+#include "cloister/http/server.hpp"
+#include "cloister/protocol/host.hpp"
+#include "cloister/provider/lab_host_wire.hpp"
+#include "cloister/relay/mux.hpp"
+#include "cloister/runtime/task_group.hpp"
+#include "support/support.hpp"
+
+namespace cloister::validator {
+namespace {
+
+namespace host = protocol::host;
+using process::UniqueFd;
+using runtime::Task;
+
+constexpr std::chrono::seconds kPatience{20};
+constexpr int kPatienceMs = 20'000;
+const std::string kServerId = "srv-test";
+const auto kInstance = *InstanceId::parse("inst-a");
+
+Deadline soon() { return Deadline{std::chrono::steady_clock::now() + kPatience}; }
+
+std::pair<UniqueFd, UniqueFd> socket_pair() {
+  int ends[2] = {-1, -1};
+  EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+  return {UniqueFd{ends[0]}, UniqueFd{ends[1]}};
+}
+
+/// The platform's ends of a TD that does nothing by itself: hung, whatever its stream says.
+struct Machine {
+  provider::StartRequest request;
+  UniqueFd stream;
+  UniqueFd life;
+
+  void write(std::string_view text) { EXPECT_EQ(::send(stream.get(), text.data(), text.size(), 0), std::ssize(text)); }
+  std::string read(std::size_t size) {
+    std::string out(size, '\0');
+    for (std::size_t have = 0; have < size;) {
+      pollfd ready{stream.get(), POLLIN, 0};
+      if (::poll(&ready, 1, kPatienceMs) != 1) return "nothing came";
+      const auto n = ::recv(stream.get(), out.data() + have, size - have, 0);
+      if (n <= 0) return "the stream ended";
+      have += static_cast<std::size_t>(n);
+    }
+    return out;
+  }
+  /// What ends it: its life was let go of.
+  bool stopped() {
+    pollfd ready{life.get(), POLLIN, 0};
+    char byte = 0;
+    return ::poll(&ready, 1, kPatienceMs) == 1 && ::recv(life.get(), &byte, 1, MSG_DONTWAIT) == 0;
+  }
+  void exit(int code) {
+    process::FrameSocket socket{std::move(life), provider::kExitLimits};
+    EXPECT_TRUE(socket.send(provider::encode_exit({.status = {code, 0}, .console = "bye"}), {}, soon()));
+  }
+};
+
+class Machines final : public provider::CvmProvider {
+ public:
+  Result<provider::StartedCvm> start(const provider::StartRequest& request, Deadline) override {
+    const std::lock_guard lock{mutex_};
+    if (failure) return *failure;
+    auto [stream, td_stream] = socket_pair();
+    auto [life, td_life] = socket_pair();
+    machines_.push_back({{request.configuration, {}, request.memory_mib}, std::move(td_stream), std::move(td_life)});
+    for (const auto& blob : request.blobs) {
+      machines_.back().request.blobs.push_back({blob.sha256, UniqueFd{::dup(blob.file.get())}});
+    }
+    return provider::StartedCvm{"td-" + std::to_string(machines_.size()), std::move(stream),
+                                provider::CvmLife{process::FrameSocket{std::move(life), provider::kExitLimits}}};
+  }
+  Result<void> stop(const std::string&, Deadline) override { return {}; }
+  Result<std::vector<std::string>> list(Deadline) override { return std::vector<std::string>{}; }
+
+  Machine& at(std::size_t index) {
+    const std::lock_guard lock{mutex_};
+    return machines_.at(index);
+  }
+  std::optional<Error> failure;
+
+ private:
+  std::mutex mutex_;
+  std::deque<Machine> machines_;
+};
+
+/// The server's end of one connection.
+struct Link {
+  explicit Link(std::shared_ptr<http::WebSocket> socket) : mux{std::move(socket)} {}
+  Task<void> pump() {
+    while (!end) {
+      auto text = co_await mux.receive_control();
+      if (text) inbox.push_back(*std::move(text));
+      else end = std::move(text).error();
+      arrived.notify_all();
+    }
+  }
+  Task<Result<host::ToServer>> next() {
+    const Deadline never{SteadyTime::max()};
+    for (auto seen = arrived.version(); inbox.empty(); seen = arrived.version()) {
+      if (end) co_return *end;
+      auto waited = co_await arrived.wait(seen, never);
+      if (!waited) co_return std::move(waited).error();
+    }
+    const std::string text = std::move(inbox.front());
+    inbox.pop_front();
+    co_return host::decode_to_server(text);
+  }
+  relay::Mux mux;
+  std::deque<std::string> inbox;
+  std::optional<Error> end;
+  runtime::AsyncEvent arrived;
+};
+
+/// A host agent, and the server that it speaks to, whose every word a test chooses.
+class HostAgentTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    io.start();
+    http::Router router;
+    const http::WebSocketLimits limits;
+    router.add_websocket("/api/v1/host", http::kPublic, limits,
+                         [this](http::Request, std::shared_ptr<http::WebSocket> socket) { return serve(std::move(socket)); });
+    router.add(http::Method::get, "/api/v1/blobs/{digest}", http::kPublic,
+               [this](http::Request request) { return serve_blob(std::move(request)); });
+    http::ServerOptions options;
+    options.handlers = strand;
+    auto listening = http::Server::listen(io, std::move(options), std::move(router), logger);
+    ASSERT_TRUE(listening) << listening.error().text();
+    server = *std::move(listening);
+    http::ClientOptions client;
+    client.base_url = server->base_url();
+    agent = std::make_unique<HostAgent>(HostAgentServices{io, pool, machines, clock, logger},
+                                        HostAgentOptions{client, 3, dir.path() / "blobs"}, hotkey);
+  }
+  void TearDown() override {
+    cancel();
+    agent.reset();
+    link.reset();
+    runtime::block_on(io, server->stop(std::chrono::milliseconds{100}));
+  }
+
+  template <class T>
+  T run(Task<T> task) {
+    return runtime::block_on(io, runtime::run_on(strand, std::move(task)));
+  }
+  void start() { tasks.spawn("agent", run_agent()); }
+  void cancel() { runtime::block_on(io, tasks.cancel_and_wait()); }
+  Task<void> run_agent() {
+    const Error why = co_await agent->run();
+    ended = why;
+    changed.notify_all();
+  }
+  /// Waits until this holds, looking again whenever something happened.
+  Task<Result<void>> until(std::function<bool()> condition) {
+    for (auto seen = changed.version(); !condition(); seen = changed.version()) {
+      auto waited = co_await changed.wait(seen, soon());
+      if (!waited) co_return waited;
+    }
+    co_return Result<void>{};
+  }
+  Error why_it_ended() {
+    EXPECT_TRUE(run(until([this] { return ended.has_value(); })));
+    return ended.value_or(Error{Errc::internal});
+  }
+
+  Task<void> serve(std::shared_ptr<http::WebSocket> socket) {
+    const auto mine = std::make_shared<Link>(std::move(socket));
+    link = mine;
+    changed.notify_all();
+    co_await mine->pump();
+  }
+  Task<http::Response> serve_blob(http::Request request) {
+    tokens.emplace_back(request.headers.find("Authorization").value_or(""));
+    co_return http::bytes_response("application/octet-stream", blob);
+  }
+
+  void send(const host::ToHost& message) { EXPECT_TRUE(run(link->mux.send_control(host::encode(message)))); }
+  Result<host::ToServer> next() { return run(runtime::with_deadline(soon(), link->next())); }
+  template <class M>
+  M expect() {
+    auto message = next();
+    if (!message) {
+      ADD_FAILURE() << message.error().text();
+      return {};
+    }
+    if (auto* wanted = std::get_if<M>(&*message)) return std::move(*wanted);
+    ADD_FAILURE() << "another message: " << host::encode(*message);
+    return {};
+  }
+  /// The agent connects, logs in, and is welcome.
+  host::Login join() {
+    start();
+    EXPECT_TRUE(run(until([this] { return link != nullptr; })));
+    send(host::Hello{kServerId, ByteArray<32>{5}});
+    auto login = expect<host::Login>();
+    send(host::Welcome{*ValidatorId::parse("val-a"), "first"});
+    return login;
+  }
+  std::shared_ptr<relay::Stream> open(std::uint32_t number) {
+    auto stream = link->mux.open(number);
+    EXPECT_TRUE(stream);
+    return *stream;
+  }
+  /// A TD that was started for this instance, and its stream.
+  std::shared_ptr<relay::Stream> start_td(const InstanceId& instance = kInstance) {
+    send(host::Start{instance, Bytes{1, 2}, {}, 64});
+    const auto started = expect<host::Started>();
+    EXPECT_EQ(started.instance, instance);
+    return open(started.stream);
+  }
+  Task<Result<std::string>> read_text(std::shared_ptr<relay::Stream> stream, std::size_t size) {
+    std::string out;
+    while (out.size() < size) {
+      auto bytes = co_await stream->read();
+      if (!bytes) co_return std::move(bytes).error();
+      out += as_text(*bytes);
+    }
+    co_return out;
+  }
+  std::string read(const std::shared_ptr<relay::Stream>& stream, std::size_t size) {
+    auto text = run(runtime::with_deadline(soon(), read_text(stream, size)));
+    return text ? *text : text.error().text();
+  }
+
+  test::TempDir dir;
+  SystemRandom random;
+  SystemClock clock;
+  log::NullLogger logger;
+  crypto::Ed25519Key hotkey = crypto::Ed25519Key::generate(random);
+  Machines machines;
+  runtime::IoContext io{1};
+  runtime::BlockingPool pool{2, 64};
+  runtime::Executor strand = io.strand();
+  std::unique_ptr<http::Server> server;
+  std::unique_ptr<HostAgent> agent;
+  std::shared_ptr<Link> link;  // the newest connection; shared with what serves it
+  std::optional<Error> ended;
+  runtime::AsyncEvent changed;
+  Bytes blob;
+  std::vector<std::string> tokens;
+  runtime::TaskGroup tasks{strand, logger, "test"};
+};
+
+TEST_F(HostAgentTest, ProvesItsHotkeyToThisServerForThisNonce) {
+  const auto login = join();
+  EXPECT_EQ(login.hotkey, hotkey.public_key());
+  EXPECT_EQ(login.capacity, 3U);
+  EXPECT_TRUE(crypto::ed25519_verify(login.hotkey, host::login_message(kServerId, ByteArray<32>{5}), login.signature));
+}
+
+TEST_F(HostAgentTest, SaysWhyItWasRefused) {
+  start();
+  ASSERT_TRUE(run(until([this] { return link != nullptr; })));
+  send(host::Hello{kServerId, {}});
+  expect<host::Login>();
+  send(host::RefusedLogin{"conflict", "draining"});
+  EXPECT_EQ(why_it_ended().text(), "conflict: draining");
+}
+
+TEST_F(HostAgentTest, EndsOnMessagesThatNoServerSends) {
+  join();
+  EXPECT_TRUE(run(link->mux.send_control(R"({"type":"sing"})")));
+  EXPECT_EQ(why_it_ended().code(), Errc::unsupported);
+}
+
+TEST_F(HostAgentTest, EndsOnASecondLogin) {
+  join();
+  send(host::Hello{kServerId, {}});
+  EXPECT_EQ(why_it_ended().code(), Errc::channel_message_invalid);
+}
+
+TEST_F(HostAgentTest, StartsATdAndRelaysItsStream) {
+  join();
+  const auto stream = start_td();
+  EXPECT_EQ(machines.at(0).request.configuration, (Bytes{1, 2}));
+  EXPECT_EQ(machines.at(0).request.memory_mib, 64U);
+  machines.at(0).write("from the TD");
+  EXPECT_EQ(read(stream, 11), "from the TD");
+  EXPECT_TRUE(run(stream->write(to_bytes("to the TD"))));
+  EXPECT_EQ(machines.at(0).read(9), "to the TD");
+}
+
+TEST_F(HostAgentTest, StopsATdThatHangs) {
+  join();
+  const auto stream = start_td();
+  send(host::Stop{kInstance});
+  EXPECT_TRUE(machines.at(0).stopped());
+}
+
+TEST_F(HostAgentTest, StopsItsTdsWhenItIsCancelled) {
+  join();
+  const auto first = start_td();
+  const auto second = start_td(*InstanceId::parse("inst-b"));
+  cancel();
+  agent.reset();
+  EXPECT_TRUE(machines.at(0).stopped());
+  EXPECT_TRUE(machines.at(1).stopped());
+}
+
+TEST_F(HostAgentTest, SaysHowATdEnded) {
+  join();
+  const auto stream = start_td();
+  machines.at(0).exit(3);
+  const auto exited = expect<host::Exited>();
+  EXPECT_EQ(exited.instance, kInstance);
+  EXPECT_EQ(exited.status, 3);
+}
+
+TEST_F(HostAgentTest, GoesOnWhileATdIsSlowToEnd) {
+  join();
+  const auto slow = start_td();
+  const auto other = start_td(*InstanceId::parse("inst-b"));
+  // The life of the first is readable, but what it has to say is not whole.
+  ASSERT_EQ(::send(machines.at(0).life.get(), "\0", 1, 0), 1);
+  machines.at(1).write("meanwhile");
+  EXPECT_EQ(read(other, 9), "meanwhile");
+  EXPECT_TRUE(link->inbox.empty()) << "the other TD was kept waiting until the slow one had ended";
+  EXPECT_EQ(expect<host::Exited>().instance, kInstance);
+}
+
+TEST_F(HostAgentTest, SaysWhyATdDidNotStart) {
+  join();
+  machines.failure = Error{Errc::overloaded, "no memory"};
+  send(host::Start{kInstance, {}, {}, 64});
+  const auto failed = expect<host::StartFailed>();
+  EXPECT_EQ(failed.instance, kInstance);
+  EXPECT_EQ(failed.code, "overloaded");
+  EXPECT_EQ(failed.detail, "no memory");
+}
+
+TEST_F(HostAgentTest, FetchesBlobsOnceWithTheNewestToken) {
+  join();
+  blob = to_bytes("the blob");
+  const auto digest = crypto::sha256(blob);
+  send(host::Start{kInstance, {}, {digest}, 64});
+  expect<host::Started>();
+  ASSERT_EQ(machines.at(0).request.blobs.size(), 1U);
+  EXPECT_EQ(machines.at(0).request.blobs[0].sha256, digest);
+  send(host::Token{"second"});
+  send(host::Start{*InstanceId::parse("inst-b"), {}, {digest}, 64});
+  expect<host::Started>();
+  EXPECT_EQ(tokens, std::vector<std::string>{"Bearer first"});
+  blob = to_bytes("another");
+  send(host::Start{*InstanceId::parse("inst-c"), {}, {crypto::sha256(blob)}, 64});
+  expect<host::Started>();
+  EXPECT_EQ(tokens.back(), "Bearer second");
+}
+
+TEST_F(HostAgentTest, DoesNotStartATdWithABlobThatIsAnother) {
+  join();
+  blob = to_bytes("not what was asked for");
+  send(host::Start{kInstance, {}, {Digest32{1}}, 64});
+  EXPECT_EQ(expect<host::StartFailed>().code, "digest_mismatch");
+}
+
+}  // namespace
+}  // namespace cloister::validator

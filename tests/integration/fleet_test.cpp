@@ -1,0 +1,339 @@
+// The fleet over real connections: what it asks of hosts, what it refuses, and what becomes of instances.
+#include <gtest/gtest.h>
+
+#include "cloister/storage/fleet.hpp"
+#include "fleet_world.hpp"
+
+namespace cloister::test {
+namespace {
+
+using model::InstanceState;
+using std::chrono::seconds;
+
+/// A fleet that serves, with one host that was verified and asked for the one instance of the world's version.
+class Fleet : public testing::Test {
+ protected:
+  void SetUp() override { w.open(); }
+  void TearDown() override { w.stop(); }
+
+  /// The instance that the host is asked to start now.
+  static InstanceId asked(HostEnd& host) { return host.expect<host::Start>().instance; }
+  void expect_state(const InstanceId& id, InstanceState state) {
+    EXPECT_TRUE(w.eventually([&] { return w.instance(id).state == state; })) << model::to_string(w.instance(id).state);
+  }
+  std::string failure(const InstanceId& id) { return w.instance(id).failure.value_or(""); }
+
+  FleetWorld w;
+};
+
+// --- login ---
+
+TEST_F(Fleet, AsksAVerifiedHostForAnInstanceUntilItIsReady) {
+  HostEnd host{w};
+  host.join(7);
+  EXPECT_EQ(w.validator_row().capacity, 7U);
+  host.verify();
+  const auto start = host.expect<host::Start>();
+  EXPECT_EQ(start.configuration, w.world.version.configuration);
+  EXPECT_EQ(start.memory_mib, w.world.version.spec.memory_mib);
+  EXPECT_FALSE(start.blobs.empty());
+  EXPECT_EQ(w.instance(start.instance).state, InstanceState::starting);
+  auto td = host.started(start.instance);
+  const auto machine = w.world.launch();
+  EXPECT_TRUE(td.become_ready(machine));
+  expect_state(start.instance, InstanceState::ready);
+  EXPECT_EQ(w.instance(start.instance).payload_key, machine.payload_key.public_key());
+  EXPECT_EQ(w.validator_row().state, model::ValidatorState::verified);
+}
+
+TEST_F(Fleet, RefusesAnUnknownHotkeyAndAWrongSignatureInTheSameWords) {
+  HostEnd stranger{w};
+  stranger.log_in(crypto::Ed25519Key::generate(w.random));
+  const auto unknown = stranger.expect<host::RefusedLogin>();
+  EXPECT_TRUE(stranger.ended());
+
+  HostEnd forger{w};
+  const auto hello = forger.expect<host::Hello>();
+  const auto other_nonce = host::login_message(hello.server_id, ByteArray<32>{});
+  EXPECT_TRUE(forger.send(host::Login{w.hotkey.public_key(), w.hotkey.sign(other_nonce), 4}));
+  const auto forged = forger.expect<host::RefusedLogin>();
+  EXPECT_TRUE(forger.ended());
+  EXPECT_EQ(unknown.code, "unauthenticated");
+  EXPECT_EQ(unknown.code + unknown.detail, forged.code + forged.detail);
+}
+
+TEST_F(Fleet, RefusesADrainingValidatorAndKeepsItsState) {
+  auto transaction = w.world.database->write();
+  ASSERT_TRUE(storage::validators::set_state(*transaction, w.validator, model::ValidatorState::draining));
+  ASSERT_TRUE(transaction->commit());
+  HostEnd host{w};
+  host.log_in(w.hotkey);
+  EXPECT_EQ(host.expect<host::RefusedLogin>().code, "conflict");
+  EXPECT_TRUE(host.ended());
+}
+
+TEST_F(Fleet, LeavesAValidatorDrainingThatWasMadeSoMeanwhile) {
+  {
+    HostEnd host{w};
+    host.join();
+    auto transaction = w.world.database->write();
+    ASSERT_TRUE(storage::validators::set_state(*transaction, w.validator, model::ValidatorState::draining));
+    ASSERT_TRUE(transaction->commit());
+    host.verify();
+  }
+  w.stop();
+  EXPECT_EQ(w.validator_row().state, model::ValidatorState::draining);
+}
+
+TEST_F(Fleet, EndsAConnectionThatSaysSomethingBeforeItsLogin) {
+  HostEnd host{w};
+  host.expect<host::Hello>();
+  EXPECT_TRUE(host.send(host::Exited{}));
+  EXPECT_TRUE(host.ended());
+}
+
+TEST_F(Fleet, EndsAConnectionThatLogsInTwice) {
+  HostEnd host{w};
+  host.join();
+  EXPECT_TRUE(host.send(host::Login{w.hotkey.public_key(), {}, 4}));
+  EXPECT_TRUE(host.ended());
+}
+
+TEST_F(Fleet, ServesTheNewestConnectionOfAHotkeyAlone) {
+  HostEnd first{w};
+  HostEnd second{w};
+  HostEnd third{w};
+  first.join();
+  second.log_in(w.hotkey);
+  third.log_in(w.hotkey);
+  EXPECT_TRUE(first.ended());
+  EXPECT_TRUE(second.ended());
+  third.expect<host::Welcome>();
+  third.expect<host::StartValidatorTd>();
+  third.verify();
+  EXPECT_FALSE(asked(third).empty());
+  EXPECT_EQ(w.validator_row().state, model::ValidatorState::verified);
+}
+
+TEST_F(Fleet, EndsEveryConnectionWhenItStops) {
+  HostEnd silent{w};
+  silent.expect<host::Hello>();
+  HostEnd host{w};
+  host.join();
+  w.stop();
+  EXPECT_TRUE(silent.ended());
+  EXPECT_TRUE(host.ended());
+}
+
+TEST(FleetToken, IsRenewedWhileTheConnectionLasts) {
+  FleetWorld w;
+  w.options.token_renewal = std::chrono::milliseconds{1};
+  w.open();
+  HostEnd host{w};
+  host.join();
+  EXPECT_EQ(host.expect<host::Token>().token, "token of " + w.validator.str());
+  EXPECT_EQ(host.expect<host::Token>().token, "token of " + w.validator.str());
+}
+
+// --- the host's own TD ---
+
+TEST_F(Fleet, EndsTheConnectionOfAHostWhoseOwnTdIsAnother) {
+  HostEnd host{w};
+  host.join();
+  auto other = w.world.guest_program;
+  other[7] ^= 1;
+  const auto td = w.world.launch_validator(other);
+  const auto stream = host.next_stream();
+  auto end = host.open(stream);
+  ASSERT_TRUE(host.send(host::StartedValidatorTd{stream}));
+  ASSERT_TRUE(end.shake(protocol::Role::validator));
+  ASSERT_TRUE(end.send(end.answer(td, end.expect<protocol::Challenge>(), protocol::Role::validator)));
+  EXPECT_EQ(end.expect<protocol::Refused>().code, "measurement_mismatch");
+  EXPECT_TRUE(host.ended());
+}
+
+TEST_F(Fleet, EndsTheConnectionOfAHostThatHasTwoTdsOfItsOwnOrNone) {
+  HostEnd two{w};
+  two.join();
+  EXPECT_TRUE(two.send(host::StartedValidatorTd{1}));
+  EXPECT_TRUE(two.send(host::StartedValidatorTd{2}));
+  EXPECT_TRUE(two.ended());
+  HostEnd none{w};
+  none.join();
+  EXPECT_TRUE(none.send(host::StartFailed{{}, "io_error", "no memory"}));
+  EXPECT_TRUE(none.ended());
+}
+
+TEST_F(Fleet, AsksNothingOfAHostThatIsNotVerified) {
+  HostEnd host{w};
+  host.join();
+  w.fleet->wake();
+  host.verify();  // what comes next is the first start, and nothing came before
+  EXPECT_FALSE(asked(host).empty());
+}
+
+// --- starts ---
+
+TEST_F(Fleet, AsksForNoMoreThanAHostOffers) {
+  HostEnd host{w};
+  w.add_version(3);
+  host.join(2);
+  host.verify();
+  const auto first = asked(host);
+  const auto second = asked(host);
+  EXPECT_NE(first, second);
+  w.clock.advance(seconds{1});
+  w.fleet->wake();
+  EXPECT_TRUE(host.send(host::StartFailed{first, "unavailable", "no"}));  // room for one more
+  EXPECT_NE(asked(host), second);
+  EXPECT_EQ(w.instances().size(), 3U);
+}
+
+TEST_F(Fleet, TriesAgainAfterAFailedStartButNotAtOnce) {
+  HostEnd host{w};
+  host.join();
+  host.verify();
+  const auto first = asked(host);
+  EXPECT_TRUE(host.send(host::StartFailed{first, "measurement_mismatch", "the host says so"}));
+  expect_state(first, InstanceState::lost);  // a host's word about a TD is not the TD's fault
+  EXPECT_EQ(failure(first), "unavailable: measurement_mismatch: the host says so");
+  w.fleet->wake();
+  EXPECT_TRUE(host.send(host::Exited{first, 0}));
+  EXPECT_EQ(w.instances().size(), 1U);
+  w.clock.advance(seconds{1});
+  w.fleet->wake();
+  EXPECT_NE(asked(host), first);
+}
+
+TEST_F(Fleet, RefusesAFailedStartOfAnInstanceThatHasStarted) {
+  HostEnd host{w};
+  host.join();
+  host.verify();
+  const auto id = asked(host);
+  auto td = host.started(id);
+  EXPECT_TRUE(host.send(host::StartFailed{id, "unavailable", "no"}));
+  EXPECT_TRUE(host.ended());
+}
+
+TEST_F(Fleet, RefusesASecondStartOfAnInstance) {
+  HostEnd host{w};
+  host.join();
+  host.verify();
+  const auto id = asked(host);
+  auto td = host.started(id);
+  EXPECT_TRUE(host.send(host::Started{id, host.next_stream()}));
+  EXPECT_TRUE(host.ended());
+}
+
+TEST_F(Fleet, StopsWhatItDidNotAskFor) {
+  HostEnd host{w};
+  host.join();
+  host.verify();
+  const auto id = asked(host);
+  const auto nobody = InstanceId::make(w.random);
+  auto td = host.started(nobody);
+  EXPECT_EQ(host.expect<host::Stop>().instance, nobody);
+  EXPECT_TRUE(td.ended());
+  EXPECT_TRUE(host.send(host::StartFailed{nobody, "unavailable", "no"}));  // of no consequence
+  auto mine = host.started(id);
+  EXPECT_TRUE(mine.become_ready(w.world.launch()));
+}
+
+TEST_F(Fleet, RefusesAnInstanceThatWasAskedOfAnotherValidator) {
+  HostEnd host{w};
+  host.join();
+  host.verify();
+  const auto id = asked(host);
+  const auto other_key = crypto::Ed25519Key::generate(w.random);
+  w.enrol(other_key);
+  HostEnd other{w};
+  other.log_in(other_key);
+  other.expect<host::Welcome>();
+  other.expect<host::StartValidatorTd>();
+  auto claimed = other.started(id);
+  EXPECT_TRUE(other.ended());
+  auto td = host.started(id);
+  EXPECT_TRUE(td.become_ready(w.world.launch()));
+}
+
+TEST_F(Fleet, EndsAStartThatIsOverdue) {
+  HostEnd host{w};
+  host.join();
+  host.verify();
+  const auto id = asked(host);
+  w.clock.advance(w.options.step_timeout);
+  w.fleet->wake();
+  expect_state(id, InstanceState::lost);
+  EXPECT_EQ(failure(id), "deadline_exceeded: the host did not start it in time");
+  auto late = host.started(id);
+  EXPECT_EQ(host.expect<host::Stop>().instance, id);
+  EXPECT_TRUE(late.ended());
+}
+
+// --- instances ---
+
+TEST_F(Fleet, EndsAnInstanceThatIsNotWhatWasAskedFor) {
+  HostEnd host{w};
+  host.join();
+  host.verify();
+  const auto id = asked(host);
+  auto td = host.started(id);
+  auto other = w.world.guest_program;
+  other[7] ^= 1;
+  const auto machine = w.world.launch(other, w.world.version.spec.image_digest, w.world.version.configuration);
+  ASSERT_TRUE(td.shake(protocol::Role::instance));
+  ASSERT_TRUE(td.send(td.answer(machine, td.expect<protocol::Challenge>())));
+  EXPECT_EQ(td.expect<protocol::Refused>().code, "measurement_mismatch");
+  EXPECT_TRUE(td.ended());
+  EXPECT_EQ(host.expect<host::Stop>().instance, id);
+  expect_state(id, InstanceState::refused);
+}
+
+TEST_F(Fleet, EndsAnInstanceWhoseStreamEnds) {
+  HostEnd host{w};
+  host.join();
+  host.verify();
+  const auto id = asked(host);
+  auto td = host.started(id);
+  ASSERT_TRUE(td.become_ready(w.world.launch()));
+  expect_state(id, InstanceState::ready);
+  EXPECT_TRUE(host.send(host::Exited{id, -9}));
+  td.close();
+  EXPECT_EQ(host.expect<host::Stop>().instance, id);
+  expect_state(id, InstanceState::lost);
+}
+
+TEST_F(Fleet, GivesUpTheLeasesOfAnInstanceThatItLost) {
+  HostEnd host{w};
+  host.join();
+  host.verify();
+  const auto id = asked(host);
+  auto td = host.started(id);
+  const auto machine = w.world.launch();
+  ASSERT_TRUE(td.become_ready(machine));
+  expect_state(id, InstanceState::ready);
+  const auto job = w.world.seal_to({{id, machine.payload_key.public_key()}});
+  ASSERT_TRUE(w.world.jobs->submit(w.world.tenant, job.request, w.clock.now()));
+  EXPECT_EQ(td.expect<protocol::AssignJob>().job, job.keys.job());
+  td.close();
+  expect_state(id, InstanceState::lost);
+  EXPECT_EQ(w.world.jobs->get(w.world.tenant, job.keys.job())->state, model::JobState::awaiting_rewrap);
+}
+
+TEST_F(Fleet, LosesTheInstancesOfAHostThatLeaves) {
+  InstanceId id;
+  {
+    HostEnd host{w};
+    host.join();
+    host.verify();
+    id = asked(host);
+    auto td = host.started(id);
+    ASSERT_TRUE(td.become_ready(w.world.launch()));
+    expect_state(id, InstanceState::ready);
+  }
+  expect_state(id, InstanceState::lost);
+  EXPECT_TRUE(w.eventually([&] { return w.validator_row().state == model::ValidatorState::lost; }));
+}
+
+}  // namespace
+}  // namespace cloister::test
