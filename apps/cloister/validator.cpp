@@ -20,7 +20,8 @@ namespace json = codec::json;
 
 constexpr std::size_t kPoolThreads = 4;
 constexpr std::size_t kPoolQueue = 256;
-constexpr std::chrono::seconds kLongestPause{30};
+/// Much less than the time for which a server waits for instances.
+constexpr std::chrono::seconds kLongestPause{5};
 
 struct RunOptions {
   std::string server;
@@ -41,7 +42,7 @@ std::string_view remedy_of(const Error& why) {
   return "none needed if the server is away for a while; else look at --server and the server's log";
 }
 
-/// Connects, and again after every end, with pauses that grow to half a minute.
+/// Connects, and again after every end, with pauses that grow.
 runtime::Task<void> keep_connected(validator::HostAgent* agent, log::Logger* logger) {
   auto pause = std::chrono::milliseconds{250};
   for (;;) {
@@ -58,6 +59,12 @@ runtime::Task<void> keep_connected(validator::HostAgent* agent, log::Logger* log
   }
 }
 
+/// The value is there because `run_on` carries one.
+runtime::Task<bool> stop_agent(validator::HostAgent* agent) {
+  co_await agent->stop();
+  co_return true;
+}
+
 Result<void> run_agent(const RunOptions& options, std::ostream& out) {
   log::StderrLogger logger{"validator", log::Level::info};
   CLOISTER_TRY(hotkey, load_or_make_hotkey(options.hotkey));
@@ -70,6 +77,7 @@ Result<void> run_agent(const RunOptions& options, std::ostream& out) {
   const SystemClock clock;
   runtime::IoContext io;
   runtime::BlockingPool pool{kPoolThreads, kPoolQueue};
+  const auto strand = io.strand();
   validator::HostAgentOptions agent_options{server, options.capacity, options.data / "blobs"};
   agent_options.logged_in = [&, told = false](const ValidatorId& id) mutable {
     if (std::exchange(told, true)) return;  // of the first login alone: whoever starts this waits for one line
@@ -79,13 +87,14 @@ Result<void> run_agent(const RunOptions& options, std::ostream& out) {
                                           {"server", options.server}};
     out << json::write(line) << std::endl;
   };
-  validator::HostAgent agent{{io, pool, provider, clock, logger}, std::move(agent_options), hotkey};
+  validator::HostAgent agent{{io, pool, provider, clock, logger}, std::move(agent_options), hotkey, strand};
   io.start();
-  runtime::TaskGroup tasks{io.strand(), logger, "validator"};
+  runtime::TaskGroup tasks{strand, logger, "validator"};
   tasks.spawn("agent", keep_connected(&agent, &logger));
   auto signalled = runtime::block_on(io, io.wait_for_signal({SIGINT, SIGTERM}));
   logger.info("stopping", {{"signal", signalled ? *signalled : 0}});
-  io.stop();  // the TDs' lives end with this process
+  runtime::block_on(io, tasks.cancel_and_wait());
+  static_cast<void>(runtime::block_on(io, runtime::run_on(strand, stop_agent(&agent))));
   return {};
 }
 

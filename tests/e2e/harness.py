@@ -26,6 +26,7 @@ class Case(unittest.TestCase):
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="cloister-e2e-"))
         self.addCleanup(shutil.rmtree, self.home, ignore_errors=True)
         self.children = []
+        self.processes = {}  # the newest of each name
         self.addCleanup(self.stop_all)
 
     def cloister(self, *arguments, timeout=PATIENCE, cwd=None, variables=None):
@@ -42,11 +43,12 @@ class Case(unittest.TestCase):
 
     def start(self, name, *command):
         """A process that prints one JSON line when it is ready; that line."""
-        log = open(self.home / f"{name}.log", "w")
+        log = open(self.home / f"{name}.log", "a")
         child = subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=log, cwd=self.home,
                                  env=environment(self.home), text=True)
         log.close()
         self.children.append(child)
+        self.processes[name] = child
         line = child.stdout.readline()
         self.assertTrue(line, f"{name} ended: {self.log(name)[-2000:]}")
         return json.loads(line)
@@ -57,6 +59,10 @@ class Case(unittest.TestCase):
                                  stderr=subprocess.DEVNULL, cwd=self.home, env=environment(self.home), text=True)
         self.children.append(child)
         return child
+
+    def kill(self, name):
+        self.processes[name].kill()
+        self.processes[name].wait()
 
     def log(self, name):
         return (self.home / f"{name}.log").read_text(errors="replace")

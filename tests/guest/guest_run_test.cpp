@@ -13,6 +13,7 @@
 #include "cloister/channel/channel.hpp"
 #include "cloister/crypto/hash.hpp"
 #include "cloister/oci/layout.hpp"
+#include "cloister/process/frame_socket.hpp"
 #include "cloister/protocol/job.hpp"
 #include "cloister/protocol/launch.hpp"
 #include "cloister/protocol/messages.hpp"
@@ -74,20 +75,65 @@ class GuestRun : public testing::Test {
     configuration.server_keys = {server_key_.public_key()};
     boot.configuration = protocol::encode(configuration);
     auto pair = *process::stream_pair();
-    socket_ = std::move(pair.first);
+    streams_.emplace(std::move(pair.first), process::FrameLimits{.bytes = 0, .descriptors = 0});
+    give_stream();
     // The challenge ends with the thread that started it.
-    guest_ = std::async(std::launch::async, [this, boot = std::move(boot), stream = std::move(pair.second)]() mutable {
-      return run(std::move(boot), {device_, std::move(stream), scratch_.path(), clock_, guest_random_, logger_});
+    guest_ = std::async(std::launch::async, [this, boot = std::move(boot), streams = std::move(pair.second)]() mutable {
+      return run(std::move(boot), {device_, std::move(streams), scratch_.path(), clock_, guest_random_, logger_});
     });
+    make_ready();
+  }
+  /// The guest's next byte stream; the one before ends.
+  void give_stream() {
+    auto pair = *process::stream_pair();
+    const int end = pair.second.get();
+    ASSERT_TRUE(streams_->send({}, {&end, 1}, Deadline::after(clock_, seconds{30})));
+    socket_ = std::move(pair.first);
+    transport_.reset();
+    received_.clear();
     const timeval patience{30, 0};
     ASSERT_EQ(::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
-    make_ready();
   }
   void TearDown() override {
     hang_up();
     if (guest_.valid()) guest_.wait();
   }
-  void hang_up() { socket_.reset(); }
+  /// Its host goes.
+  void hang_up() {
+    socket_.reset();
+    streams_.reset();
+  }
+  /// The server's part, until the guest has attested over the newest stream; what it bound.
+  protocol::Preimage attest(const char* session, const InstanceId& instance = kInstance) {
+    shake_hands();
+    protocol::Challenge challenge;
+    challenge.instance = instance;
+    send(challenge);
+    const auto preimage = protocol::decode_preimage(expect<protocol::Attest>().preimage);
+    EXPECT_TRUE(preimage);
+    send(protocol::Accepted{*SessionId::parse(session), clock_.now() + seconds{3600}});
+    return preimage ? *preimage : protocol::Preimage{};
+  }
+  void shake_hands() {
+    const crypto::X25519Key* keys[] = {&server_key_};
+    channel::Responder responder{keys, protocol::Role::instance, random_};
+    while (!transport_) {
+      auto accepted = responder.feed(read());
+      ASSERT_TRUE(accepted) << accepted.error().text();
+      if (!*accepted) continue;
+      write((*accepted)->reply);
+      transport_.emplace(std::move((*accepted)->transport));
+    }
+    transport_->allow(channel::kMaxMessage);
+  }
+  /// The server's part until the guest is ready.
+  protocol::Preimage make_ready(const char* session = "ses-a") {
+    const auto preimage = attest(session);
+    payload_key_ = *preimage.key(protocol::kPayloadUse, "x25519");
+    send(protocol::Release{});
+    EXPECT_EQ(expect<protocol::Ready>().slots, 1U);
+    return preimage;
+  }
 
   void send(const protocol::ToTd& message) { write(*transport_->seal(protocol::encode(message))); }
   /// The next message that is no heartbeat.
@@ -140,28 +186,6 @@ class GuestRun : public testing::Test {
 
   Beginnings logger_;
 
- private:
-  void make_ready() {
-    const crypto::X25519Key* keys[] = {&server_key_};
-    channel::Responder responder{keys, protocol::Role::instance, random_};
-    while (!transport_) {
-      auto accepted = responder.feed(read());
-      ASSERT_TRUE(accepted) << accepted.error().text();
-      if (!*accepted) continue;
-      write((*accepted)->reply);
-      transport_.emplace(std::move((*accepted)->transport));
-    }
-    transport_->allow(channel::kMaxMessage);
-    protocol::Challenge challenge;
-    challenge.instance = kInstance;
-    send(challenge);
-    const auto preimage = protocol::decode_preimage(expect<protocol::Attest>().preimage);
-    ASSERT_TRUE(preimage);
-    payload_key_ = *preimage->key(protocol::kPayloadUse, "x25519");
-    send(protocol::Accepted{*SessionId::parse("ses-a"), clock_.now() + seconds{3600}});
-    send(protocol::Release{});
-    ASSERT_EQ(expect<protocol::Ready>().slots, 1U);
-  }
   Bytes read() {
     Bytes buffer(64 * 1024);
     const auto n = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
@@ -183,6 +207,7 @@ class GuestRun : public testing::Test {
   crypto::X25519Public payload_key_{};
   std::vector<process::UniqueFd> blobs_;
   process::UniqueFd socket_;
+  std::optional<process::FrameSocket> streams_;
   std::optional<channel::Transport> transport_;
   std::deque<Bytes> received_;
   std::future<Error> guest_;
@@ -197,7 +222,73 @@ TEST_F(GuestRun, ExecutesJobsAndEndsWithItsStream) {
     send(protocol::ResultAccepted{attempt});
   }
   hang_up();
-  EXPECT_EQ(ended(), Errc::channel_truncated);
+  EXPECT_EQ(ended(), Errc::peer_closed);
+}
+
+TEST_F(GuestRun, GoesOnOverANewStreamWithTheSameKeysAndBringsItsResultAgain) {
+  const auto attempt = assign("att-a", "echo");
+  const auto result = expect<protocol::SubmitResult>();
+  give_stream();  // before anybody acknowledged it
+  const auto preimage = make_ready("ses-b");
+  EXPECT_EQ(preimage.key(protocol::kPayloadUse, "x25519"), payload_key_);
+  const auto again = expect<protocol::SubmitResult>();
+  EXPECT_EQ(again.attempt, attempt);
+  EXPECT_EQ(again.envelope, result.envelope) << "done in the session of before";
+  send(protocol::ResultAccepted{attempt});
+  assign("att-b", "echo");
+  EXPECT_EQ(protocol::decode_envelope(expect<protocol::SubmitResult>().envelope)->session, *SessionId::parse("ses-b"));
+}
+
+TEST_F(GuestRun, WorksOnWhileItHasNoStream) {
+  const auto attempt = assign("att-a", "slowly");
+  ASSERT_TRUE(logger_.wait_for(1));
+  give_stream();
+  make_ready("ses-b");
+  EXPECT_EQ(expect<protocol::SubmitResult>().attempt, attempt);
+}
+
+TEST_F(GuestRun, AttestsAgainOnTheSameChannel) {
+  protocol::Challenge challenge;
+  challenge.instance = kInstance;
+  challenge.nonce[0] = 7;
+  send(challenge);
+  const auto preimage = protocol::decode_preimage(expect<protocol::Attest>().preimage);
+  ASSERT_TRUE(preimage);
+  EXPECT_EQ(preimage->nonce, challenge.nonce);
+  EXPECT_EQ(preimage->key(protocol::kPayloadUse, "x25519"), payload_key_);
+  send(protocol::Accepted{*SessionId::parse("ses-b"), {}});
+  assign("att-a", "echo");
+  EXPECT_EQ(protocol::decode_envelope(expect<protocol::SubmitResult>().envelope)->session, *SessionId::parse("ses-b"));
+}
+
+TEST_F(GuestRun, EndsWhenItIsAskedToBeAnother) {
+  give_stream();
+  shake_hands();
+  protocol::Challenge challenge;
+  challenge.instance = *InstanceId::parse("inst-b");
+  send(challenge);
+  EXPECT_EQ(ended(), Errc::channel_message_invalid);
+}
+
+TEST_F(GuestRun, EndsWhenItsEvidenceIsRefused) {
+  protocol::Challenge challenge;
+  challenge.instance = kInstance;
+  send(challenge);
+  expect<protocol::Attest>();
+  send(protocol::Refused{"conflict", "other keys"});
+  EXPECT_EQ(ended(), Errc::conflict);
+}
+
+TEST_F(GuestRun, OutlivesAServerThatIsAnother) {
+  const auto right = crypto::X25519Key::from_private(server_key_.private_key().clone());
+  server_key_ = crypto::X25519Key::generate(random_);
+  give_stream();
+  const crypto::X25519Key* keys[] = {&server_key_};
+  channel::Responder responder{keys, protocol::Role::instance, random_};
+  EXPECT_FALSE(responder.feed(read())) << "a false server cannot finish the handshake";
+  server_key_ = crypto::X25519Key::from_private(right.private_key().clone());
+  give_stream();
+  make_ready("ses-b");
 }
 
 TEST_F(GuestRun, SlotOfACancelledJobIsFreeOnceItsChallengeIsDone) {

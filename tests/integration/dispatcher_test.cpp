@@ -333,7 +333,7 @@ TEST_F(Dispatch, EndOfAnOlderConnectionLeavesTheNewerOne) {
   auto& older = connect(instance);
   submit(instance, "one");
   static_cast<void>(older.expect<protocol::AssignJob>());
-  auto& newer = connect(instance);
+  auto& newer = connect(instance, 2);  // one slot for what the older one began
   const auto second = submit(instance, "two");
   const auto b = newer.expect<protocol::AssignJob>();
   older.hang_up();

@@ -55,7 +55,7 @@ TEST_F(Fleet, RefusesAnUnknownHotkeyAndAWrongSignatureInTheSameWords) {
   HostEnd forger{w};
   const auto hello = forger.expect<host::Hello>();
   const auto other_nonce = host::login_message(hello.server_id, ByteArray<32>{});
-  EXPECT_TRUE(forger.send(host::Login{w.hotkey.public_key(), w.hotkey.sign(other_nonce), 4}));
+  EXPECT_TRUE(forger.send(host::Login{w.hotkey.public_key(), w.hotkey.sign(other_nonce), 4, {}}));
   const auto forged = forger.expect<host::RefusedLogin>();
   EXPECT_TRUE(forger.ended());
   EXPECT_EQ(unknown.code, "unauthenticated");
@@ -95,7 +95,7 @@ TEST_F(Fleet, EndsAConnectionThatSaysSomethingBeforeItsLogin) {
 TEST_F(Fleet, EndsAConnectionThatLogsInTwice) {
   HostEnd host{w};
   host.join();
-  EXPECT_TRUE(host.send(host::Login{w.hotkey.public_key(), {}, 4}));
+  EXPECT_TRUE(host.send(host::Login{w.hotkey.public_key(), {}, 4, {}}));
   EXPECT_TRUE(host.ended());
 }
 
@@ -289,7 +289,7 @@ TEST_F(Fleet, EndsAnInstanceThatIsNotWhatWasAskedFor) {
   expect_state(id, InstanceState::refused);
 }
 
-TEST_F(Fleet, EndsAnInstanceWhoseStreamEnds) {
+TEST_F(Fleet, EndsAnInstanceWhoseTdEnded) {
   HostEnd host{w};
   host.join();
   host.verify();
@@ -298,9 +298,9 @@ TEST_F(Fleet, EndsAnInstanceWhoseStreamEnds) {
   ASSERT_TRUE(td.become_ready(w.world.launch()));
   expect_state(id, InstanceState::ready);
   EXPECT_TRUE(host.send(host::Exited{id, -9}));
-  td.close();
-  EXPECT_EQ(host.expect<host::Stop>().instance, id);
   expect_state(id, InstanceState::lost);
+  EXPECT_EQ(failure(id), "peer_closed: its TD ended, status -9");
+  EXPECT_TRUE(td.ended());
 }
 
 TEST_F(Fleet, GivesUpTheLeasesOfAnInstanceThatItLost) {
@@ -315,24 +315,237 @@ TEST_F(Fleet, GivesUpTheLeasesOfAnInstanceThatItLost) {
   const auto job = w.world.seal_to({{id, machine.payload_key.public_key()}});
   ASSERT_TRUE(w.world.jobs->submit(w.world.tenant, job.request, w.clock.now()));
   EXPECT_EQ(td.expect<protocol::AssignJob>().job, job.keys.job());
-  td.close();
+  EXPECT_TRUE(host.send(host::Exited{id, 0}));
   expect_state(id, InstanceState::lost);
   EXPECT_EQ(w.world.jobs->get(w.world.tenant, job.keys.job())->state, model::JobState::awaiting_rewrap);
 }
 
-TEST_F(Fleet, LosesTheInstancesOfAHostThatLeaves) {
+// --- sessions end, instances go on ---
+
+TEST_F(Fleet, ChallengesAnInstanceAgainBeforeItsSessionEnds) {
+  HostEnd host{w};
+  host.join();
+  host.verify();
+  const auto id = asked(host);
+  auto td = host.started(id);
+  const auto machine = w.world.launch();
+  const auto first = td.become_ready(machine);
+  expect_state(id, InstanceState::ready);
+  w.clock.advance(std::chrono::minutes{31});
+  w.fleet->wake();
+  const auto second = td.attest_again(machine);
+  EXPECT_NE(first, second);
+  EXPECT_TRUE(w.eventually([&] { return w.instance(id).evidence->session == second; }));
+  // A result of the first session, which had not ended when the work did, is taken in the second.
+  const auto job = w.world.seal_to({{id, machine.payload_key.public_key()}});
+  ASSERT_TRUE(w.world.jobs->submit(w.world.tenant, job.request, w.clock.now()));
+  const auto assigned = td.expect<protocol::AssignJob>();
+  w.world.clock.set(w.clock.now());
+  EXPECT_TRUE(td.send(w.world.execute(machine, id, *first, assigned)));
+  EXPECT_EQ(td.expect<protocol::ResultAccepted>().attempt, assigned.attempt);
+}
+
+TEST_F(Fleet, EndsAnInstanceThatAttestsAgainWithOtherKeys) {
+  HostEnd host{w};
+  host.join();
+  host.verify();
+  const auto id = asked(host);
+  auto td = host.started(id);
+  ASSERT_TRUE(td.become_ready(w.world.launch()));
+  expect_state(id, InstanceState::ready);
+  w.clock.advance(std::chrono::minutes{31});
+  w.fleet->wake();
+  EXPECT_TRUE(td.send(td.answer(w.world.launch(), td.expect<protocol::Challenge>())));
+  EXPECT_EQ(td.expect<protocol::Refused>().code, "conflict");
+  expect_state(id, InstanceState::refused);
+  EXPECT_EQ(host.expect<host::Stop>().instance, id);
+}
+
+TEST_F(Fleet, EndsAnInstanceThatDoesNotAttestAgain) {
+  HostEnd host{w};
+  host.join();
+  host.verify();
+  const auto id = asked(host);
+  auto td = host.started(id);
+  ASSERT_TRUE(td.become_ready(w.world.launch()));
+  expect_state(id, InstanceState::ready);
+  w.clock.advance(std::chrono::minutes{31});
+  w.fleet->wake();
+  td.expect<protocol::Challenge>();
+  w.clock.advance(w.options.step_timeout);
+  w.fleet->wake();
+  expect_state(id, InstanceState::lost);
+  EXPECT_EQ(host.expect<host::Stop>().instance, id);
+}
+
+TEST_F(Fleet, RefusesEvidenceThatNobodyAskedFor) {
+  HostEnd host{w};
+  host.join();
+  host.verify();
+  const auto id = asked(host);
+  auto td = host.started(id);
+  const auto machine = w.world.launch();
+  ASSERT_TRUE(td.become_ready(machine));
+  EXPECT_TRUE(td.send(td.answer(machine, protocol::Challenge{{}, id, std::nullopt})));
+  expect_state(id, InstanceState::refused);
+}
+
+// --- streams and connections end, instances go on ---
+
+TEST_F(Fleet, ServesAnInstanceOverANewStream) {
+  HostEnd host{w};
+  host.join();
+  host.verify();
+  const auto id = asked(host);
+  const auto machine = w.world.launch();
+  auto first = host.started(id);
+  ASSERT_TRUE(first.become_ready(machine));
+  expect_state(id, InstanceState::ready);
+  first.close();
+  expect_state(id, InstanceState::attesting);
+  auto second = host.started(id);
+  ASSERT_TRUE(second.become_ready(machine));
+  expect_state(id, InstanceState::ready);
+  EXPECT_EQ(w.instances().size(), 1U);
+}
+
+TEST_F(Fleet, RefusesOtherKeysOverANewStream) {
+  HostEnd host{w};
+  host.join();
+  host.verify();
+  const auto id = asked(host);
+  auto first = host.started(id);
+  ASSERT_TRUE(first.become_ready(w.world.launch()));
+  expect_state(id, InstanceState::ready);
+  first.close();
+  expect_state(id, InstanceState::attesting);
+  auto second = host.started(id);
+  ASSERT_TRUE(second.shake(protocol::Role::instance));
+  EXPECT_TRUE(second.send(second.answer(w.world.launch(), second.expect<protocol::Challenge>())));
+  EXPECT_EQ(second.expect<protocol::Refused>().code, "conflict");
+  expect_state(id, InstanceState::refused);
+}
+
+TEST_F(Fleet, EndsAnInstanceWhoseStreamsEndOneAfterTheOther) {
+  HostEnd host{w};
+  host.join();
+  host.verify();
+  const auto id = asked(host);
+  for (int i = 0; i < 6; ++i) host.started(id).close();
+  expect_state(id, InstanceState::lost);
+}
+
+TEST_F(Fleet, LosesAnInstanceThatDoesNotComeBackInTime) {
+  HostEnd host{w};
+  host.join();
+  host.verify();
+  const auto id = asked(host);
+  auto td = host.started(id);
+  ASSERT_TRUE(td.become_ready(w.world.launch()));
+  expect_state(id, InstanceState::ready);
+  td.close();
+  expect_state(id, InstanceState::attesting);
+  w.clock.advance(w.options.return_window);
+  w.fleet->wake();
+  expect_state(id, InstanceState::lost);
+  EXPECT_EQ(failure(id), "peer_closed: it did not come back in time");
+  auto late = host.started(id);
+  EXPECT_EQ(host.expect<host::Stop>().instance, id);
+}
+
+/// An instance that has a job, and its host.
+struct Working {
+  FleetWorld& w;
   InstanceId id;
-  {
-    HostEnd host{w};
+  World::Td machine;
+  SessionId session;
+  World::ClientJob job;
+  protocol::AssignJob assigned;
+
+  static Working over(FleetWorld& w, HostEnd& host) {
     host.join();
     host.verify();
-    id = asked(host);
+    const auto id = host.expect<host::Start>().instance;
     auto td = host.started(id);
-    ASSERT_TRUE(td.become_ready(w.world.launch()));
-    expect_state(id, InstanceState::ready);
+    auto machine = w.world.launch();
+    const auto session = td.become_ready(machine);
+    EXPECT_TRUE(w.eventually([&] { return w.instance(id).state == InstanceState::ready; }));
+    auto job = w.world.seal_to({{id, machine.payload_key.public_key()}});
+    EXPECT_TRUE(w.world.jobs->submit(w.world.tenant, job.request, w.clock.now()));
+    auto assigned = td.expect<protocol::AssignJob>();
+    return {w, id, std::move(machine), *session, std::move(job), std::move(assigned)};
   }
-  expect_state(id, InstanceState::lost);
+  /// The host is back; so is the instance, with the result of its work.
+  void finish_over(HostEnd& host) {
+    host.join(4, {id});
+    auto td = host.started(id);
+    host.verify();
+    EXPECT_TRUE(td.become_ready(machine));
+    w.world.clock.set(w.clock.now());
+    EXPECT_TRUE(td.send(w.world.execute(machine, id, session, assigned)));
+    EXPECT_EQ(td.expect<protocol::ResultAccepted>().attempt, assigned.attempt);
+    EXPECT_EQ(w.world.jobs->get(w.world.tenant, job.keys.job())->state, model::JobState::succeeded);
+    EXPECT_EQ(w.instances().size(), 1U);
+  }
+};
+
+TEST_F(Fleet, ContinuesInstancesAndTheirAttemptsAfterABrokenConnection) {
+  std::optional<HostEnd> host{std::in_place, w};
+  auto working = Working::over(w, *host);
+  host.reset();
+  expect_state(working.id, InstanceState::attesting);
+  HostEnd again{w};
+  working.finish_over(again);
+}
+
+TEST_F(Fleet, ContinuesInstancesAndTheirAttemptsAfterItsOwnRestart) {
+  std::optional<HostEnd> host{std::in_place, w};
+  auto working = Working::over(w, *host);
+  w.stop();
+  host.reset();
+  EXPECT_EQ(w.instance(working.id).state, InstanceState::attesting);
+  w.clock.advance(seconds{60});  // longer than the lease
+  w.open();
+  ASSERT_TRUE(w.world.jobs->tick(w.clock.now()));
+  HostEnd again{w};
+  working.finish_over(again);
+}
+
+TEST_F(Fleet, LosesAtOnceWhatAHostDoesNotHaveAnyMore) {
+  std::optional<HostEnd> host{std::in_place, w};
+  const auto working = Working::over(w, *host);
+  host.reset();
+  HostEnd again{w};
+  again.join();
+  expect_state(working.id, InstanceState::lost);
+  EXPECT_EQ(w.world.jobs->get(w.world.tenant, working.job.keys.job())->state, model::JobState::awaiting_rewrap);
+}
+
+TEST_F(Fleet, RefusesToContinueAnInstanceOverAnotherValidator) {
+  std::optional<HostEnd> host{std::in_place, w};
+  const auto working = Working::over(w, *host);
+  host.reset();
+  expect_state(working.id, InstanceState::attesting);
+  const auto other_key = crypto::Ed25519Key::generate(w.random);
+  w.enrol(other_key);
+  HostEnd other{w};
+  other.log_in(other_key, 4, {working.id});
+  other.expect<host::Welcome>();
+  other.expect<host::StartValidatorTd>();
+  auto claimed = other.started(working.id);
+  EXPECT_TRUE(other.ended());
+  EXPECT_EQ(w.instance(working.id).state, InstanceState::attesting);
+}
+
+TEST_F(Fleet, LosesTheInstancesOfAHostThatStaysAway) {
+  std::optional<HostEnd> host{std::in_place, w};
+  const auto working = Working::over(w, *host);
+  host.reset();
+  expect_state(working.id, InstanceState::attesting);
   EXPECT_TRUE(w.eventually([&] { return w.validator_row().state == model::ValidatorState::lost; }));
+  w.clock.advance(w.options.return_window);
+  w.fleet->wake();
+  expect_state(working.id, InstanceState::lost);
 }
 
 }  // namespace

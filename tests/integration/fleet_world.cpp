@@ -212,6 +212,11 @@ std::optional<SessionId> TdEnd::become_ready(const World::Td& td, std::uint32_t 
   return accepted.session;
 }
 
+SessionId TdEnd::attest_again(const World::Td& td) {
+  EXPECT_TRUE(send(answer(td, expect<protocol::Challenge>())));
+  return expect<protocol::Accepted>().session;
+}
+
 namespace {
 
 Task<Result<void>> close_stream(std::shared_ptr<relay::Stream> stream) {
@@ -292,13 +297,14 @@ Result<host::ToHost> HostEnd::next() { return world_.run(runtime::with_deadline(
 
 bool HostEnd::send(const host::ToServer& message) { return world_.run(link_->mux.send_control(host::encode(message))).ok(); }
 
-void HostEnd::log_in(const crypto::Ed25519Key& key, std::uint32_t capacity) {
+void HostEnd::log_in(const crypto::Ed25519Key& key, std::uint32_t capacity, std::vector<InstanceId> running) {
   const auto hello = expect<host::Hello>();
-  EXPECT_TRUE(send(host::Login{key.public_key(), key.sign(host::login_message(hello.server_id, hello.nonce)), capacity}));
+  const auto signature = key.sign(host::login_message(hello.server_id, hello.nonce));
+  EXPECT_TRUE(send(host::Login{key.public_key(), signature, capacity, std::move(running)}));
 }
 
-void HostEnd::join(std::uint32_t capacity) {
-  log_in(world_.hotkey, capacity);
+void HostEnd::join(std::uint32_t capacity, std::vector<InstanceId> running) {
+  log_in(world_.hotkey, capacity, std::move(running));
   EXPECT_EQ(expect<host::Welcome>().validator, world_.validator);
   EXPECT_EQ(expect<host::StartValidatorTd>().configuration, world_.world.registry->validator_configuration());
 }

@@ -44,7 +44,7 @@ class FleetWorld {
   T run(runtime::Task<T> task) {
     return runtime::block_on(io, runtime::run_on(strand, std::move(task)));
   }
-  /// Ends fleet and server in order, as the program does. Idempotent.
+  /// Ends fleet and server in order, as the program does. Idempotent. `open` makes them anew, on the same database.
   void stop();
   /// Waits until the condition holds, or fails the test.
   bool eventually(const std::function<bool()>& condition);
@@ -104,6 +104,8 @@ class TdEnd {
                                         protocol::Role role = protocol::Role::instance);
   /// Shakes hands, attests and is accepted, gets its secrets, and says that it is ready.
   std::optional<SessionId> become_ready(const World::Td& td, std::uint32_t slots = 1);
+  /// Answers another challenge, and is accepted.
+  SessionId attest_again(const World::Td& td);
   void close();
   /// True once the server has ended the stream.
   [[nodiscard]] bool ended();
@@ -142,9 +144,9 @@ class HostEnd {
   }
   bool send(const host::ToServer& message);
   /// Signs the server's hello with this key.
-  void log_in(const crypto::Ed25519Key& key, std::uint32_t capacity = 4);
+  void log_in(const crypto::Ed25519Key& key, std::uint32_t capacity = 4, std::vector<InstanceId> running = {});
   /// Logs in with the world's hotkey and is welcome; the server then asks for the host's own TD.
-  void join(std::uint32_t capacity = 4);
+  void join(std::uint32_t capacity = 4, std::vector<InstanceId> running = {});
   /// Starts and attests the host's own TD, so that instances may follow.
   void verify();
   [[nodiscard]] TdEnd open(std::uint32_t stream);

@@ -3,6 +3,7 @@
 
 #include "cloister/channel/channel.hpp"
 #include "cloister/crypto/hpke.hpp"
+#include "cloister/storage/evidence.hpp"
 #include "cloister/storage/fleet.hpp"
 #include "world.hpp"
 
@@ -158,6 +159,43 @@ TEST(Attestation, RefusesOtherKeysOfTheSameInstance) {
   EXPECT_TRUE(w.appraise(first, w.attest(first, instance)));
   const auto second = w.launch();
   EXPECT_EQ(code_of(w.appraise(second, w.attest(second, instance))), Errc::conflict);
+}
+
+TEST(Attestation, KeepsTheEvidenceOfResultsAndOfTheNewestSessionsAlone) {
+  World w;
+  auto ready = w.ready();
+  const auto with_result = ready.session.id();
+  static_cast<void>(w.complete(ready));
+  std::vector<SessionId> later;
+  for (int i = 0; i < 6; ++i) {
+    w.clock.advance(seconds{1});
+    auto session = w.appraise(ready.td, w.attest(ready.td, ready.session.instance()));
+    ASSERT_TRUE(session) << session.error().text();
+    later.push_back(session->id());
+  }
+  const auto snapshot = w.database->read();
+  const auto kept = [&](const SessionId& id) { return storage::evidence::get(*snapshot, id).ok(); };
+  EXPECT_TRUE(kept(with_result));
+  for (std::size_t i = 0; i < later.size(); ++i) EXPECT_EQ(kept(later[i]), i >= 2) << i;
+}
+
+TEST(Result, OfAnEarlierSessionIsAcceptedWhereItsWorkWasDoneInIt) {
+  World w;
+  auto ready = w.ready();
+  const auto job = w.seal({&ready});
+  ASSERT_TRUE(w.jobs->submit(w.tenant, job.request, w.clock.now()));
+  auto assigned = w.jobs->lease(ready.session, w.clock.now());
+  ASSERT_TRUE(assigned && *assigned);
+  const auto of_first = w.execute(ready, **assigned);
+  const auto too_late = w.execute(ready, **assigned, [&](protocol::Envelope& e) { e.finished += hours{2}; });
+  const auto stranger = w.ready();
+  const auto of_stranger = w.execute(ready, **assigned, [&](protocol::Envelope& e) { e.session = stranger.session.id(); });
+  w.clock.advance(std::chrono::minutes{30});
+  auto second = w.appraise(ready.td, w.attest(ready.td, ready.session.instance()));
+  ASSERT_TRUE(second) << second.error().text();
+  EXPECT_EQ(code_of(w.jobs->accept(*second, too_late, w.clock.now())), Errc::envelope_invalid);
+  EXPECT_EQ(code_of(w.jobs->accept(*second, of_stranger, w.clock.now())), Errc::envelope_invalid);
+  EXPECT_TRUE(w.jobs->accept(*second, of_first, w.clock.now()));
 }
 
 TEST(Channel, CannotBeFinishedByAServerWithAnotherKey) {

@@ -4,6 +4,7 @@
 
 #include "cloister/protocol/host.hpp"
 #include "cloister/relay/mux.hpp"
+#include "cloister/storage/challenges.hpp"
 #include "cloister/storage/fleet.hpp"
 
 namespace cloister::fleet {
@@ -19,6 +20,7 @@ using runtime::Task;
 constexpr std::chrono::seconds kReconcileEvery{2};
 constexpr std::chrono::seconds kLoginTimeout{10};
 constexpr unsigned kMaxBackoffShift = 6;  // a minute
+constexpr unsigned kMaxBroken = 5;        // streams of one instance that end before it is ready
 
 policy::ReferenceValue reference_of(const model::ReferenceValue& value, std::string challenge, std::string version) {
   return {std::move(challenge), std::move(version), value.mrtd, value.image_digest, value.configuration_digest};
@@ -29,6 +31,18 @@ InstanceState state_after(Errc code) {
   const bool gone = code == Errc::peer_closed || code == Errc::channel_truncated || code == Errc::cancelled ||
                     code == Errc::session_expired;
   return gone || http_status(code) >= 500 ? InstanceState::lost : InstanceState::refused;
+}
+
+/// Whether an instance whose stream ended so may come back over another: its stream broke, its session is
+/// over, or the fault is ours.
+bool may_return(Errc code) {
+  return code == Errc::peer_closed || code == Errc::channel_truncated || code == Errc::storage_failure ||
+         code == Errc::overloaded || code == Errc::session_expired;
+}
+
+/// When a TD should attest again: at half of its session.
+UnixTime renewal_of(const session::AttestedSession& session) {
+  return session.opened() + (session.expires() - session.opened()) / 2;
 }
 
 /// One transaction with one change.
@@ -45,22 +59,54 @@ Result<void> change(storage::Database& database, F apply) {
 struct Fleet::Host {
   Host(model::Validator v, std::shared_ptr<http::WebSocket> socket, runtime::Executor executor, log::Logger& logger)
       : validator{std::move(v)}, mux{std::move(socket)}, tasks{std::move(executor), logger, "host"} {}
-  /// An instance that was asked for here and has not ended.
-  struct Asked {
-    model::Version version;
-    SteadyTime since;
-    bool announced = false;  // it started, and has a stream
-  };
   model::Validator validator;
   relay::Mux mux;
   runtime::TaskGroup tasks;  // its TDs
   bool verified = false;
   bool draining = false;
   bool validator_td_started = false;
-  std::map<InstanceId, Asked> instances;
+  std::set<InstanceId> running;  // what its login offered
   Error why{Errc::cancelled, "the server stopped serving this host"};  // why the connection ended
   bool left = false;             // nothing of this connection goes on
   runtime::AsyncEvent leaving;
+  runtime::AsyncEvent verifying;  // notified when `verified` changes
+};
+
+/// An instance that has not ended, with or without a stream.
+struct Fleet::Instance {
+  InstanceId id;
+  ValidatorId validator;
+  model::Version version;
+  SteadyTime since;                       // when it was asked for, or lost its stream
+  bool started = false;                   // its host said so once
+  HostPtr host;                           // where its newest stream is
+  std::shared_ptr<relay::Stream> stream;  // nothing while it has none
+  bool served = false;                    // some task speaks with it, perhaps over a stream that has ended
+  runtime::AsyncEvent idle;
+  unsigned broken = 0;                    // streams that ended since it was last ready
+
+  // While it is ready:
+  std::shared_ptr<links::TdLink> link;            // shared with the dispatcher
+  UnixTime renew_at = UnixTime::max();            // when its session is to be renewed
+  std::optional<session::Connection> challenged;  // it was challenged again, and has not answered
+  SteadyTime challenged_at;
+
+  [[nodiscard]] links::Expectation expectation() const {
+    links::Expectation out;
+    out.role = protocol::Role::instance;
+    out.instance = id;
+    out.validator = validator;
+    out.reference = reference_of(version.reference, version.spec.challenge.str(), version.id.str());
+    return out;
+  }
+  void disconnect(SteadyTime now) {
+    host = nullptr;
+    stream = nullptr;
+    link = nullptr;
+    renew_at = UnixTime::max();
+    challenged.reset();
+    since = now;
+  }
 };
 
 Fleet::Fleet(Services services, Options options, runtime::Executor executor)
@@ -72,26 +118,29 @@ Fleet::Fleet(Services services, Options options, runtime::Executor executor)
 Fleet::~Fleet() = default;
 
 Result<void> Fleet::recover() {
-  const auto now = services_.clock.now();
-  std::vector<model::Instance> left;
-  {
-    CLOISTER_TRY(transaction, services_.database.write());
-    instances::Filter live;
-    live.live_only = true;
-    CLOISTER_TRY(found, instances::list(transaction, live));
-    left = std::move(found);
-    CLOISTER_TRY(known, validators::list(transaction));
-    for (const auto& validator : known) {
-      if (validator.state == ValidatorState::enrolled || validator.state == ValidatorState::draining) continue;
-      CLOISTER_CHECK(validators::set_state(transaction, validator.id, ValidatorState::lost));
-    }
-    CLOISTER_CHECK(transaction.commit());
+  CLOISTER_TRY(transaction, services_.database.write());
+  instances::Filter live;
+  live.live_only = true;
+  CLOISTER_TRY(left, instances::list(transaction, live));
+  for (auto& row : left) {
+    CLOISTER_CHECK(instances::set_state(transaction, row.id, InstanceState::attesting));
+    CLOISTER_TRY(version, storage::challenges::version(transaction, row.version));
+    auto instance = std::make_shared<Instance>();
+    instance->id = row.id;
+    instance->validator = row.validator;
+    instance->version = std::move(version.version);
+    instance->since = services_.clock.steady();
+    instance->started = true;
+    instances_.emplace(row.id, std::move(instance));
   }
-  for (const auto& instance : left) {
-    CLOISTER_TRY(ended, services_.jobs.end_instance(instance.id, InstanceState::lost, "server_restarted", now));
-    static_cast<void>(ended);
+  CLOISTER_TRY(known, validators::list(transaction));
+  for (const auto& validator : known) {
+    if (validator.state == ValidatorState::enrolled || validator.state == ValidatorState::draining) continue;
+    CLOISTER_CHECK(validators::set_state(transaction, validator.id, ValidatorState::lost));
   }
-  return {};
+  CLOISTER_CHECK(transaction.commit());
+  // What an instance goes on with is not given to another because the server was away.
+  return services_.jobs.prolong_leases(options_.return_window);
 }
 
 bool Fleet::is_current(const HostPtr& host) const {
@@ -146,6 +195,7 @@ Task<void> Fleet::serve_logged_in(HostPtr host) {
   const metrics::Presence connection{*connections_};
   services_.logger.info("host.connected", {{"validator", id.str()}, {"capacity", host->validator.capacity}});
   co_await set_validator_state(id, ValidatorState::connected);
+  end_missing(host);
   host->tasks.spawn("token", renew_token(host));
   auto ended = co_await serve_control(host);
   host->why = ended ? Error{Errc::peer_closed, "the host agent left"} : std::move(ended).error();
@@ -159,8 +209,13 @@ Task<void> Fleet::leave(HostPtr host) {
   co_await host->mux.close(http::CloseCode::normal, "bye");
   // The streams have ended; what still runs need not run any longer.
   co_await host->tasks.cancel_and_wait();
-  const auto left = host->instances;
-  for (const auto& [instance, asked] : left) end_instance(host, instance, host->why);
+  std::vector<InstanceId> left;
+  for (const auto& [instance_id, instance] : instances_) {
+    if (instance->host != host) continue;
+    instance->disconnect(services_.clock.steady());
+    left.push_back(instance_id);
+  }
+  co_await set_states(std::move(left), InstanceState::attesting);
   if (is_current(host)) {
     hosts_.erase(id);
     co_await set_validator_state(id, ValidatorState::lost);
@@ -215,7 +270,9 @@ Task<Result<Fleet::HostPtr>> Fleet::log_in(std::shared_ptr<http::WebSocket> sock
   const host_protocol::ToHost welcome = host_protocol::Welcome{known->id, options_.host_token(known->id)};
   auto welcomed = co_await socket->send_text(host_protocol::encode(welcome));
   if (!welcomed) co_return std::move(welcomed).error();
-  co_return std::make_shared<Host>(*std::move(known), std::move(socket), executor_, services_.logger);
+  auto host = std::make_shared<Host>(*std::move(known), std::move(socket), executor_, services_.logger);
+  host->running.insert(login->running.begin(), login->running.end());
+  co_return host;
 }
 
 Task<Result<void>> Fleet::serve_control(HostPtr host) {
@@ -257,50 +314,66 @@ Result<void> Fleet::on_message(const HostPtr& host, const host_protocol::ToServe
   if (const auto* started = std::get_if<host_protocol::Started>(&message)) return on_started(host, *started);
   if (const auto* failed = std::get_if<host_protocol::StartFailed>(&message)) return on_start_failed(host, *failed);
   if (const auto* exited = std::get_if<host_protocol::Exited>(&message)) {
-    services_.logger.info("td.exited", {{"instance", exited->instance.str()}, {"status", exited->status}});
+    on_exited(host, *exited);
     return {};
   }
   return Error{Errc::channel_message_invalid, "already logged in"};
 }
 
-bool Fleet::is_elsewhere(const HostPtr& host, const InstanceId& id) const {
-  return std::ranges::any_of(
-      hosts_, [&](const auto& entry) { return entry.second != host && entry.second->instances.contains(id); });
+Fleet::InstancePtr Fleet::find(const InstanceId& id) const {
+  const auto found = instances_.find(id);
+  return found == instances_.end() ? nullptr : found->second;
 }
 
 Result<void> Fleet::on_started(const HostPtr& host, const host_protocol::Started& started) {
-  const auto& id = started.instance;
-  const auto asked = host->instances.find(id);
-  if (asked == host->instances.end() && is_elsewhere(host, id)) {
+  const auto instance = find(started.instance);
+  if (instance && instance->validator != host->validator.id) {
     services_.refusals.note(Errc::permission_denied, services_.clock.now());
-    return Error{Errc::permission_denied, "instance " + id.str() + " was asked of another validator"};
+    return Error{Errc::permission_denied, "instance " + instance->id.str() + " was asked of another validator"};
   }
-  if (asked != host->instances.end() && asked->second.announced) {
-    return Error{Errc::channel_message_invalid, "instance " + id.str() + " started before"};
+  if (instance && instance->stream && !instance->stream->closed()) {
+    return Error{Errc::channel_message_invalid, "instance " + instance->id.str() + " has a stream"};
   }
   CLOISTER_TRY(stream, host->mux.open(started.stream));
-  if (asked == host->instances.end()) {
+  if (!instance) {
     // Too late, or never asked for: nobody needs it.
-    host->tasks.spawn("stop", stop_stream(host, id, std::move(stream)));
+    host->tasks.spawn("stop", stop_stream(host, started.instance, std::move(stream)));
     return {};
   }
-  asked->second.announced = true;
-  host->tasks.spawn("instance", run_instance(host, id, asked->second.version, std::move(stream)));
+  instance->started = true;
+  instance->host = host;
+  instance->stream = stream;
+  host->tasks.spawn("instance", run_instance(host, instance, std::move(stream)));
   return {};
 }
 
 Result<void> Fleet::on_start_failed(const HostPtr& host, const host_protocol::StartFailed& failed) {
-  const auto& id = failed.instance;
-  if (id.empty()) return Error{Errc::unavailable, "its own TD: " + failed.code + ": " + failed.detail};
-  const auto asked = host->instances.find(id);
-  if (asked == host->instances.end()) return {};  // it ended here before the host said so
-  if (asked->second.announced) {
-    return Error{Errc::channel_message_invalid, "instance " + id.str() + " has started"};
+  if (failed.instance.empty()) {
+    return Error{Errc::unavailable, "its own TD: " + failed.code + ": " + failed.detail};
+  }
+  const auto instance = find(failed.instance);
+  if (!instance || instance->validator != host->validator.id) return {};  // it ended before the host said so
+  if (instance->started) {
+    return Error{Errc::channel_message_invalid, "instance " + instance->id.str() + " has started"};
   }
   // Whatever code the host gives, what failed is the host.
-  const Error why{Errc::unavailable, failed.code + ": " + failed.detail};
-  end_instance(host, id, why);
+  end_instance(instance, Error{Errc::unavailable, failed.code + ": " + failed.detail});
   return {};
+}
+
+void Fleet::on_exited(const HostPtr& host, const host_protocol::Exited& exited) {
+  const auto instance = find(exited.instance);
+  if (!instance || instance->validator != host->validator.id) return;
+  end_instance(instance, Error{Errc::peer_closed, "its TD ended, status " + std::to_string(exited.status)});
+}
+
+/// Of those that this validator had, the ones that it does not offer any more.
+void Fleet::end_missing(const HostPtr& host) {
+  const auto all = instances_;
+  for (const auto& [id, instance] : all) {
+    if (instance->validator != host->validator.id || host->running.contains(id)) continue;
+    end_instance(instance, Error{Errc::peer_closed, "its host does not have it any more"});
+  }
 }
 
 Task<void> Fleet::stop_stream(HostPtr host, InstanceId id, std::shared_ptr<relay::Stream> stream) {
@@ -323,14 +396,18 @@ Task<void> Fleet::run_validator_td(HostPtr host, std::shared_ptr<relay::Stream> 
     auto session = co_await services_.attestor.attest(*link, expectation, step());
     if (!session) break;
     host->verified = true;
+    host->verifying.notify_all();
     co_await set_validator_state(host->validator.id, ValidatorState::verified);
     wake();
-    // It says nothing more, until it is asked again before its facts expire.
-    const auto left = session->expires() - services_.clock.now();
-    const Deadline again{services_.clock.steady() + std::chrono::duration_cast<std::chrono::milliseconds>(left) * 4 / 5};
-    auto receiving = (*link)->receive();
-    auto message = co_await runtime::with_deadline(again, std::move(receiving));
-    if (message || message.error().code() != Errc::deadline_exceeded) break;
+    const auto again = renewal_of(*session);
+    bool silent = true;
+    // It says nothing more until it is asked. The wall clock is looked at often, because it may jump.
+    while (silent && services_.clock.now() < again) {
+      auto receiving = (*link)->receive();
+      auto message = co_await runtime::with_deadline(Deadline::after(services_.clock, kReconcileEvery), std::move(receiving));
+      silent = !message && message.error().code() == Errc::deadline_exceeded;
+    }
+    if (!silent) break;
   }
   host->verified = false;
   services_.logger.warn("validator.unverified", {{"validator", host->validator.id.str()},
@@ -339,37 +416,94 @@ Task<void> Fleet::run_validator_td(HostPtr host, std::shared_ptr<relay::Stream> 
   co_await host->mux.close(http::CloseCode::policy_violation, "the validator's TD is not attested");
 }
 
-Task<void> Fleet::run_instance(HostPtr host, InstanceId id, model::Version version,
-                               std::shared_ptr<relay::Stream> stream) {
-  const Error why = co_await drive_instance(host, id, std::move(version), stream);
-  end_instance(host, id, why);
-  co_await stop_stream(host, id, std::move(stream));
+/// While a task speaks with an instance.
+class Fleet::Serving {
+ public:
+  explicit Serving(InstancePtr instance) : instance_{std::move(instance)} { instance_->served = true; }
+  ~Serving() {
+    instance_->served = false;
+    instance_->idle.notify_all();
+  }
+  Serving(const Serving&) = delete;
+  Serving& operator=(const Serving&) = delete;
+
+ private:
+  InstancePtr instance_;
+};
+
+Task<void> Fleet::run_instance(HostPtr host, InstancePtr instance, std::shared_ptr<relay::Stream> stream) {
+  // Whoever spoke over the stream before has seen its end, and is about to finish.
+  for (auto seen = instance->idle.version(); instance->served; seen = instance->idle.version()) {
+    static_cast<void>(co_await instance->idle.wait(seen, step()));
+  }
+  const Serving serving{instance};
+  const Error why = co_await drive_instance(host, instance, stream);
+  instance->link = nullptr;
+  const auto since = services_.clock.steady();
+  if (!find(instance->id)) co_return;  // somebody else ended it
+  if (!may_return(why.code()) || ++instance->broken > kMaxBroken) {
+    end_instance(instance, why);
+    co_return;
+  }
+  services_.logger.info("instance.disconnected", {{"instance", instance->id.str()}, {"detail", why.text()}});
+  std::vector<InstanceId> ids = {instance->id};
+  co_await set_states(std::move(ids), InstanceState::attesting);
+  if (instance->stream == stream) instance->disconnect(since);
+  co_await stream->close();  // upon which its host offers another
 }
 
-Task<Error> Fleet::drive_instance(HostPtr host, InstanceId id, model::Version version,
-                                  std::shared_ptr<relay::Stream> stream) {
+Task<Error> Fleet::drive_instance(HostPtr host, InstancePtr instance, std::shared_ptr<relay::Stream> stream) {
+  for (auto seen = host->verifying.version(); !host->verified; seen = host->verifying.version()) {
+    auto waited = co_await host->verifying.wait(seen, step());
+    if (!waited) co_return std::move(waited).error();
+  }
   auto handshake = links::TdLink::accept(stream, options_.keys, protocol::Role::instance, &services_.random, &services_.clock);
   auto link = co_await runtime::with_deadline(step(), std::move(handshake));
   if (!link) co_return std::move(link).error();
   const metrics::Presence channel{channels_.with({to_string(protocol::Role::instance)})};
-  co_await set_state(id, InstanceState::attesting);
-  links::Expectation expectation;
-  expectation.role = protocol::Role::instance;
-  expectation.instance = id;
-  expectation.validator = host->validator.id;
-  expectation.reference = reference_of(version.reference, version.spec.challenge.str(), version.id.str());
-  auto session = co_await services_.attestor.attest(*link, std::move(expectation), step());
+  std::vector<InstanceId> ids = {instance->id};
+  co_await set_states(ids, InstanceState::attesting);
+  auto session = co_await services_.attestor.attest(*link, instance->expectation(), step());
   if (!session) co_return std::move(session).error();
   auto slots = co_await supply(*link, *session);
   if (!slots) co_return std::move(slots).error();
-  co_await set_state(id, InstanceState::ready);
-  backoff_.erase(version.id);
+  co_await set_states(std::move(ids), InstanceState::ready);
+  if (!find(instance->id)) co_return Error{Errc::peer_closed, "it ended meanwhile"};
+  instance->broken = 0;
+  instance->link = *link;
+  instance->renew_at = renewal_of(*session);
+  instance->challenged.reset();
+  backoff_.erase(instance->version.id);
   services_.jobs.changed().notify_all();
-  services_.logger.info("instance.ready", {{"instance", id.str()}, {"version", version.id.str()}});
+  services_.logger.info("instance.ready", {{"instance", instance->id.str()},
+                                           {"version", instance->version.id.str()}});
   scheduler::Dispatcher::Notify notify = [this, host](const host_protocol::Attempt& attempt) {
     host->tasks.spawn("notice", tell(host, attempt));
   };
-  co_return co_await services_.dispatcher.serve(*link, *session, *slots, std::move(notify));
+  scheduler::Dispatcher::Renew on_attest = [this, instance](protocol::Attest answer) {
+    return renew(instance, std::move(answer));
+  };
+  co_return co_await services_.dispatcher.serve(*link, *session, *slots, std::move(notify),
+                                                 std::move(on_attest));
+}
+
+Task<void> Fleet::challenge_again(InstancePtr instance) {
+  const auto link = instance->link;
+  auto issued = co_await services_.attestor.issue(link, instance->expectation());
+  if (!issued || instance->link != link) co_return;  // tried again before the session ends, or not needed
+  protocol::ToTd challenge = links::Attestor::challenge_of(*issued);
+  instance->challenged = *std::move(issued);  // before it is sent: the answer may come at once
+  static_cast<void>(co_await link->send(std::move(challenge)));
+}
+
+Task<Result<session::AttestedSession>> Fleet::renew(InstancePtr instance, protocol::Attest answer) {
+  if (!instance->challenged) co_return Error{Errc::channel_message_invalid, "no evidence was asked for"};
+  auto connection = std::move(*instance->challenged);
+  instance->challenged.reset();
+  auto session = co_await services_.attestor.conclude(instance->link, instance->expectation(), std::move(connection),
+                                                      std::move(answer));
+  if (session) instance->renew_at = renewal_of(*session);
+  co_return session;
 }
 
 Task<Result<std::uint32_t>> Fleet::supply(std::shared_ptr<links::TdLink> link, session::AttestedSession session) {
@@ -392,11 +526,11 @@ Task<Result<std::uint32_t>> Fleet::supply(std::shared_ptr<links::TdLink> link, s
   co_return Error{Errc::channel_message_invalid, "ready or failed was expected"};
 }
 
-void Fleet::end_instance(const HostPtr& host, const InstanceId& id, const Error& why) {
-  const auto asked = host->instances.extract(id);
-  if (asked.empty()) return;  // it ended before
-  note_failure(asked.mapped().version.id);
-  records_.spawn("end", record_end(id, why));
+void Fleet::end_instance(const InstancePtr& instance, const Error& why) {
+  if (instances_.erase(instance->id) == 0) return;  // it ended before
+  note_failure(instance->version.id);
+  records_.spawn("end", record_end(instance->id, why));
+  if (instance->stream) instance->host->tasks.spawn("stop", stop_stream(instance->host, instance->id, instance->stream));
 }
 
 Task<void> Fleet::record_end(InstanceId id, Error why) {
@@ -413,9 +547,16 @@ Task<void> Fleet::record_end(InstanceId id, Error why) {
   wake();
 }
 
-Task<void> Fleet::set_state(InstanceId id, InstanceState state) {
-  auto work = [this, id, state] {
-    return change(services_.database, [&](auto& transaction) { return instances::set_state(transaction, id, state); });
+Task<void> Fleet::set_states(std::vector<InstanceId> ids, InstanceState state) {
+  if (ids.empty()) co_return;
+  auto work = [this, &ids, state] {
+    return change(services_.database, [&](auto& transaction) -> Result<void> {
+      for (const auto& id : ids) {
+        auto set = instances::set_state(transaction, id, state);
+        if (!set && set.error().code() != Errc::conflict) return set;  // one that ended meanwhile stays so
+      }
+      return {};
+    });
   };
   auto done = co_await services_.pool.run(std::move(work));
   if (!done) services_.logger.error("storage.failed", {{"detail", done.error().text()}});
@@ -455,11 +596,24 @@ Task<void> Fleet::resume(ValidatorId validator) {
   wake();
 }
 
+bool Fleet::is_draining(const ValidatorId& validator) const {
+  const auto host = hosts_.find(validator);
+  return host != hosts_.end() && host->second->draining;
+}
+
+std::size_t Fleet::instances_on(const ValidatorId& validator) const {
+  return static_cast<std::size_t>(std::ranges::count_if(
+      instances_, [&](const auto& entry) { return entry.second->validator == validator; }));
+}
+
 Fleet::HostPtr Fleet::host_with_room() const {
   HostPtr best;
+  std::size_t least = 0;
   for (const auto& [id, host] : hosts_) {
-    if (!host->verified || host->draining || host->instances.size() >= host->validator.capacity) continue;
-    if (!best || host->instances.size() < best->instances.size()) best = host;
+    const auto has = instances_on(id);
+    if (!host->verified || host->draining || has >= host->validator.capacity || (best && has >= least)) continue;
+    best = host;
+    least = has;
   }
   return best;
 }
@@ -468,13 +622,14 @@ Task<void> Fleet::reconcile() {
   for (;;) {
     const auto seen = changed_.version();
     end_overdue();
-    co_await reconcile_once();
+    renew_sessions();
+    co_await start_missing();
     auto waited = co_await changed_.wait(seen, Deadline::after(services_.clock, kReconcileEvery));
     if (!waited && waited.error().code() == Errc::cancelled) co_return;
   }
 }
 
-Task<void> Fleet::reconcile_once() {
+Task<void> Fleet::start_missing() {
   auto work = [this] { return services_.registry.active(); };
   auto active = co_await services_.pool.run(std::move(work));
   if (!active) {
@@ -482,15 +637,12 @@ Task<void> Fleet::reconcile_once() {
     co_return;
   }
   for (const auto& [tenant, version] : *active) {
-    std::size_t live = 0;
-    for (const auto& [id, host] : hosts_) {
-      if (host->draining) continue;
-      live += static_cast<std::size_t>(std::ranges::count_if(
-          host->instances, [&](const auto& entry) { return entry.second.version.id == version.id; }));
-    }
+    auto live = std::ranges::count_if(instances_, [&](const auto& entry) {
+      return entry.second->version.id == version.id && !is_draining(entry.second->validator);
+    });
     const auto backoff = backoff_.find(version.id);
     const bool waits = backoff != backoff_.end() && services_.clock.steady() < backoff->second.next;
-    for (; live < version.spec.instances && !waits; ++live) {
+    for (; live < std::ptrdiff_t{version.spec.instances} && !waits; ++live) {
       const HostPtr host = host_with_room();
       if (!host) co_return;
       co_await start_instance(host, version);
@@ -500,14 +652,25 @@ Task<void> Fleet::reconcile_once() {
 
 void Fleet::end_overdue() {
   const auto now = services_.clock.steady();
-  std::vector<std::pair<HostPtr, InstanceId>> overdue;
-  for (const auto& [validator, host] : hosts_) {
-    for (const auto& [id, asked] : host->instances) {
-      if (!asked.announced && now - asked.since >= options_.step_timeout) overdue.emplace_back(host, id);
+  const auto all = instances_;
+  for (const auto& [id, instance] : all) {
+    if (!instance->stream && !instance->started && now - instance->since >= options_.step_timeout) {
+      end_instance(instance, Error{Errc::deadline_exceeded, "the host did not start it in time"});
+    } else if (!instance->stream && instance->started && now - instance->since >= options_.return_window) {
+      end_instance(instance, Error{Errc::peer_closed, "it did not come back in time"});
+    } else if (instance->challenged && now - instance->challenged_at >= options_.step_timeout) {
+      end_instance(instance, Error{Errc::deadline_exceeded, "it did not attest again in time"});
     }
   }
-  for (const auto& [host, id] : overdue) {
-    end_instance(host, id, Error{Errc::deadline_exceeded, "the host did not start it in time"});
+}
+
+void Fleet::renew_sessions() {
+  const auto now = services_.clock.now();
+  for (const auto& [id, instance] : instances_) {
+    if (!instance->link || instance->challenged || now < instance->renew_at) continue;
+    instance->renew_at = now + kReconcileEvery * 5;  // again, should the challenge itself fail
+    instance->challenged_at = services_.clock.steady();
+    instance->host->tasks.spawn("challenge", challenge_again(instance));
   }
 }
 
@@ -538,7 +701,12 @@ Task<void> Fleet::start_instance(HostPtr host, model::Version version) {
                                               {"validator", host->validator.id.str()}});
   host_protocol::ToHost message =
       host_protocol::Start{instance.id, version.configuration, *std::move(blobs), version.spec.memory_mib};
-  host->instances.emplace(instance.id, Host::Asked{std::move(version), services_.clock.steady()});
+  auto tracked = std::make_shared<Instance>();
+  tracked->id = instance.id;
+  tracked->validator = instance.validator;
+  tracked->version = std::move(version);
+  tracked->since = services_.clock.steady();
+  instances_.emplace(instance.id, std::move(tracked));
   // Not awaited: a host that is slow to listen holds up no other.
   host->tasks.spawn("start", tell(host, std::move(message)));
 }

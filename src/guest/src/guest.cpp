@@ -9,6 +9,7 @@
 #include "cloister/evidence/event_log.hpp"
 #include "cloister/oci/image.hpp"
 #include "cloister/oci/unpack.hpp"
+#include "cloister/process/frame_socket.hpp"
 #include "cloister/protocol/job.hpp"
 #include "cloister/protocol/launch.hpp"
 #include "cloister/protocol/report_data.hpp"
@@ -21,6 +22,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+constexpr process::FrameLimits kStreamLimits{.bytes = 0, .descriptors = 1};
 constexpr seconds kStepTimeout{60};      // for each step of the start
 constexpr milliseconds kHeartbeat{2000};  // while attempts run
 
@@ -35,35 +37,84 @@ class Guest {
   Guest(device::Boot boot, Surroundings surroundings)
       : boot_{std::move(boot)},
         s_{std::move(surroundings)},
-        keys_{crypto::X25519Key::generate(s_.random), crypto::Ed25519Key::generate(s_.random)} {}
+        streams_{std::move(s_.streams), kStreamLimits},
+        keys_{crypto::X25519Key::generate(s_.random), crypto::Ed25519Key::generate(s_.random)},
+        shown_keys_{{std::string{protocol::kPayloadUse}, "x25519", to_bytes(ByteView{keys_.payload.public_key()})},
+                    {std::string{protocol::kResultUse}, "ed25519", to_bytes(ByteView{keys_.result.public_key()})}} {}
 
+  /// One stream after the other, until something happened that another stream would not mend.
   Error run() {
-    auto ended = start();
-    if (!ended) return std::move(ended).error();
-    return configuration_.role == protocol::Role::instance ? run_instance() : run_validator();
+    auto prepared = prepare();
+    if (!prepared) return std::move(prepared).error();
+    for (;;) {
+      const auto served = serve_stream();
+      const auto& why = served.error();
+      if (over_) return why;
+      s_.logger.info("disconnected", {{"code", to_string(why.code())}, {"detail", why.detail()}});
+      link_.reset();
+    }
   }
 
  private:
   [[nodiscard]] Deadline step() const { return Deadline::after(s_.clock, kStepTimeout); }
+  /// An error that ends this TD.
+  Error fatal(Error why) {
+    over_ = true;
+    return why;
+  }
+  Error unexpected(std::string_view what) {
+    return fatal(Error{Errc::channel_message_invalid, std::string{what} + " was expected"});
+  }
 
-  /// Measures, shakes hands and attests.
-  Result<void> start() {
+  /// Measures what this TD is.
+  Result<void> prepare() {
     CLOISTER_TRY(configuration, protocol::decode_configuration(boot_.configuration));
     configuration_ = std::move(configuration);
     if (configuration_.role == protocol::Role::instance) {
       CLOISTER_CHECK(verify_image());
       CLOISTER_CHECK(measure(protocol::kImageEvent, *configuration_.image_digest));
     }
-    CLOISTER_CHECK(measure(protocol::kConfigurationEvent, protocol::configuration_digest(boot_.configuration)));
-    CLOISTER_TRY(link, ServerLink::connect(std::move(s_.stream), configuration_.server_keys.front(),
-                                           configuration_.role, s_.random, s_.clock, step()));
+    return measure(protocol::kConfigurationEvent, protocol::configuration_digest(boot_.configuration));
+  }
+
+  /// Shakes hands and attests on the next stream, and serves until it ends. Never succeeds.
+  Result<void> serve_stream() {
+    CLOISTER_TRY(stream, next_stream());
+    CLOISTER_TRY(link, ServerLink::connect(std::move(stream), configuration_.server_keys.front(), configuration_.role,
+                                           s_.random, s_.clock, step()));
     link_.emplace(std::move(link));
     CLOISTER_TRY(message, link_->receive(step()));
     const auto* challenge = std::get_if<protocol::Challenge>(&message);
-    if (challenge == nullptr) return Error{Errc::channel_message_invalid, "a challenge was expected"};
+    if (challenge == nullptr) return unexpected("a challenge");
     CLOISTER_CHECK(attest(*challenge));
     CLOISTER_TRY(answer, link_->receive(step()));
-    return accepted(answer);
+    CLOISTER_CHECK(answered(answer));
+    if (configuration_.role == protocol::Role::validator) return serve_validator();
+    CLOISTER_TRY(secrets, link_->receive(step()));
+    const auto* release = std::get_if<protocol::Release>(&secrets);
+    if (release == nullptr) return unexpected("the release of the secrets");
+    if (worker_) {
+      CLOISTER_CHECK(resume());
+    } else {
+      CLOISTER_CHECK(start_challenge(*release));
+    }
+    return serve();
+  }
+
+  /// The newest stream that the host hands over. The challenge is served while none is there.
+  Result<process::UniqueFd> next_stream() {
+    for (;;) {
+      process::UniqueFd newest;
+      for (;;) {
+        auto frame = streams_.try_receive();
+        if (!frame) return fatal(std::move(frame).error());
+        if (!*frame) break;
+        if (!(**frame).descriptors.empty()) newest = std::move((**frame).descriptors.front());
+      }
+      if (newest.valid()) return newest;
+      CLOISTER_TRY(another, wait());
+      static_cast<void>(another);
+    }
   }
 
   [[nodiscard]] oci::BlobSource blobs() const {
@@ -100,65 +151,71 @@ class Guest {
     preimage.instance = challenge.instance;
     preimage.hotkey = challenge.hotkey;
     if (configuration_.role == protocol::Role::instance) {
-      if (!challenge.instance) return Error{Errc::channel_message_invalid, "the challenge names no instance"};
+      if (!challenge.instance) return unexpected("an instance in the challenge");
+      if (!instance_.empty() && instance_ != *challenge.instance) return unexpected("the instance of before");
       instance_ = *challenge.instance;
-      preimage.keys = {{std::string{protocol::kPayloadUse}, "x25519", to_bytes(ByteView{keys_.payload.public_key()})},
-                       {std::string{protocol::kResultUse}, "ed25519", to_bytes(ByteView{keys_.result.public_key()})}};
+      preimage.keys = shown_keys_;
     }
     protocol::Attest answer;
     answer.preimage = protocol::encode(preimage);
-    CLOISTER_TRY(quote, s_.device.quote(protocol::report_data(answer.preimage)));
-    answer.evidence = std::move(quote.evidence);
+    auto quote = s_.device.quote(protocol::report_data(answer.preimage));
+    if (!quote) return fatal(std::move(quote).error());
+    answer.evidence = std::move(quote->evidence);
     answer.event_log = evidence::encode_guest_event_log(events_);
     answer.configuration = boot_.configuration;
     return link_->send(answer);
   }
 
-  Result<void> accepted(const protocol::ToTd& answer) {
+  /// The server's answer to evidence.
+  Result<void> answered(const protocol::ToTd& answer) {
     if (const auto* refused = std::get_if<protocol::Refused>(&answer)) {
-      return Error{errc_from_string(refused->code).value_or(Errc::permission_denied), refused->detail};
+      return fatal(Error{errc_from_string(refused->code).value_or(Errc::permission_denied), refused->detail});
     }
     const auto* accepted = std::get_if<protocol::Accepted>(&answer);
-    if (accepted == nullptr) return Error{Errc::channel_message_invalid, "accepted or refused was expected"};
+    if (accepted == nullptr) return unexpected("accepted or refused");
     session_ = accepted->session;
+    if (worker_) worker_->in_session(session_);
     s_.logger.info("attested", {{"session", session_.str()}});
     return {};
   }
 
   /// A validator's TD answers challenges until the server is gone.
-  Error run_validator() {
+  Result<void> serve_validator() {
     for (;;) {
-      auto message = link_->receive(Deadline{SteadyTime::max()});
-      if (!message) return std::move(message).error();
-      auto handled = [&]() -> Result<void> {
-        if (const auto* challenge = std::get_if<protocol::Challenge>(&*message)) return attest(*challenge);
-        return accepted(*message);
-      }();
-      if (!handled) return std::move(handled).error();
+      while (auto message = link_->next()) {
+        if (!*message) return std::move(*message).error();
+        if (const auto* challenge = std::get_if<protocol::Challenge>(&**message)) {
+          CLOISTER_CHECK(attest(*challenge));
+        } else {
+          CLOISTER_CHECK(answered(**message));
+        }
+      }
+      CLOISTER_TRY(another, wait());
+      if (another) return Error{Errc::peer_closed, "the host has another stream"};
     }
   }
 
-  Error run_instance() {
-    auto started = start_challenge();
-    if (!started) {
-      // The server is told why this instance will not serve.
-      const auto& why = started.error();
-      if (link_->send(protocol::Failed{std::string{to_string(why.code())}, why.detail().substr(0, 500)})) {
-        drain();
-      }
-      return std::move(started).error();
-    }
-    auto served = serve();
-    return served ? Error{Errc::internal, "the loop ended without a reason"} : std::move(served).error();
+  Result<void> start_challenge(const protocol::Release& release) {
+    auto started = start_with(release);
+    if (started) return {};
+    // The server is told why this instance will not serve.
+    const auto& why = started.error();
+    if (link_->send(protocol::Failed{std::string{to_string(why.code())}, why.detail().substr(0, 500)})) drain();
+    return fatal(why);
+  }
+
+  /// This instance goes on where it was: with the results that nobody acknowledged, and what runs.
+  Result<void> resume() {
+    CLOISTER_CHECK(link_->send(protocol::Ready{worker_->slots()}));
+    for (const auto& result : worker_->unsettled()) CLOISTER_CHECK(link_->send(result));
+    next_beat_ = s_.clock.steady();
+    return {};
   }
 
   /// Opens the secrets, unpacks the image, runs its entry point, and waits until that is ready.
-  Result<void> start_challenge() {
-    CLOISTER_TRY(message, link_->receive(step()));
-    const auto* release = std::get_if<protocol::Release>(&message);
-    if (release == nullptr) return Error{Errc::channel_message_invalid, "the release of the secrets was expected"};
+  Result<void> start_with(const protocol::Release& release) {
     std::vector<OpenedSecret> secrets;
-    for (const auto& sealed : release->secrets) {
+    for (const auto& sealed : release.secrets) {
       const auto info = protocol::release_info(session_, sealed.path, sealed.version);
       auto value = crypto::hpke_open(keys_.payload, sealed.enc, info, {}, sealed.ciphertext);
       if (!value) return value.error().in(sealed.path);
@@ -181,31 +238,51 @@ class Guest {
   }
 
   Result<void> serve() {
-    auto& socket = challenge_->socket();
     for (;;) {
       while (auto message = link_->next()) {
         if (!*message) return std::move(*message).error();
         CLOISTER_CHECK(from_server(**message));
       }
-      if (worker_->overdue()) {
-        return challenge_ended(Error{Errc::job_timeout, "the challenge did not finish a job in its time"});
-      }
-      while (const auto job = worker_->give()) socket.send(*job);
       CLOISTER_CHECK(beat());
-      CLOISTER_CHECK(link_->flush());
-      auto flushed = socket.flush();
-      if (!flushed) return challenge_ended(flushed.error());
-      std::array<pollfd, 2> polled{
-          {{link_->fd(), static_cast<short>(link_->wants_write() ? POLLIN | POLLOUT : POLLIN), 0},
-           {socket.fd(), static_cast<short>(socket.wants_write() ? POLLIN | POLLOUT : POLLIN), 0}}};
-      const int timeout = worker_->busy() ? static_cast<int>(kHeartbeat.count() / 4) : -1;
-      if (::poll(polled.data(), polled.size(), timeout) < 0 && errno != EINTR) return process::errno_error("poll");
-      if ((polled[0].revents & (POLLIN | POLLHUP | POLLERR)) != 0) CLOISTER_CHECK(link_->read());
-      if ((polled[1].revents & (POLLIN | POLLHUP | POLLERR)) != 0) {
-        auto taken = from_challenge();
-        if (!taken) return challenge_ended(taken.error());
-      }
+      CLOISTER_TRY(another, wait());
+      if (another) return Error{Errc::peer_closed, "the host has another stream"};
     }
+  }
+
+  /// Waits until something comes, and takes it: from the server, while there is a link, and from the challenge, while it
+  /// runs. True when the host hands over a stream.
+  Result<bool> wait() {
+    std::array<pollfd, 3> polled{{{streams_.fd(), POLLIN, 0}, {-1, POLLIN, 0}, {-1, POLLIN, 0}}};
+    if (link_) {
+      CLOISTER_CHECK(link_->flush());
+      polled[1] = {link_->fd(), static_cast<short>(link_->wants_write() ? POLLIN | POLLOUT : POLLIN), 0};
+    }
+    int timeout = -1;
+    if (worker_) {
+      CLOISTER_CHECK(feed_challenge());
+      auto& socket = challenge_->socket();
+      polled[2] = {socket.fd(), static_cast<short>(socket.wants_write() ? POLLIN | POLLOUT : POLLIN), 0};
+      if (worker_->busy()) timeout = static_cast<int>(kHeartbeat.count() / 4);
+    }
+    if (::poll(polled.data(), polled.size(), timeout) < 0 && errno != EINTR) return fatal(process::errno_error("poll"));
+    constexpr short kReadable = POLLIN | POLLHUP | POLLERR;
+    if ((polled[2].revents & kReadable) != 0) {
+      auto taken = from_challenge();
+      if (!taken) return challenge_ended(taken.error());
+    }
+    if ((polled[1].revents & kReadable) != 0) CLOISTER_CHECK(link_->read());
+    return (polled[0].revents & kReadable) != 0;
+  }
+
+  Result<void> feed_challenge() {
+    if (worker_->overdue()) {
+      return challenge_ended(Error{Errc::job_timeout, "the challenge did not finish a job in its time"});
+    }
+    auto& socket = challenge_->socket();
+    while (const auto job = worker_->give()) socket.send(*job);
+    auto flushed = socket.flush();
+    if (!flushed) return challenge_ended(flushed.error());
+    return {};
   }
 
   Result<void> from_server(const protocol::ToTd& message) {
@@ -230,7 +307,8 @@ class Guest {
       worker_->settled(refused->attempt);
       return {};
     }
-    return Error{Errc::channel_message_invalid, "this message was not expected by a ready instance"};
+    if (const auto* challenge = std::get_if<protocol::Challenge>(&message)) return attest(*challenge);
+    return answered(message);
   }
 
   Result<void> from_challenge() {
@@ -241,7 +319,7 @@ class Guest {
         worker_.emplace(Identity{instance_, *configuration_.version, *configuration_.image_digest, session_,
                                  std::move(keys_.payload), std::move(keys_.result)},
                         ready->slots, s_.clock, s_.random);
-        CLOISTER_CHECK(link_->send(protocol::Ready{ready->slots}));
+        CLOISTER_CHECK(send(protocol::Ready{ready->slots}));
       } else if (const auto* failed = std::get_if<protocol::challenge::Failed>(&message)) {
         return Error{Errc::challenge_failed, failed->detail.substr(0, 400)};
       } else if (const auto* log = std::get_if<protocol::challenge::Log>(&message)) {
@@ -258,19 +336,24 @@ class Guest {
                                         {"attempt", result->attempt.str()},
                                         {"instance", instance_.str()},
                                         {"status", envelope.status}});
-        CLOISTER_CHECK(link_->send(*result));
+        CLOISTER_CHECK(send(*result));
       }
     }
     return {};
   }
 
+  /// What is not heard because there is no link, or because it breaks, is said again after the next attestation.
+  Result<void> send(const protocol::ToServer& message) { return link_ ? link_->send(message) : Result<void>{}; }
+
   /// The challenge is gone, or of no more use: its attempts failed, and this instance ends, the challenge with it.
-  Result<void> challenge_ended(const Error& why) {
-    for (const auto& failed : worker_->fail_all()) CLOISTER_CHECK(link_->send(failed));
+  Error challenge_ended(const Error& why) {
     const auto code = why.code() == Errc::job_timeout ? Errc::job_timeout : Errc::challenge_failed;
-    CLOISTER_CHECK(link_->send(protocol::Failed{std::string{to_string(code)}, why.detail().substr(0, 500)}));
-    drain();
-    return why;
+    const auto tell = [&]() -> Result<void> {
+      for (const auto& failed : worker_->fail_all()) CLOISTER_CHECK(send(failed));
+      return send(protocol::Failed{std::string{to_string(code)}, why.detail().substr(0, 500)});
+    };
+    if (tell() && link_) drain();
+    return fatal(why);
   }
 
   Result<void> beat() {
@@ -290,7 +373,9 @@ class Guest {
 
   device::Boot boot_;
   Surroundings s_;
+  process::FrameSocket streams_;
   Keys keys_;
+  std::vector<protocol::BoundKey> shown_keys_;
   protocol::Configuration configuration_;
   std::optional<oci::Image> image_;
   std::vector<evidence::GuestEvent> events_;
@@ -300,6 +385,7 @@ class Guest {
   std::optional<ChallengeProcess> challenge_;
   std::optional<Worker> worker_;
   SteadyTime next_beat_{};
+  bool over_ = false;
 };
 
 }  // namespace

@@ -20,7 +20,8 @@ std::optional<protocol::AttemptFailed> Worker::assign(const protocol::AssignJob&
   auto kept = job;
   kept.ciphertext.clear();
   kept.ciphertext.shrink_to_fit();
-  running_.emplace(name, Running{std::move(kept), opened->reply_key, std::move(opened->commitment_key), clock_.now()});
+  running_.emplace(name, Running{std::move(kept), opened->reply_key, std::move(opened->commitment_key),
+                                 identity_.session, clock_.now()});
   waiting_.push_back({name, crypto::cleansed_copy(opened->payload.reveal())});
   return std::nullopt;
 }
@@ -48,7 +49,7 @@ Result<std::optional<protocol::SubmitResult>> Worker::finish(const protocol::cha
   envelope.fence = running.job.fence;
   envelope.version = identity_.version;
   envelope.instance = identity_.instance;
-  envelope.session = identity_.session;
+  envelope.session = running.session;
   envelope.image_digest = identity_.image_digest;
   envelope.input_commitment = running.job.input_commitment;
   envelope.output_commitment = protocol::output_commitment(running.commitment_key, envelope.job, envelope.version,

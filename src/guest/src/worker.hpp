@@ -57,6 +57,9 @@ class Worker {
   /// The challenge is gone, or about to be ended: every running attempt failed, `job_timeout` where its time is over,
   /// else `challenge_failed`.
   [[nodiscard]] std::vector<protocol::AttemptFailed> fail_all();
+  /// Jobs that come from now on are done in this session.
+  void in_session(SessionId session) { identity_.session = std::move(session); }
+  [[nodiscard]] std::uint32_t slots() const noexcept { return slots_; }
   [[nodiscard]] std::size_t running() const noexcept { return running_.size(); }
   /// True while the challenge has jobs.
   [[nodiscard]] bool busy() const noexcept { return !given_.empty(); }
@@ -68,6 +71,7 @@ class Worker {
     protocol::AssignJob job;  // without ciphertext
     crypto::X25519Public reply_key{};
     crypto::Secret<32> commitment_key;
+    SessionId session;        // in which it was assigned
     UnixTime started{};
     std::uint8_t percent = 0;
   };

@@ -92,6 +92,23 @@ TEST(Worker, KeepsAResultUntilItIsSettled) {
   EXPECT_TRUE(s.worker.unsettled().empty());
 }
 
+TEST(Worker, SaysInWhichSessionAJobWasAssigned) {
+  Scene s;
+  EXPECT_FALSE(s.worker.assign(s.job()));
+  s.worker.in_session(*SessionId::parse("ses-b"));
+  s.given();
+  const auto first = s.worker.finish(answer("att-a"));
+  ASSERT_TRUE(first && *first);
+  EXPECT_EQ(protocol::decode_envelope((*first)->envelope)->session, *SessionId::parse("ses-a"));
+  EXPECT_EQ(s.worker.unsettled().size(), 1U) << "to be brought again in the next session, as it is";
+  s.worker.settled(attempt("att-a"));
+  EXPECT_FALSE(s.worker.assign(s.job("att-b")));
+  s.given();
+  const auto second = s.worker.finish(answer("att-b"));
+  ASSERT_TRUE(second && *second);
+  EXPECT_EQ(protocol::decode_envelope((*second)->envelope)->session, *SessionId::parse("ses-b"));
+}
+
 TEST(Worker, RefusesWhatDoesNotOpenOrIsNotForIt) {
   Scene s;
   auto job = s.job();

@@ -65,7 +65,7 @@ class Guest {
   explicit Guest(provider::StartedCvm cvm)
       : id{std::move(cvm.id)},
         life{std::move(cvm.life)},
-        stream_{std::move(cvm.stream), {.bytes = 1U << 20, .descriptors = 0}} {}
+        stream_{std::move(cvm.streams), {.bytes = 1U << 20, .descriptors = 0}} {}
 
   Bytes ask_bytes(std::string_view command) {
     EXPECT_TRUE(stream_.send(as_bytes(command), {}, soon()).ok());

@@ -19,9 +19,11 @@ void Attestor::write_metrics(metrics::TextWriter& out) const {
 
 runtime::Task<Result<session::AttestedSession>> Attestor::ask(std::shared_ptr<TdLink> link, Expectation expectation,
                                                               Deadline deadline) {
-  auto challenging = challenge(link, expectation);
-  auto connection = co_await runtime::with_deadline(deadline, std::move(challenging));
+  auto connection = co_await issue(link, expectation);
   if (!connection) co_return std::move(connection).error();
+  auto sending = link->send(challenge_of(*connection));
+  auto sent = co_await runtime::with_deadline(deadline, std::move(sending));
+  if (!sent) co_return std::move(sent).error();
   auto answering = link->receive();
   auto message = co_await runtime::with_deadline(deadline, std::move(answering));
   if (!message) co_return std::move(message).error();
@@ -30,7 +32,7 @@ runtime::Task<Result<session::AttestedSession>> Attestor::ask(std::shared_ptr<Td
   co_return co_await conclude(std::move(link), std::move(expectation), *std::move(connection), std::move(*answer));
 }
 
-runtime::Task<Result<session::Connection>> Attestor::challenge(std::shared_ptr<TdLink> link, Expectation expectation) {
+runtime::Task<Result<session::Connection>> Attestor::issue(std::shared_ptr<TdLink> link, Expectation expectation) {
   auto issue = [this] { return services_.sessions.issue_nonce(services_.clock.now()); };
   auto nonce = co_await services_.pool.run(std::move(issue));
   if (!nonce) co_return std::move(nonce).error();
@@ -43,11 +45,11 @@ runtime::Task<Result<session::Connection>> Attestor::challenge(std::shared_ptr<T
   connection.instance = expectation.instance;
   connection.validator = expectation.validator;
   connection.hotkey = expectation.hotkey;
-
-  protocol::ToTd challenge = protocol::Challenge{*nonce, expectation.instance, expectation.hotkey};
-  auto sent = co_await link->send(std::move(challenge));
-  if (!sent) co_return std::move(sent).error();
   co_return connection;
+}
+
+protocol::ToTd Attestor::challenge_of(const session::Connection& connection) {
+  return protocol::Challenge{connection.nonce, connection.instance, connection.hotkey};
 }
 
 runtime::Task<Result<session::AttestedSession>> Attestor::conclude(std::shared_ptr<TdLink> link,

@@ -13,8 +13,9 @@ using json::Object;
 using json::Value;
 
 constexpr std::size_t kMaxBlobs = 130;
+constexpr std::size_t kMaxRunning = 1024;
 constexpr std::size_t kMaxText = 512;
-const json::Limits kLimits{.bytes = 256 * 1024, .depth = 4, .values = 1024};
+const json::Limits kLimits{.bytes = 256 * 1024, .depth = 4, .values = 2048};
 
 Value write(const Hello& m) {
   return Object{{"type", "hello"}, {"server_id", m.server_id}, {"nonce", codec::to_hex(m.nonce)}};
@@ -45,10 +46,13 @@ Value write(const Attempt& m) {
 Value write(const Token& m) { return Object{{"type", "token"}, {"token", m.token}}; }
 Value write(const RefusedLogin& m) { return Object{{"type", "refused"}, {"code", m.code}, {"detail", m.detail}}; }
 Value write(const Login& m) {
+  json::Array running;
+  for (const auto& instance : m.running) running.emplace_back(instance.str());
   return Object{{"type", "login"},
                 {"hotkey", codec::to_hex(m.hotkey)},
                 {"signature", codec::to_hex(m.signature)},
-                {"capacity", m.capacity}};
+                {"capacity", m.capacity},
+                {"running", std::move(running)}};
 }
 Value write(const Started& m) {
   return Object{{"type", "started"}, {"instance", m.instance.str()}, {"stream", m.stream}};
@@ -98,6 +102,20 @@ Start read_start(Fields& fields) {
     else m.blobs.push_back(*digest);
   }
   return m;
+}
+
+std::vector<InstanceId> read_running(Fields& fields) {
+  std::vector<InstanceId> out;
+  const auto& running = fields.array("running");
+  if (running.size() > kMaxRunning) fields.fail(Errc::limit_exceeded, "running", "at most 1024");
+  for (const auto& item : running) {
+    if (fields.failed()) break;
+    const auto* text = item.as_string();
+    auto instance = InstanceId::parse(text != nullptr ? *text : "");
+    if (!instance) fields.fail(instance.error().code(), "running", instance.error().detail());
+    else out.push_back(*std::move(instance));
+  }
+  return out;
 }
 
 Result<std::string> type_of(const Value& value) {
@@ -170,7 +188,8 @@ Result<ToServer> decode_to_server(std::string_view bytes) {
     m.hotkey = fields.hex_array<32>("hotkey");
     m.signature = fields.hex_array<64>("signature");
     m.capacity = u32(fields, "capacity", 1024);
-    message = m;
+    m.running = read_running(fields);
+    message = std::move(m);
   } else if (type == "started") {
     Started m;
     m.instance = id<InstanceId>(fields, "instance");

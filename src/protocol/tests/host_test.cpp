@@ -23,7 +23,8 @@ TEST(HostMessages, RoundTrip) {
     ASSERT_TRUE(decoded) << decoded.error().text();
     EXPECT_EQ(encode(*decoded), encode(message));
   }
-  const std::vector<ToServer> to_server = {Login{ByteArray<32>{1}, ByteArray<64>{2}, 4}, Started{kInstance, 7},
+  const std::vector<ToServer> to_server = {Login{ByteArray<32>{1}, ByteArray<64>{2}, 4, {}},
+                                           Login{ByteArray<32>{1}, ByteArray<64>{2}, 4, {kInstance}}, Started{kInstance, 7},
                                            StartedValidatorTd{1}, StartFailed{kInstance, "no_memory", ""},
                                            StartFailed{{}, "x", "y"}, Exited{kInstance, -9}};
   for (const auto& message : to_server) {
@@ -42,6 +43,12 @@ TEST(HostMessages, RefuseUnknownTypesMembersAndValues) {
   }
   EXPECT_FALSE(decode_to_server(R"({"type":"started","instance":"inst-a","stream":-1})"));
   EXPECT_FALSE(decode_to_server(R"({"type":"welcome","validator":"val-a"})"));
+  const auto login = encode(Login{{}, {}, 4, {kInstance}});
+  for (const auto& running : {std::string{R"("inst-a")"}, std::string{"[1]"}, std::string{R"([""])"}}) {
+    auto changed = login;
+    EXPECT_FALSE(decode_to_server(changed.replace(changed.find(R"(["inst-a"])"), 10, running))) << running;
+  }
+  EXPECT_FALSE(decode_to_server(encode(Login{{}, {}, 4, std::vector<InstanceId>(1025, kInstance)})));
 }
 
 TEST(StreamFrames, RoundTrip) {
@@ -88,7 +95,7 @@ codec::json::Value vectors() {
                                        Token{"token-2"},
                                        Attempt{instance, *JobId::parse("job-example"), *AttemptId::parse("att-example"),
                                                true}};
-  const std::vector<ToServer> to_server = {Login{ByteArray<32>{0x33}, ByteArray<64>{0x44}, 4},
+  const std::vector<ToServer> to_server = {Login{ByteArray<32>{0x33}, ByteArray<64>{0x44}, 4, {instance}},
                                            StartedValidatorTd{0},
                                            Started{instance, 1},
                                            StartFailed{instance, "unavailable", "lab platform: gone"},

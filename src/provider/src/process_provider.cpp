@@ -47,7 +47,7 @@ Result<StartedCvm> ProcessProvider::start(const StartRequest& request, Deadline 
   CLOISTER_TRY(started, decode_start_answer(answer.payload));
   if (answer.descriptors.size() != 2) return Error{Errc::malformed, "lab host answer: two descriptors expected"};
   return StartedCvm{.id = std::move(started.id),
-                    .stream = std::move(answer.descriptors[0]),
+                    .streams = std::move(answer.descriptors[0]),
                     .life = CvmLife{process::FrameSocket{std::move(answer.descriptors[1]), kExitLimits}}};
 }
 

@@ -20,16 +20,18 @@ bool is_ours(const Error& error) { return http_status(error.code()) >= 500; }
 /// One instance while it is served; shared by its tasks and `cancel`.
 struct Dispatcher::Serving {
   Serving(std::shared_ptr<links::TdLink> to, session::AttestedSession whose, std::uint32_t many,
-          Notify who, const runtime::Executor& executor, log::Logger& logger)
+          Notify who, Renew how, const runtime::Executor& executor, log::Logger& logger)
       : link{std::move(to)},
         session{std::move(whose)},
         slots{many},
         notify{std::move(who)},
+        renew{std::move(how)},
         tasks{executor, logger, "dispatcher"} {}
   std::shared_ptr<links::TdLink> link;
   session::AttestedSession session;
   std::uint32_t slots;
   Notify notify;
+  Renew renew;
   std::map<AttemptId, JobId> running;
   std::optional<Error> failed;  // why we end it
   bool heard = true;            // since it lost a lease
@@ -43,15 +45,33 @@ struct Dispatcher::Serving {
 Dispatcher::~Dispatcher() = default;
 
 runtime::Task<Error> Dispatcher::serve(std::shared_ptr<links::TdLink> link, session::AttestedSession session,
-                                       std::uint32_t slots, Notify notify) {
+                                       std::uint32_t slots, Notify notify, Renew renew) {
   const auto executor = co_await runtime::this_executor();
   const auto serving = std::make_shared<Serving>(std::move(link), std::move(session), slots, std::move(notify),
-                                                 executor, logger_);
+                                                 std::move(renew), executor, logger_);
+  auto recalled = co_await recall(serving);
+  if (!recalled) co_return std::move(recalled).error();
   serving_.insert_or_assign(serving->session.instance(), serving);
   serving->tasks.spawn("feed", feed(serving));
   auto work = take(serving);
   auto cleanup = leave(serving);
   co_return co_await runtime::finally(std::move(work), std::move(cleanup));
+}
+
+/// What the instance leased over a connection before, it goes on with.
+runtime::Task<Result<void>> Dispatcher::recall(ServingPtr serving) {
+  for (;;) {
+    auto look = [this, &serving] { return jobs_.leases(serving->session.instance()); };
+    auto leased = co_await pool_.run(std::move(look));
+    if (leased) {
+      for (const auto& attempt : *leased) serving->running.emplace(attempt.id, attempt.job);
+      co_return Result<void>{};
+    }
+    if (!is_ours(leased.error())) co_return std::move(leased).error();
+    logger_.warn("job.not_leased", {{"code", to_string(leased.error().code())}, {"detail", leased.error().detail()}});
+    auto slept = co_await runtime::sleep_for(kRetry);
+    if (!slept) co_return slept;
+  }
 }
 
 runtime::Task<void> Dispatcher::leave(ServingPtr serving) {
@@ -118,10 +138,22 @@ runtime::Task<Result<void>> Dispatcher::handle(ServingPtr serving, protocol::ToS
     auto work = on_result(serving, std::move(*result));
     co_return co_await std::move(work);
   }
+  if (auto* evidence = std::get_if<protocol::Attest>(&message)) {
+    auto work = on_evidence(serving, std::move(*evidence));
+    co_return co_await std::move(work);
+  }
   if (const auto* gone = std::get_if<protocol::Failed>(&message)) {
     co_return Error{Errc::challenge_failed, gone->code + ": " + gone->detail};
   }
   co_return Error{Errc::channel_message_invalid, "this message was not expected from a ready instance"};
+}
+
+runtime::Task<Result<void>> Dispatcher::on_evidence(ServingPtr serving, protocol::Attest evidence) {
+  if (!serving->renew) co_return Error{Errc::channel_message_invalid, "no evidence was asked for"};
+  auto session = co_await serving->renew(std::move(evidence));
+  if (!session) co_return std::move(session).error();
+  serving->session = *std::move(session);
+  co_return Result<void>{};
 }
 
 runtime::Task<Result<void>> Dispatcher::on_heartbeat(ServingPtr serving, protocol::Heartbeat beat) {

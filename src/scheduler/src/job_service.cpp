@@ -4,7 +4,9 @@
 
 #include "cloister/crypto/hash.hpp"
 #include "cloister/protocol/job.hpp"
+#include "cloister/protocol/report_data.hpp"
 #include "cloister/storage/challenges.hpp"
+#include "cloister/storage/evidence.hpp"
 #include "cloister/storage/fleet.hpp"
 
 namespace cloister::scheduler {
@@ -35,7 +37,6 @@ Result<void> check_time(const session::AttestedSession& session, UnixTime now) {
 /// Everything that an envelope must say, given the attempt and job that it answers.
 Result<void> check_envelope(const protocol::Envelope& e, const session::AttestedSession& session,
                             const model::Attempt& attempt, const model::Job& job) {
-  if (e.session != session.id()) return invalid("session");
   if (e.instance != session.instance() || attempt.instance != session.instance()) return invalid("instance");
   if (e.version != session.version() || e.version != job.version) return invalid("version");
   if (e.image_digest != session.image_digest()) return invalid("image");
@@ -43,7 +44,24 @@ Result<void> check_envelope(const protocol::Envelope& e, const session::Attested
   if (e.job != job.id) return invalid("job");
   if (e.fence != attempt.fence) return Error{Errc::stale_fence, "the envelope's fence is not the attempt's"};
   if (e.input_commitment != job.input_commitment) return invalid("input");
-  if (e.started + kSkew < session.opened() || e.finished > session.expires() + kSkew) return invalid("time");
+  return {};
+}
+
+/// That the envelope names this session, or an earlier one of the same instance and key, and the work was done in it.
+Result<void> check_session(const storage::Reading& reading, const protocol::Envelope& e,
+                           const session::AttestedSession& session) {
+  auto opened = session.opened();
+  auto expires = session.expires();
+  if (e.session != session.id()) {
+    const auto earlier = storage::evidence::get(reading, e.session);
+    if (!earlier) return invalid("session");
+    CLOISTER_TRY(preimage, protocol::decode_preimage(earlier->shown.preimage));
+    if (preimage.instance != session.instance()) return invalid("session");
+    if (preimage.key(protocol::kResultUse, "ed25519") != session.result_key()) return invalid("session");
+    opened = earlier->shown.appraised;
+    expires = earlier->shown.expires;
+  }
+  if (e.started + kSkew < opened || e.finished > expires + kSkew) return invalid("time");
   return {};
 }
 
@@ -173,6 +191,17 @@ Result<std::optional<protocol::AssignJob>> JobService::lease(const session::Atte
   return std::optional{std::move(out)};
 }
 
+Result<std::vector<model::Attempt>> JobService::leases(const InstanceId& instance) const {
+  CLOISTER_TRY(snapshot, database_.read());
+  return jobs::leases_of(snapshot, instance);
+}
+
+Result<void> JobService::prolong_leases(std::chrono::milliseconds span) {
+  CLOISTER_TRY(transaction, database_.write());
+  CLOISTER_CHECK(jobs::prolong_leases(transaction, lease_time() + span));
+  return transaction.commit();
+}
+
 Result<void> JobService::heartbeat(const session::AttestedSession& session, const protocol::Heartbeat& beat,
                                    UnixTime now) {
   CLOISTER_CHECK(check_time(session, now));
@@ -216,6 +245,7 @@ Result<void> JobService::accept(const session::AttestedSession& session, const p
   CLOISTER_TRY(transaction, database_.write());
   CLOISTER_TRY(attempt, jobs::attempt(transaction, result.attempt));
   CLOISTER_TRY(job, jobs::get(transaction, attempt.attempt.job));
+  CLOISTER_CHECK(check_session(transaction, envelope, session));
   CLOISTER_CHECK(check_envelope(envelope, session, attempt.attempt, job));
   CLOISTER_TRY(version, storage::challenges::version(transaction, job.version));
   const auto limit = version.version.spec.max_output_bytes;
@@ -234,12 +264,13 @@ Result<void> JobService::accept(const session::AttestedSession& session, const p
   if (envelope.status != "ok") failure = "challenge_error";
   CLOISTER_TRY(acceptance, jobs::accept_result(transaction, stored, envelope.fence, failure));
   if (acceptance == jobs::Acceptance::repeated) return {};
+  CLOISTER_CHECK(storage::evidence::keep(transaction, envelope.session));
   merkle::AuditLeaf leaf;
   leaf.time = now;
   leaf.kind = kResultAccepted;
   leaf.subject = job.id.str();
   const auto record = protocol::encode_job_record(job, version.version.spec.challenge);
-  leaf.details = {{"session", session.id().str()},
+  leaf.details = {{"session", envelope.session.str()},
                   {"instance", session.instance().str()},
                   {"version", job.version.str()},
                   {"attempt", result.attempt.str()},

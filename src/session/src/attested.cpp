@@ -10,6 +10,8 @@ namespace cloister::session {
 namespace {
 
 constexpr std::string_view kNoncePurpose = "attest";
+/// Of sessions that nothing needs; results may still come that name one before the newest.
+constexpr std::uint32_t kKeptSessions = 4;
 /// Sessions of TDs belong to the server itself, whatever tenant's work they do.
 const TenantId& system_tenant() {
   static const TenantId tenant = *TenantId::parse("system");
@@ -102,6 +104,7 @@ Result<AttestedSession> AttestedSessions::open(const policy::AppraisedTd& td, co
   } else if (connection.validator) {
     CLOISTER_CHECK(storage::validators::verified(transaction, *connection.validator, session.id_, now));
   }
+  CLOISTER_CHECK(storage::evidence::prune(transaction, record.subject, kKeptSessions));
   CLOISTER_TRY(index, log_.append(transaction, leaf));
   static_cast<void>(index);
   CLOISTER_CHECK(transaction.commit());

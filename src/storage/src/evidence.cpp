@@ -8,7 +8,13 @@ namespace {
 
 constexpr Sql kAdd{
     "INSERT INTO evidence (session, appraised, expires, evidence, event_log, configuration, preimage, collateral, "
-    "appraisal) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"};
+    "appraisal, kept) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0)"};
+constexpr Sql kKeep{"UPDATE evidence SET kept = 1 WHERE session = ?1"};
+constexpr Sql kPrune{
+    "DELETE FROM evidence WHERE kept = 0 AND session IN "
+    "(SELECT id FROM session WHERE subject = ?1 ORDER BY created DESC, rowid DESC LIMIT -1 OFFSET ?2)"};
+constexpr Sql kPruneSessions{
+    "DELETE FROM session WHERE subject = ?1 AND NOT EXISTS (SELECT 1 FROM evidence e WHERE e.session = session.id)"};
 constexpr Sql kGet{"SELECT " CLOISTER_EVIDENCE_COLUMNS ", e.appraisal FROM evidence e WHERE e.session = ?1"};
 
 }  // namespace
@@ -30,6 +36,16 @@ Result<void> add(Transaction& transaction, const Stored& evidence) {
   const auto& shown = evidence.shown;
   CLOISTER_CHECK(transaction.run(kAdd, {shown.session, shown.appraised, shown.expires, shown.evidence, shown.event_log,
                                         shown.configuration, shown.preimage, shown.collateral, evidence.appraisal}));
+  return {};
+}
+
+Result<void> keep(Transaction& transaction, const SessionId& session) {
+  return need_change(transaction.run(kKeep, {session}), "evidence of the session");
+}
+
+Result<void> prune(Transaction& transaction, std::string_view subject, std::uint32_t newest) {
+  CLOISTER_CHECK(transaction.run(kPrune, {subject, newest}));
+  CLOISTER_CHECK(transaction.run(kPruneSessions, {subject}));
   return {};
 }
 

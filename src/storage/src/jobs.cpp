@@ -62,6 +62,7 @@ constexpr Sql kLeasesOf{"SELECT " CLOISTER_ATTEMPT_COLUMNS CLOISTER_ATTEMPT_TABL
 constexpr Sql kLeasesOver{"SELECT " CLOISTER_ATTEMPT_COLUMNS CLOISTER_ATTEMPT_TABLES
                           " WHERE a.state = 'leased' AND a.lease_until <= ?1 ORDER BY a.lease_until, a.rowid"};
 constexpr Sql kProlong{"UPDATE attempt SET lease_until = MAX(lease_until, ?2) WHERE id = ?1"};
+constexpr Sql kProlongAll{"UPDATE attempt SET lease_until = MAX(lease_until, ?1) WHERE state = 'leased'"};
 constexpr Sql kSetProgress{"UPDATE job SET progress = ?2 WHERE seq = ?1"};
 constexpr Sql kEndAttempt{"UPDATE attempt SET state = ?2 WHERE id = ?1"};
 
@@ -446,6 +447,11 @@ Result<std::vector<Ended>> expire_leases(Transaction& transaction, const RetryPo
     ended.push_back(std::move(end));
   }
   return ended;
+}
+
+Result<void> prolong_leases(Transaction& transaction, UnixTime lease_until) {
+  CLOISTER_CHECK(transaction.run(kProlongAll, {lease_until}));
+  return {};
 }
 
 Result<std::vector<Ended>> release_instance(Transaction& transaction, const InstanceId& instance,

@@ -211,7 +211,16 @@ constexpr const char* kUnfinishedJobs = R"sql(
 CREATE INDEX job_unfinished ON job (tenant) WHERE finished IS NULL;
 )sql";
 
-constexpr Migration kSteps[] = {{1, "initial", kInitial}, {2, "unfinished_jobs", kUnfinishedJobs}};
+// What results need is kept; of the rest, the newest of each subject.
+constexpr const char* kEvidenceOfResults = R"sql(
+ALTER TABLE evidence ADD COLUMN kept INTEGER NOT NULL DEFAULT 1;
+CREATE INDEX instance_by_session ON instance (session);
+CREATE INDEX validator_by_session ON validator (session);
+)sql";
+
+constexpr Migration kSteps[] = {{1, "initial", kInitial},
+                                {2, "unfinished_jobs", kUnfinishedJobs},
+                                {3, "evidence_of_results", kEvidenceOfResults}};
 
 }  // namespace
 

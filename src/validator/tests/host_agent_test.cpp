@@ -31,17 +31,26 @@ const auto kInstance = *InstanceId::parse("inst-a");
 
 Deadline soon() { return Deadline{std::chrono::steady_clock::now() + kPatience}; }
 
-std::pair<UniqueFd, UniqueFd> socket_pair() {
-  int ends[2] = {-1, -1};
-  EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
-  return {UniqueFd{ends[0]}, UniqueFd{ends[1]}};
-}
-
 /// The platform's ends of a TD that does nothing by itself: hung, whatever its stream says.
 struct Machine {
   provider::StartRequest request;
-  UniqueFd stream;
+  process::FrameSocket streams;
   UniqueFd life;
+  UniqueFd stream;
+
+  /// The next byte stream that the TD is handed; true when there was one.
+  bool take_stream() {
+    auto frame = streams.receive(soon());
+    if (!frame || !frame->payload.empty() || frame->descriptors.size() != 1) return false;
+    stream = std::move(frame->descriptors[0]);
+    return true;
+  }
+  void hang_up() { stream.reset(); }
+  bool stream_ended() {
+    pollfd ready{stream.get(), POLLIN, 0};
+    char byte = 0;
+    return ::poll(&ready, 1, kPatienceMs) == 1 && ::recv(stream.get(), &byte, 1, MSG_DONTWAIT) == 0;
+  }
 
   void write(std::string_view text) { EXPECT_EQ(::send(stream.get(), text.data(), text.size(), 0), std::ssize(text)); }
   std::string read(std::size_t size) {
@@ -72,18 +81,25 @@ class Machines final : public provider::CvmProvider {
   Result<provider::StartedCvm> start(const provider::StartRequest& request, Deadline) override {
     const std::lock_guard lock{mutex_};
     if (failure) return *failure;
-    auto [stream, td_stream] = socket_pair();
-    auto [life, td_life] = socket_pair();
-    machines_.push_back({{request.configuration, {}, request.memory_mib}, std::move(td_stream), std::move(td_life)});
+    auto [streams, td_streams] = *process::stream_pair();
+    auto [life, td_life] = *process::stream_pair();
+    machines_.push_back({{request.configuration, {}, request.memory_mib},
+                         process::FrameSocket{std::move(td_streams), {.bytes = 0, .descriptors = 1}},
+                         std::move(td_life),
+                         {}});
     for (const auto& blob : request.blobs) {
       machines_.back().request.blobs.push_back({blob.sha256, UniqueFd{::dup(blob.file.get())}});
     }
-    return provider::StartedCvm{"td-" + std::to_string(machines_.size()), std::move(stream),
+    return provider::StartedCvm{"td-" + std::to_string(machines_.size()), std::move(streams),
                                 provider::CvmLife{process::FrameSocket{std::move(life), provider::kExitLimits}}};
   }
   Result<void> stop(const std::string&, Deadline) override { return {}; }
   Result<std::vector<std::string>> list(Deadline) override { return std::vector<std::string>{}; }
 
+  std::size_t size() {
+    const std::lock_guard lock{mutex_};
+    return machines_.size();
+  }
   Machine& at(std::size_t index) {
     const std::lock_guard lock{mutex_};
     return machines_.at(index);
@@ -141,11 +157,17 @@ class HostAgentTest : public testing::Test {
     server = *std::move(listening);
     http::ClientOptions client;
     client.base_url = server->base_url();
-    agent = std::make_unique<HostAgent>(HostAgentServices{io, pool, machines, clock, logger},
-                                        HostAgentOptions{client, 3, dir.path() / "blobs"}, hotkey);
+    HostAgentOptions agent_options;
+    agent_options.server = client;
+    agent_options.capacity = 3;
+    agent_options.blobs = dir.path() / "blobs";
+    agent_options.reopen_pause = std::chrono::milliseconds{1};
+    agent = std::make_unique<HostAgent>(HostAgentServices{io, pool, machines, clock, logger}, agent_options, hotkey,
+                                        strand);
   }
   void TearDown() override {
     cancel();
+    run(stop_agent());
     agent.reset();
     link.reset();
     runtime::block_on(io, server->stop(std::chrono::milliseconds{100}));
@@ -155,8 +177,16 @@ class HostAgentTest : public testing::Test {
   T run(Task<T> task) {
     return runtime::block_on(io, runtime::run_on(strand, std::move(task)));
   }
-  void start() { tasks.spawn("agent", run_agent()); }
-  void cancel() { runtime::block_on(io, tasks.cancel_and_wait()); }
+  void start() { tasks->spawn("agent", run_agent()); }
+  /// Cancels `run`; it can be started again.
+  void cancel() {
+    runtime::block_on(io, tasks->cancel_and_wait());
+    tasks = std::make_unique<runtime::TaskGroup>(strand, logger, "test");
+  }
+  Task<bool> stop_agent() {
+    co_await agent->stop();
+    co_return true;
+  }
   Task<void> run_agent() {
     const Error why = co_await agent->run();
     ended = why;
@@ -199,6 +229,17 @@ class HostAgentTest : public testing::Test {
     ADD_FAILURE() << "another message: " << host::encode(*message);
     return {};
   }
+  /// The server ends the connection.
+  void disconnect() {
+    run(close_link());
+    static_cast<void>(why_it_ended());
+    ended.reset();
+    link.reset();
+  }
+  Task<bool> close_link() {
+    co_await link->mux.close(http::CloseCode::going_away, "bye");
+    co_return true;
+  }
   /// The agent connects, logs in, and is welcome.
   host::Login join() {
     start();
@@ -220,6 +261,12 @@ class HostAgentTest : public testing::Test {
     EXPECT_EQ(started.instance, instance);
     return open(started.stream);
   }
+  /// That TD's new stream, after it was offered again.
+  std::shared_ptr<relay::Stream> offered_again(const InstanceId& instance = kInstance) {
+    const auto started = expect<host::Started>();
+    EXPECT_EQ(started.instance, instance);
+    return open(started.stream);
+  }
   Task<Result<std::string>> read_text(std::shared_ptr<relay::Stream> stream, std::size_t size) {
     std::string out;
     while (out.size() < size) {
@@ -228,6 +275,10 @@ class HostAgentTest : public testing::Test {
       out += as_text(*bytes);
     }
     co_return out;
+  }
+  Task<bool> close(std::shared_ptr<relay::Stream> stream) {
+    co_await stream->close();
+    co_return true;
   }
   std::string read(const std::shared_ptr<relay::Stream>& stream, std::size_t size) {
     auto text = run(runtime::with_deadline(soon(), read_text(stream, size)));
@@ -250,7 +301,7 @@ class HostAgentTest : public testing::Test {
   runtime::AsyncEvent changed;
   Bytes blob;
   std::vector<std::string> tokens;
-  runtime::TaskGroup tasks{strand, logger, "test"};
+  std::unique_ptr<runtime::TaskGroup> tasks = std::make_unique<runtime::TaskGroup>(strand, logger, "test");
 };
 
 TEST_F(HostAgentTest, ProvesItsHotkeyToThisServerForThisNonce) {
@@ -286,6 +337,7 @@ TEST_F(HostAgentTest, StartsATdAndRelaysItsStream) {
   const auto stream = start_td();
   EXPECT_EQ(machines.at(0).request.configuration, (Bytes{1, 2}));
   EXPECT_EQ(machines.at(0).request.memory_mib, 64U);
+  ASSERT_TRUE(machines.at(0).take_stream());
   machines.at(0).write("from the TD");
   EXPECT_EQ(read(stream, 11), "from the TD");
   EXPECT_TRUE(run(stream->write(to_bytes("to the TD"))));
@@ -299,12 +351,12 @@ TEST_F(HostAgentTest, StopsATdThatHangs) {
   EXPECT_TRUE(machines.at(0).stopped());
 }
 
-TEST_F(HostAgentTest, StopsItsTdsWhenItIsCancelled) {
+TEST_F(HostAgentTest, StopsItsTdsAtItsEnd) {
   join();
   const auto first = start_td();
   const auto second = start_td(*InstanceId::parse("inst-b"));
   cancel();
-  agent.reset();
+  run(stop_agent());
   EXPECT_TRUE(machines.at(0).stopped());
   EXPECT_TRUE(machines.at(1).stopped());
 }
@@ -324,10 +376,87 @@ TEST_F(HostAgentTest, GoesOnWhileATdIsSlowToEnd) {
   const auto other = start_td(*InstanceId::parse("inst-b"));
   // The life of the first is readable, but what it has to say is not whole.
   ASSERT_EQ(::send(machines.at(0).life.get(), "\0", 1, 0), 1);
+  ASSERT_TRUE(machines.at(1).take_stream());
   machines.at(1).write("meanwhile");
   EXPECT_EQ(read(other, 9), "meanwhile");
   EXPECT_TRUE(link->inbox.empty()) << "the other TD was kept waiting until the slow one had ended";
   EXPECT_EQ(expect<host::Exited>().instance, kInstance);
+}
+
+// --- TDs outlive streams and connections ---
+
+TEST_F(HostAgentTest, KeepsItsTdsOverABrokenConnectionAndOffersThem) {
+  EXPECT_TRUE(join().running.empty());
+  const auto stream = start_td();
+  ASSERT_TRUE(machines.at(0).take_stream());
+  disconnect();
+  EXPECT_TRUE(machines.at(0).stream_ended());
+  EXPECT_EQ(join().running, std::vector{kInstance});
+  const auto second = offered_again();
+  ASSERT_TRUE(machines.at(0).take_stream());
+  machines.at(0).write("still here");
+  EXPECT_EQ(read(second, 10), "still here");
+  send(host::Stop{kInstance});
+  EXPECT_TRUE(machines.at(0).stopped());
+}
+
+TEST_F(HostAgentTest, DoesNotOfferATdThatEndedMeanwhile) {
+  join();
+  const auto stream = start_td();
+  disconnect();
+  machines.at(0).exit(0);
+  // Its end is seen before long; until then it is offered, and then reported.
+  start();
+  ASSERT_TRUE(run(until([this] { return link != nullptr; })));
+  send(host::Hello{kServerId, {}});
+  const auto login = expect<host::Login>();
+  send(host::Welcome{*ValidatorId::parse("val-a"), "first"});
+  for (bool gone = login.running.empty(); !gone;) {
+    auto message = next();
+    ASSERT_TRUE(message) << message.error().text();
+    if (const auto* started = std::get_if<host::Started>(&*message)) static_cast<void>(open(started->stream));
+    gone = std::holds_alternative<host::Exited>(*message);
+  }
+}
+
+TEST_F(HostAgentTest, GivesATdANewStreamWhenTheServerClosesOne) {
+  join();
+  const auto stream = start_td();
+  ASSERT_TRUE(machines.at(0).take_stream());
+  run(close(stream));
+  EXPECT_TRUE(machines.at(0).stream_ended());
+  const auto second = offered_again();
+  ASSERT_TRUE(machines.at(0).take_stream());
+  EXPECT_TRUE(run(second->write(to_bytes("again"))));
+  EXPECT_EQ(machines.at(0).read(5), "again");
+}
+
+TEST_F(HostAgentTest, GivesATdANewStreamWhenItClosesOneItself) {
+  join();
+  const auto stream = start_td();
+  ASSERT_TRUE(machines.at(0).take_stream());
+  machines.at(0).hang_up();
+  const auto second = offered_again();
+  ASSERT_TRUE(machines.at(0).take_stream());
+  machines.at(0).write("again");
+  EXPECT_EQ(read(second, 5), "again");
+}
+
+TEST_F(HostAgentTest, StartsItsOwnTdOnceForOneConfiguration) {
+  join();
+  send(host::StartValidatorTd{Bytes{1}});
+  expect<host::StartedValidatorTd>();
+  disconnect();
+  EXPECT_TRUE(join().running.empty()) << "it is no instance";
+  send(host::StartValidatorTd{Bytes{1}});
+  expect<host::StartedValidatorTd>();
+  EXPECT_EQ(machines.size(), 1U);
+  disconnect();
+  join();
+  send(host::StartValidatorTd{Bytes{2}});
+  expect<host::StartedValidatorTd>();
+  EXPECT_TRUE(machines.at(0).stopped());
+  EXPECT_EQ(machines.at(1).request.configuration, Bytes{2});
 }
 
 TEST_F(HostAgentTest, SaysWhyATdDidNotStart) {

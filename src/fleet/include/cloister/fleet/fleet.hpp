@@ -27,7 +27,9 @@
 
 namespace cloister::fleet {
 
-/// Hosts, and the instances on them. Everything runs on one executor (a strand); what it is made from outlives it.
+/// Hosts, and the instances on them. An instance outlives its stream, its host's connection and this server, as long as
+/// it comes back in time and proves itself anew (docs/protocol/host.md, "The life of an instance").
+/// Everything runs on one executor (a strand); what it is made from outlives it.
 class Fleet {
  public:
   struct Services {
@@ -49,11 +51,13 @@ class Fleet {
     std::function<std::string(const ValidatorId&)> host_token;  // with which a host fetches blobs
     std::chrono::milliseconds token_renewal{12 * 3'600'000};    // less than such a token's lifetime
     std::chrono::milliseconds step_timeout{60'000};  // for each step of a start: started, handshake, evidence, ready
+    std::chrono::milliseconds return_window{30'000};  // for which an instance may be without a stream
   };
   Fleet(Services services, Options options, runtime::Executor executor);
   ~Fleet();
 
-  /// What was live when the server ended is gone: to be called once, before anything is served.
+  /// Waits for the instances that were live when the server ended, as for any that lost its stream. To be called once,
+  /// before anything is served.
   [[nodiscard]] Result<void> recover();
   /// Serves a host agent's connection until it ends. Several at once; of one hotkey the newest alone.
   [[nodiscard]] runtime::Task<void> serve_host(std::shared_ptr<http::WebSocket> socket);
@@ -75,6 +79,9 @@ class Fleet {
  private:
   struct Host;
   using HostPtr = std::shared_ptr<Host>;  // shared: its tasks outlive its place in `hosts_` for a moment
+  struct Instance;
+  class Serving;
+  using InstancePtr = std::shared_ptr<Instance>;  // shared: the task that serves it outlives its place in `instances_`
   struct Backoff {
     unsigned failures = 0;
     SteadyTime next{};
@@ -89,26 +96,33 @@ class Fleet {
   [[nodiscard]] Result<void> on_message(const HostPtr& host, const protocol::host::ToServer& message);
   [[nodiscard]] Result<void> on_started(const HostPtr& host, const protocol::host::Started& started);
   [[nodiscard]] Result<void> on_start_failed(const HostPtr& host, const protocol::host::StartFailed& failed);
+  void on_exited(const HostPtr& host, const protocol::host::Exited& exited);
+  void end_missing(const HostPtr& host);
   [[nodiscard]] runtime::Task<void> run_validator_td(HostPtr host, std::shared_ptr<relay::Stream> stream);
-  [[nodiscard]] runtime::Task<void> run_instance(HostPtr host, InstanceId id, model::Version version,
+  [[nodiscard]] runtime::Task<void> run_instance(HostPtr host, InstancePtr instance,
                                                  std::shared_ptr<relay::Stream> stream);
-  [[nodiscard]] runtime::Task<Error> drive_instance(HostPtr host, InstanceId id, model::Version version,
+  [[nodiscard]] runtime::Task<Error> drive_instance(HostPtr host, InstancePtr instance,
                                                     std::shared_ptr<relay::Stream> stream);
   [[nodiscard]] runtime::Task<Result<std::uint32_t>> supply(std::shared_ptr<links::TdLink> link,
                                                             session::AttestedSession session);
+  [[nodiscard]] runtime::Task<void> challenge_again(InstancePtr instance);
+  [[nodiscard]] runtime::Task<Result<session::AttestedSession>> renew(InstancePtr instance, protocol::Attest answer);
   [[nodiscard]] runtime::Task<void> tell(HostPtr host, protocol::host::ToHost message);
   [[nodiscard]] runtime::Task<void> renew_token(HostPtr host);
   [[nodiscard]] runtime::Task<void> stop_stream(HostPtr host, InstanceId id, std::shared_ptr<relay::Stream> stream);
-  void end_instance(const HostPtr& host, const InstanceId& id, const Error& why);
+  [[nodiscard]] InstancePtr find(const InstanceId& id) const;
+  void end_instance(const InstancePtr& instance, const Error& why);
   [[nodiscard]] runtime::Task<void> record_end(InstanceId id, Error why);
-  [[nodiscard]] runtime::Task<void> set_state(InstanceId id, model::InstanceState state);
+  [[nodiscard]] runtime::Task<void> set_states(std::vector<InstanceId> ids, model::InstanceState state);
   [[nodiscard]] runtime::Task<void> set_validator_state(ValidatorId id, model::ValidatorState state);
-  [[nodiscard]] runtime::Task<void> reconcile_once();
+  [[nodiscard]] runtime::Task<void> start_missing();
   void end_overdue();
+  void renew_sessions();
   [[nodiscard]] runtime::Task<void> start_instance(HostPtr host, model::Version version);
   [[nodiscard]] HostPtr host_with_room() const;
+  [[nodiscard]] std::size_t instances_on(const ValidatorId& validator) const;
   [[nodiscard]] bool is_current(const HostPtr& host) const;
-  [[nodiscard]] bool is_elsewhere(const HostPtr& host, const InstanceId& id) const;
+  [[nodiscard]] bool is_draining(const ValidatorId& validator) const;
   [[nodiscard]] Deadline step() const { return Deadline::after(services_.clock, options_.step_timeout); }
   void note_failure(const VersionId& version);
 
@@ -120,6 +134,7 @@ class Fleet {
   std::set<std::shared_ptr<http::WebSocket>> sockets_;  // every connection that is served, logged in or not
   runtime::AsyncEvent socket_gone_;
   std::map<ValidatorId, HostPtr> hosts_;                // the newest connection of each hotkey
+  std::map<InstanceId, InstancePtr> instances_;         // those that have not ended
   std::map<VersionId, Backoff> backoff_;
   metrics::Gauges connections_{"cloister_host_connections", "Host agents that are logged in."};
   metrics::Gauges channels_{"cloister_channels", "Attested channels to TDs, by role.", {"role"}};

@@ -47,10 +47,10 @@ class Attestor {
   /// is returned. May be repeated on one link, before the session ends. `deadline_exceeded` when the TD does not answer.
   [[nodiscard]] runtime::Task<Result<session::AttestedSession>> attest(std::shared_ptr<TdLink> link,
                                                                        Expectation expectation, Deadline deadline);
-  /// The two halves of `attest`, for a link whose messages somebody else receives: the challenge, which returns what the
-  /// answer must be bound to;
-  [[nodiscard]] runtime::Task<Result<session::Connection>> challenge(std::shared_ptr<TdLink> link,
-                                                                     Expectation expectation);
+  /// The parts of `attest`, for a link whose messages somebody else receives: what the answer must be bound to,
+  [[nodiscard]] runtime::Task<Result<session::Connection>> issue(std::shared_ptr<TdLink> link, Expectation expectation);
+  /// the challenge to be sent for it,
+  [[nodiscard]] static protocol::ToTd challenge_of(const session::Connection& connection);
   /// and what follows the answer.
   [[nodiscard]] runtime::Task<Result<session::AttestedSession>> conclude(std::shared_ptr<TdLink> link,
                                                                          Expectation expectation,

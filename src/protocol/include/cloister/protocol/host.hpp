@@ -59,9 +59,10 @@ using ToHost = std::variant<Hello, Welcome, Start, Stop, StartValidatorTd, Token
 struct Login {
   ByteArray<32> hotkey{};
   ByteArray<64> signature{};
-  std::uint32_t capacity = 0;  // instances that this host can run at the same time
+  std::uint32_t capacity = 0;       // instances that this host can run at the same time
+  std::vector<InstanceId> running;  // those whose TDs it runs, at most 1024
 };
-/// The TD runs, and its byte stream is relayed under this number (unique while the connection lasts).
+/// The TD runs, and has a new byte stream, which is relayed under this number (unique while the connection lasts).
 struct Started {
   InstanceId instance;
   std::uint32_t stream = 0;

@@ -48,7 +48,7 @@ class CvmLife {
 
 struct StartedCvm {
   std::string id;  // as `valid_id`, unique at its provider
-  process::UniqueFd stream;  // the CVM's byte stream, a connected stream socket
+  process::UniqueFd streams;  // a socket over which it is handed byte streams (docs/protocol/tee-socket.md)
   CvmLife life;
 };
 

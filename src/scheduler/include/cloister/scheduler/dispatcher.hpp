@@ -28,11 +28,14 @@ class Dispatcher {
 
   /// Called as attempts begin and end at an instance, on the executor of its link; must not block.
   using Notify = std::function<void(const protocol::host::Attempt&)>;
+  /// Takes the evidence that the instance answers another challenge with, and returns the session that follows. Without
+  /// it, evidence is not expected.
+  using Renew = std::function<runtime::Task<Result<session::AttestedSession>>(protocol::Attest)>;
   /// Serves one instance that is ready for `slots` jobs at a time, until its link ends, it breaks the protocol, falls
   /// silent, its session is over, or what it brings cannot be stored. Returns why. Attempts that it had are still leased then:
   /// `JobService::end_instance` ends them.
   [[nodiscard]] runtime::Task<Error> serve(std::shared_ptr<links::TdLink> link, session::AttestedSession session,
-                                           std::uint32_t slots, Notify notify = {});
+                                           std::uint32_t slots, Notify notify = {}, Renew renew = {});
   /// The lease of an attempt is over: its instance, where it is connected, is told soon, and gets another job. Does not
   /// wait for the instance.
   void cancel(const model::Attempt& attempt);
@@ -45,10 +48,12 @@ class Dispatcher {
  private:
   struct Serving;
   using ServingPtr = std::shared_ptr<Serving>;
+  [[nodiscard]] runtime::Task<Result<void>> recall(ServingPtr serving);
   [[nodiscard]] runtime::Task<void> feed(ServingPtr serving);
   [[nodiscard]] runtime::Task<Error> take(ServingPtr serving);
   [[nodiscard]] runtime::Task<void> leave(ServingPtr serving);
   [[nodiscard]] runtime::Task<Result<void>> handle(ServingPtr serving, protocol::ToServer message);
+  [[nodiscard]] runtime::Task<Result<void>> on_evidence(ServingPtr serving, protocol::Attest evidence);
   [[nodiscard]] runtime::Task<Result<void>> on_heartbeat(ServingPtr serving, protocol::Heartbeat beat);
   [[nodiscard]] runtime::Task<Result<void>> on_failed(ServingPtr serving, protocol::AttemptFailed failed);
   [[nodiscard]] runtime::Task<Result<void>> on_result(ServingPtr serving, protocol::SubmitResult result);

@@ -75,13 +75,17 @@ class JobService {
   /// `session_expired` outside the session's time, `permission_denied` for another instance's attempt.
   [[nodiscard]] Result<std::optional<protocol::AssignJob>> lease(const session::AttestedSession& session,
                                                                  UnixTime now);
+  /// What an instance has leased, also over connections before this one.
+  [[nodiscard]] Result<std::vector<model::Attempt>> leases(const InstanceId& instance) const;
+  /// Every lease lasts so long from now at least: the server was away, and the instances may have worked on.
+  [[nodiscard]] Result<void> prolong_leases(std::chrono::milliseconds span);
   /// `stale_fence` when the attempt is not the job's current one.
   [[nodiscard]] Result<void> heartbeat(const session::AttestedSession& session, const protocol::Heartbeat& beat,
                                        UnixTime now);
   [[nodiscard]] Result<void> fail(const session::AttestedSession& session, const protocol::AttemptFailed& failed,
                                   UnixTime now);
   /// Takes a result after every check: this session's and instance's attempt, current fence, envelope about this very
-  /// job and session, signed by the result key in the evidence, commitment equal to the job's, sealed output equal to
+  /// job and session (or an earlier one of the same instance and keys, in which the work was done), signed by the result key in the evidence, commitment equal to the job's, sealed output equal to
   /// its digest and within the version's limit, times within the session. `envelope_invalid` with what differs,
   /// `signature_invalid`, `stale_fence`. Stored when this returns success; the same result again succeeds. An output
   /// beyond the limit is `limit_exceeded` and fails the job: it would be no smaller elsewhere.

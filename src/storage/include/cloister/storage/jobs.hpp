@@ -104,6 +104,8 @@ struct RetryPolicy {
 /// Ends the leases whose `lease_until` is not after `until`, as of `now`: leases may be counted on another clock.
 [[nodiscard]] Result<std::vector<Ended>> expire_leases(Transaction& transaction, const RetryPolicy& policy,
                                                        UnixTime until, UnixTime now);
+/// Prolongs every lease to this time at least: the server was away, and the instances may have worked on.
+[[nodiscard]] Result<void> prolong_leases(Transaction& transaction, UnixTime lease_until);
 /// The instance is gone (its state was set before): ends its leases, and jobs that it was the last live recipient of
 /// wait for others.
 [[nodiscard]] Result<std::vector<Ended>> release_instance(Transaction& transaction, const InstanceId& instance,
