@@ -221,13 +221,16 @@ TEST_F(Dispatch, HeartbeatThatCannotBeStoredNowChangesNothing) {
 
 TEST_F(Dispatch, LeaseThatCannotBeStoredNowIsTriedAgain) {
   const auto instance = world.ready();
+  const auto first = submit(instance, "one");
+  const auto later = submit(instance, "two");
   auto& td = connect(instance);
+  static_cast<void>(td.expect<protocol::AssignJob>());
   {
     const Overload overload{io, pool};
-    world.jobs->changed().notify_all();
+    cancel(first);  // its slot asks for a job
     ASSERT_TRUE(logger.wait_for("job.not_leased"));
   }
-  const auto later = submit(instance, "one");
+  static_cast<void>(td.expect<protocol::CancelJob>());
   EXPECT_EQ(td.expect<protocol::AssignJob>().job, later.keys.job());
 }
 
