@@ -1,5 +1,8 @@
 #pragma once
 
+#include <atomic>
+#include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -31,22 +34,22 @@ class TempDir {
   std::filesystem::path path_;
 };
 
-/// A clock that moves only when told to. Not thread-safe while it is moved.
+/// A clock that moves only when told to. Thread-safe; whoever reads both times while it moves may see one of them moved.
 class FakeClock final : public Clock {
  public:
-  explicit FakeClock(UnixTime now) : now_{now} {}
-  [[nodiscard]] UnixTime now() const override { return now_; }
-  [[nodiscard]] SteadyTime steady() const override { return steady_; }
+  explicit FakeClock(UnixTime now) : now_{to_micros(now)} {}
+  [[nodiscard]] UnixTime now() const override { return from_micros(now_); }
+  [[nodiscard]] SteadyTime steady() const override { return SteadyTime{std::chrono::microseconds{steady_}}; }
   void advance(std::chrono::microseconds span) {
-    now_ += span;
-    steady_ += span;
+    now_ += span.count();
+    steady_ += span.count();
   }
   /// A jump of the wall clock alone.
-  void set(UnixTime now) { now_ = now; }
+  void set(UnixTime now) { now_ = to_micros(now); }
 
  private:
-  UnixTime now_;
-  SteadyTime steady_{};
+  std::atomic<std::int64_t> now_;
+  std::atomic<std::int64_t> steady_{0};
 };
 
 /// The same bytes for the same seed (a counter through splitmix64): for tests only.
