@@ -72,7 +72,10 @@ def found_in_files(folder, needles, except_names=()):
             path = os.path.join(here, name)
             if name in except_names or not os.path.isfile(path):
                 continue
-            with open(path, "rb") as file:
-                content = file.read() + b"\0" + path.encode()
+            try:
+                with open(path, "rb") as file:
+                    content = file.read() + b"\0" + path.encode()
+            except FileNotFoundError:
+                continue  # removed meanwhile
             hits += [(needle, path) for needle in needles if needle in content]
     return hits
