@@ -24,7 +24,7 @@ std::optional<std::string> variable(const char* name) {
 
 /// A place that may say where the server is, and what opens it.
 struct Place {
-  std::string_view name;
+  std::string name;
   std::optional<std::string> server;
   std::optional<fs::path> token_file;
   std::optional<std::string> token;
@@ -109,7 +109,7 @@ Result<Access> find_access(const ConnectionOptions& options) {
     return Error{Errc::invalid_argument, "no token for " + out.server + ": name one with --token-file, or log in"};
   }
   if (with_token > with_server && !is_for_server(*with_token)) {
-    return Error{Errc::invalid_argument, "the token of " + std::string{with_token->name} + " is for " + *with_token->server +
+    return Error{Errc::invalid_argument, "the token of " + with_token->name + " is for " + *with_token->server +
                                              " and stays there: name one for " + out.server + " with --token-file"};
   }
   if (with_token->token_file) {
