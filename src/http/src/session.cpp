@@ -417,9 +417,9 @@ runtime::Task<void> Session::linger() {
   crypto::CleansedBytes sink(kPiece);
   for (std::size_t total = 0; total < kLingerBytes;) {
     const std::span<std::uint8_t> space{sink};
-    const auto got = co_await transport_->read_some(space);
-    if (!got || *got == 0) break;
-    total += *got;
+    const auto got = co_await transport_->discard_some(space);
+    if (got == 0) break;
+    total += got;
   }
   transport_->close();
 }

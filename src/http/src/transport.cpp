@@ -164,6 +164,11 @@ class StreamTransport final : public Transport {
     co_return;
   }
 
+  runtime::Task<std::size_t> discard_some(std::span<std::uint8_t> space) override {
+    const auto [failure, count] = co_await tcp().async_read_some(asio::buffer(space.data(), space.size()), kValues);
+    co_return failure ? 0 : count;
+  }
+
   void close() noexcept override { tcp().close(); }
 
   bool quiet() override {

@@ -37,6 +37,9 @@ class Transport {
   [[nodiscard]] virtual runtime::Task<Result<void>> write(ByteView bytes) = 0;
   /// Tells the peer that nothing more comes.
   [[nodiscard]] virtual runtime::Task<void> shutdown() = 0;
+  /// After `shutdown`: reads what the peer still sends, which nobody will look at; under TLS it stays encrypted, since
+  /// OpenSSL takes no data after its own close_notify. How many bytes came; 0 at the end, or when the connection broke.
+  [[nodiscard]] virtual runtime::Task<std::size_t> discard_some(std::span<std::uint8_t> space) = 0;
   virtual void close() noexcept = 0;
   /// False when the peer has closed an idle connection, or has sent what nobody asked for.
   [[nodiscard]] virtual bool quiet() = 0;

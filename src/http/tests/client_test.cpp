@@ -311,6 +311,17 @@ TEST_F(HttpTls, RoundTripWithKeepAlive) {
   EXPECT_EQ(server->connections(), 1U);
 }
 
+TEST_F(HttpTls, AnswersARefusedUploadThatKeepsComing) {
+  RouteOptions small;
+  small.max_body = 10;
+  router.add(Method::post, "/", kPublic, [](Request) { return say("never"); }, small);
+  serve();
+  const auto with = client(with_ca(certificate.pem()));
+  const auto response = ask(*with, Method::post, "/", std::string(600000, 'a'));
+  ASSERT_TRUE(response.ok()) << response.error().text();
+  EXPECT_EQ(response->status, 413);
+}
+
 TEST_F(HttpTls, WebSocketRoundTrip) {
   serve();
   auto socket = runtime::block_on(
