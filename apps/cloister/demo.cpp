@@ -1,13 +1,15 @@
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <functional>
 #include <iomanip>
 #include <memory>
-#include <stop_token>
-#include <thread>
 
 #include "cli.hpp"
 #include "cloister/client/job_runner.hpp"
@@ -25,7 +27,7 @@ namespace fs = std::filesystem;
 namespace json = codec::json;
 using std::chrono::milliseconds;
 
-constexpr std::size_t kMaxInput = 3U << 20;  // of all files: a job's payload has at most 4 MiB
+constexpr std::size_t kMaxPayload = model::ChallengeSpec{}.max_payload_bytes;  // what the example's version allows
 constexpr std::chrono::seconds kReadyTimeout{30};
 
 struct Options {
@@ -39,7 +41,12 @@ class DataFolder {
  public:
   static Result<DataFolder> make(const std::optional<fs::path>& kept) {
     if (kept) return DataFolder{*kept, false};
-    auto pattern = (fs::temp_directory_path() / "cloister-demo-XXXXXX").string();
+    std::error_code failure;
+    const auto parent = fs::temp_directory_path(failure);
+    if (failure) {
+      return Error{Errc::io_error, "TMPDIR, or /tmp: " + failure.message() + "; name another folder with TMPDIR or --data"};
+    }
+    auto pattern = (parent / "cloister-demo-XXXXXX").string();
     if (::mkdtemp(pattern.data()) == nullptr) return process::errno_error(pattern);
     return DataFolder{pattern, true};
   }
@@ -48,7 +55,14 @@ class DataFolder {
     std::error_code ignored;
     if (temporary_) fs::remove_all(path_, ignored);
   }
-  void keep() noexcept { temporary_ = false; }
+  /// The logs stay, to say what went wrong; keys and tokens do not.
+  void keep_logs() {
+    if (!std::exchange(temporary_, false)) return;
+    std::error_code ignored;
+    for (const auto& entry : fs::directory_iterator{path_, ignored}) {
+      if (entry.path().filename() != "logs") fs::remove_all(entry.path(), ignored);
+    }
+  }
   [[nodiscard]] const fs::path& path() const noexcept { return path_; }
 
  private:
@@ -57,37 +71,51 @@ class DataFolder {
   bool temporary_;
 };
 
-/// While it lives, Ctrl-C and SIGTERM remove the folder, which holds secrets, before they end this process (and with it
-/// the parts of the system). Make it before other threads start: they inherit the blocked signals.
-class SignalGuard {
+/// Holds back the signals that would end this process, while it lives. Make it before what they must not leave behind.
+class HeldSignals {
  public:
-  explicit SignalGuard(std::optional<fs::path> folder) {
-    ::sigemptyset(&signals_);
-    ::sigaddset(&signals_, SIGINT);
-    ::sigaddset(&signals_, SIGTERM);
-    ::pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
-    watcher_ = std::jthread{[signals = signals_, folder = std::move(folder)](const std::stop_token& stopped) {
-      constexpr timespec kLookEvery{0, 100'000'000};
-      while (!stopped.stop_requested()) {
-        const int signal = ::sigtimedwait(&signals, nullptr, &kLookEvery);
-        if (signal < 0) continue;
-        std::error_code ignored;
-        if (folder) fs::remove_all(*folder, ignored);
-        ::_exit(128 + signal);
-      }
-    }};
+  HeldSignals() {
+    ::sigemptyset(&held_);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGCHLD}) ::sigaddset(&held_, signal);
+    ::pthread_sigmask(SIG_BLOCK, &held_, &before_);
   }
-  ~SignalGuard() {
-    watcher_ = {};  // stops and joins
-    ::pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr);
-  }
-  SignalGuard(const SignalGuard&) = delete;
-  SignalGuard& operator=(const SignalGuard&) = delete;
+  ~HeldSignals() { release(); }
+  HeldSignals(const HeldSignals&) = delete;
+  HeldSignals& operator=(const HeldSignals&) = delete;
+  void release() const { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  [[nodiscard]] int wait() const { return ::sigwaitinfo(&held_, nullptr); }
 
  private:
-  sigset_t signals_{};
-  std::jthread watcher_;
+  sigset_t held_{};
+  sigset_t before_{};
 };
+
+/// Runs `work` in a process of its own and returns its exit code, 128 and more where a signal ended it. When this
+/// returns, whether `work` is done, fell over or was interrupted (Ctrl-C, SIGTERM, SIGHUP), every process that it had
+/// started is gone: nobody writes to its folder any longer. Call it while there is one thread.
+Result<int> run_supervised(const HeldSignals& signals, const std::function<int()>& work) {
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1);  // orphans of the worker become ours to wait for
+  const auto self = ::getpid();
+  const auto worker = ::fork();
+  if (worker < 0) return process::errno_error("fork");
+  if (worker == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() != self) ::_exit(128 + SIGKILL);
+    signals.release();
+    ::_exit(work());
+  }
+  int status = 0;
+  int interrupted = 0;
+  while (::waitpid(worker, &status, WNOHANG) == 0) {
+    const int signal = signals.wait();
+    if (signal <= 0 || signal == SIGCHLD) continue;
+    interrupted = signal;
+    ::kill(worker, SIGKILL);  // and with it, as the kernel sees to, what it started
+  }
+  while (::waitpid(-1, nullptr, 0) > 0 || errno == EINTR) continue;
+  if (interrupted != 0) return 128 + interrupted;
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
 
 /// Prints the steps of the main job, each with the time that it took.
 class Steps {
@@ -138,13 +166,19 @@ bool is_word(std::string_view text) {
 }
 
 struct Inputs {
-  json::Array documents;
+  Bytes payload;  // as the challenge takes it
   std::size_t bytes = 0;
 };
 
-/// The files as the challenge takes them. Refuses what is no text, and says which file it is.
-Result<Inputs> read_inputs(const std::vector<fs::path>& files) {
+Error too_large(std::string_view what) {
+  return Error{Errc::limit_exceeded, std::string{what} + ": a job takes at most " + std::to_string(kMaxPayload >> 20) +
+                                         " MiB, names and JSON escapes included; give fewer or smaller files"};
+}
+
+/// Refuses what is no text or too much, and says which file it is.
+Result<Inputs> read_inputs(const std::vector<fs::path>& files, const std::string& keyword) {
   Inputs out;
+  json::Array documents;
   for (const auto& file : files) {
     // The name alone, unless another file has it too.
     const bool unique = std::ranges::count_if(files, [&](const fs::path& other) {
@@ -152,12 +186,16 @@ Result<Inputs> read_inputs(const std::vector<fs::path>& files) {
                         }) == 1;
     const auto name = unique ? file.filename().string() : file.string();
     if (!codec::is_utf8(as_bytes(name))) return Error{Errc::unsupported, "a file's name is not UTF-8: " + printable(name)};
-    CLOISTER_TRY(bytes, read_file(file, kMaxInput));
-    out.bytes += bytes.size();
-    if (out.bytes > kMaxInput) return Error{Errc::limit_exceeded, "the files have more than 3 MiB together"};
-    if (!codec::is_utf8(bytes)) return Error{Errc::unsupported, file.string() + " is not a UTF-8 text"};
-    out.documents.emplace_back(json::Object{{"name", name}, {"text", as_text(bytes)}});
+    auto bytes = read_file(file, kMaxPayload);
+    if (!bytes && bytes.error().code() == Errc::limit_exceeded) return too_large(file.string());
+    if (!bytes) return bytes.error();
+    out.bytes += bytes->size();
+    if (out.bytes > kMaxPayload) return too_large("the files together");
+    if (!codec::is_utf8(*bytes)) return Error{Errc::unsupported, file.string() + " is not a UTF-8 text"};
+    documents.emplace_back(json::Object{{"name", name}, {"text", as_text(*bytes)}});
   }
+  out.payload = to_bytes(json::write(json::Object{{"keyword", keyword}, {"documents", std::move(documents)}}));
+  if (out.payload.size() > kMaxPayload) return too_large(files.size() == 1 ? files.front().string() : "the files together");
   return out;
 }
 
@@ -166,9 +204,11 @@ std::string short_hex(ByteView bytes) { return codec::to_hex(bytes.first(8)) + "
 /// The six steps.
 class Demo {
  public:
-  Demo(const Options& options, std::ostream& out) : options_{options}, out_{out}, steps_{out} {}
+  Demo(const Options& options, Context& context)
+      : options_{options}, context_{context}, out_{context.out}, steps_{context.out} {}
 
-  Result<void> run() {
+  /// The exit code; an error of what comes before the first step.
+  Result<int> run() {
     if (!is_word(options_.keyword)) {
       return Error{Errc::invalid_argument, "--keyword: one word of letters and digits expected"};
     }
@@ -177,20 +217,26 @@ class Demo {
       CLOISTER_TRY(examples, example_texts());
       files = std::move(examples);
     }
-    CLOISTER_TRY(inputs, read_inputs(files));
-    payload_ = to_bytes(json::write(json::Object{{"keyword", options_.keyword}, {"documents", std::move(inputs.documents)}}));
+    CLOISTER_TRY(inputs, read_inputs(files, options_.keyword));
+    payload_ = std::move(inputs.payload);
     out_ << "Searching " << files.size() << (files.size() == 1 ? " file (" : " files (") << inputs.bytes
          << " bytes) for \"" << options_.keyword << "\" inside a confidential VM.\n"
          << "LAB ONLY - NOT HARDWARE: the VM is simulated on this machine; formats, checks and protocols are real." << std::endl;
 
+    const HeldSignals signals;
     CLOISTER_TRY(folder, DataFolder::make(options_.data));
-    const SignalGuard guard{options_.data ? std::nullopt : std::optional{folder.path()}};
-    auto done = run_in(folder.path());
-    if (!done) {
-      folder.keep();
-      return Error{done.error().code(), done.error().detail() + " (logs: " + (folder.path() / "logs").string() + ")"};
-    }
-    return {};
+    CLOISTER_TRY(code, run_supervised(signals, [&] {
+      const auto done = run_in(folder.path());
+      if (!done) {
+        context_.fail(Error{done.error().code(),
+                            done.error().detail() + " (logs: " + (folder.path() / "logs").string() + ")"});
+      }
+      context_.out.flush();
+      context_.err.flush();
+      return done ? kOk : kFailed;
+    }));
+    if (code == kFailed) folder.keep_logs();
+    return code;
   }
 
  private:
@@ -301,8 +347,8 @@ class Demo {
     out_ << '\n';
     // It holds the key that opens the commitments.
     CLOISTER_CHECK(write_file("receipt.json", json::write_pretty(receipt::to_json(finished.receipt)) + "\n", Readers::owner));
-    steps_.done("receipt.json and trust.json are in this folder; check the one against the other with");
-    out_ << "\n     " << fs::read_symlink("/proc/self/exe").string() << " receipt verify receipt.json --trust trust.json\n\n"
+    steps_.done("receipt.json and trust.json are in this folder, in place of those of an earlier run");
+    out_ << "   check the one against the other with:\n\n     " << fs::read_symlink("/proc/self/exe").string() << " receipt verify receipt.json --trust trust.json\n\n"
          << "Done in " << std::fixed << std::setprecision(1) << static_cast<double>(steps_.total().count()) / 1000
          << " s." << std::endl;
     return {};
@@ -327,6 +373,7 @@ class Demo {
   }
 
   const Options& options_;
+  Context& context_;
   std::ostream& out_;
   Steps steps_;
   Bytes payload_;
@@ -341,11 +388,13 @@ class Demo {
 void add_demo(CLI::App& app, Context& context) {
   auto* demo = app.add_subcommand("demo", "The main job, start to finish, on your own text files");
   const auto options = std::make_shared<Options>();
-  demo->add_option("--input", options->inputs, "text files to search; without any, the examples");
-  demo->add_option("--keyword", options->keyword, "the word to count");
+  demo->add_option("--input", options->inputs, "UTF-8 text files to search, 4 MiB together; without any, the examples");
+  demo->add_option("--keyword", options->keyword, "the word to count, whatever the case of its ASCII letters");
   demo->add_option("--data", options->data, "keep state and logs in this directory");
   demo->callback([options, &context] {
-    if (auto done = Demo{*options, context.out}.run(); !done) context.fail(done.error());
+    const auto code = Demo{*options, context}.run();
+    if (!code) return context.fail(code.error());
+    context.exit_code = *code;
   });
 }
 

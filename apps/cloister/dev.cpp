@@ -17,6 +17,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kProfile = "dev";
+constexpr std::string_view kPartEnded =
+    "is another `cloister dev` running here? --data and --port give this one a folder and a port of its own";
 
 struct Options {
   fs::path data = "cloister-dev";
@@ -94,7 +96,11 @@ void add_dev(CLI::App& app, Context& context) {
   dev->add_option("--data", options->data, "where state and logs are kept");
   dev->add_option("--port", options->port, "the server's port; 0: any free one");
   dev->callback([options, &context] {
-    if (auto done = run(*options, context); !done) context.fail(done.error());
+    const auto done = run(*options, context);
+    if (done) return;
+    // A part that ends before it is ready has told its log why, which is in the error's text.
+    const bool part_ended = done.error().code() == Errc::peer_closed || done.error().code() == Errc::unavailable;
+    context.fail(done.error(), part_ended ? kPartEnded : std::string_view{});
   });
 }
 

@@ -1,6 +1,8 @@
 """The main job from outside: `cloister demo`, its receipt, and what must be refused."""
 import json
+import pathlib
 import random
+import re
 
 import harness
 
@@ -53,15 +55,54 @@ class Demo(harness.Case):
                                      "2020-01-01T00:00:00Z", cwd=here)
         self.assertEqual((code, "future" in out), (2, True), out)
 
-    def test_an_interrupted_demo_leaves_nothing(self):
+    def interrupt(self, signal):
         child = harness.subprocess.Popen([harness.BIN / "cloister", "demo", "--input", self.write("a.txt", "x" * 100)],
                                          cwd=self.home, env={**harness.environment(self.home), "TMPDIR": str(self.home)},
                                          stdout=harness.subprocess.PIPE, stderr=harness.subprocess.STDOUT)
         self.wait_for("the demo's folder", lambda: list(self.home.glob("cloister-demo-*")))
-        child.send_signal(harness.signal.SIGTERM)
+        child.send_signal(signal)
         child.communicate(timeout=harness.PATIENCE)
-        self.assertIn(child.returncode, (0, 128 + harness.signal.SIGTERM))
-        self.assertFalse(list(self.home.glob("cloister-demo-*/*.secret")))
+        self.assertIn(child.returncode, (0, 128 + signal))
+        self.assertFalse(list(self.home.glob("cloister-demo-*")))
+
+    def test_an_interrupted_demo_leaves_nothing(self):
+        for signal in (harness.signal.SIGINT, harness.signal.SIGTERM, harness.signal.SIGHUP):
+            with self.subTest(signal):
+                self.interrupt(signal)
+
+    def test_a_demo_that_nobody_reads_leaves_nothing(self):
+        child = harness.subprocess.Popen([harness.BIN / "cloister", "demo", "--input", self.write("a.txt", "x")],
+                                         cwd=self.home, env={**harness.environment(self.home), "TMPDIR": str(self.home)},
+                                         stdout=harness.subprocess.PIPE, stderr=harness.subprocess.DEVNULL)
+        self.assertTrue(child.stdout.readline())
+        child.stdout.close()
+        child.wait(harness.PATIENCE)
+        self.assertFalse(list(self.home.glob("cloister-demo-*")))
+
+    def test_a_failed_demo_leaves_its_logs_alone(self):
+        """trust.json cannot be written here: the platform has run by then."""
+        (self.home / "trust.json").mkdir()
+        code, _, err = self.cloister("demo", "--input", self.write("a.txt", "x"), variables={"TMPDIR": str(self.home)})
+        self.assertEqual((code, "logs:" in err), (1, True), err)
+        folder, = self.home.glob("cloister-demo-*")
+        self.assertEqual([entry.name for entry in folder.iterdir()], ["logs"])
+
+    def test_a_temporary_folder_that_is_not_there_is_named(self):
+        code, _, err = self.cloister("demo", "--input", self.write("a.txt", "x"), variables={"TMPDIR": "/nonexistent"})
+        self.assertEqual((code, "TMPDIR" in err), (1, True), err)
+
+    def test_files_that_no_job_takes_are_refused_before_anything_starts(self):
+        """The limit is that of the payload, in which a line's end takes two bytes."""
+        self.write("many-lines", "a\n" * 1_450_000)
+        self.write("large", "a" * ((4 << 20) + 1))
+        self.write("half", "a" * (2 << 20))
+        self.write("half2", "b" * (2 << 20))
+        for names, word in ((["many-lines"], "many-lines"), (["large"], "large"), (["half", "half2"], "together")):
+            inputs = [word for name in names for word in ("--input", name)]
+            code, out, err = self.cloister("demo", *inputs, "--keyword", "a")
+            self.assertEqual((code, out), (1, ""), err)
+            for expected in (word, "4 MiB", "fewer or smaller"):
+                self.assertIn(expected, err)
 
     def test_equal_names_are_told_apart(self):
         for folder in ("one", "two"):
@@ -77,6 +118,62 @@ class Demo(harness.Case):
                                 (["--keyword", ""], "one word"), (["--keyword", "two words"], "one word")):
             code, _, err = self.cloister("demo", *arguments)
             self.assertEqual((code, word in err), (1, True), err)
+
+
+class Dev(harness.Case):
+    def start_dev(self, data="dev", port=0):
+        """`cloister dev`, once it has said how to reach it; what it said."""
+        child = harness.subprocess.Popen([harness.BIN / "cloister", "dev", "--data", self.home / data, "--port", str(port)],
+                                         stdout=harness.subprocess.PIPE, stderr=harness.subprocess.PIPE, text=True,
+                                         cwd=self.home, env=harness.environment(self.home))
+        self.addCleanup(child.stdout.close)
+        self.addCleanup(child.stderr.close)
+        self.children.append(child)
+        said = ""
+        while line := child.stdout.readline():
+            said += line
+            if "Ctrl-C stops everything" in line:
+                break
+        return child, said
+
+    def test_keeps_the_system_running_until_ctrl_c(self):
+        child, said = self.start_dev()
+        self.assertRegex(said, r"server +http://127\.0\.0\.1:\d+\n")
+        for word in ("token", "trust file", "logs", "LAB ONLY", "cloister job submit"):
+            self.assertIn(word, said)
+        parts = pathlib.Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
+        self.assertEqual(len(parts), 3)
+        # What it prints is enough to use it: the profile is in use, and names token and trust file.
+        self.write("payload", json.dumps({"keyword": "x", "documents": [{"name": "n", "text": "x y x"}]}))
+        out = self.ok("job", "submit", "keyword-search", "--payload", self.home / "payload", "--receipt", self.home / "r.json",
+                      "--secret-file", self.home / "client.secret")
+        self.assertEqual(json.loads(out)["total"], 2)
+        self.ok("receipt", "verify", self.home / "r.json", "--trust", self.home / "dev/trust.json")
+        child.send_signal(harness.signal.SIGINT)
+        self.assertEqual(child.wait(harness.PATIENCE), 0)
+        self.assertFalse([pid for pid in parts if pathlib.Path(f"/proc/{pid}").exists()])
+        # The same folder again has what was done before.
+        child, said = self.start_dev()
+        self.assertEqual(len(json.loads(self.ok("job", "list", "--json"))["jobs"]), 1)
+
+    def test_a_second_one_in_the_same_place_says_what_to_do(self):
+        _, said = self.start_dev()
+        port = re.search(r"http://127\.0\.0\.1:(\d+)", said)[1]
+        for data, at in (("dev", "0"), ("other", port)):
+            code, _, err = self.cloister("dev", "--data", self.home / data, "--port", at)
+            self.assertEqual((code, "--data and --port" in err), (1, True), err)
+
+    def test_takes_no_other_profile_out_of_use(self):
+        folder = self.home / "config/cloister"
+        folder.mkdir(parents=True)
+        profiles = folder / "profiles.json"
+        profiles.write_text(json.dumps({"version": 1, "current": "mine", "profiles": [
+            {"name": "mine", "server": "http://127.0.0.1:9", "token": "t"}]}))
+        profiles.chmod(0o600)
+        _, said = self.start_dev()
+        self.assertIn("--profile dev", said)
+        self.assertEqual(json.loads(profiles.read_text())["current"], "mine")
+        self.ok("instance", "list", "--profile", "dev")
 
 
 class Path(harness.System):
