@@ -1,4 +1,4 @@
-// Checks docs/protocol/vectors/jobs.json against the code; writes it anew where CLOISTER_WRITE_VECTORS is set.
+// Checks docs/protocol/vectors/{jobs,challenge}.json against the code; writes them anew where CLOISTER_WRITE_VECTORS is set.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -7,6 +7,7 @@
 #include "cloister/codec/json.hpp"
 #include "cloister/codec/text.hpp"
 #include "cloister/crypto/hash.hpp"
+#include "cloister/protocol/challenge.hpp"
 #include "cloister/protocol/job.hpp"
 #include "cloister/protocol/report_data.hpp"
 #include "support/support.hpp"
@@ -81,11 +82,54 @@ json::Value vectors() {
   };
 }
 
-TEST(ProtocolVectors, AreThoseInTheDocumentation) {
-  const auto path = test::source_dir() / "docs/protocol/vectors/jobs.json";
-  const auto fresh = json::write_pretty(vectors()) + "\n";
+/// One frame of each kind, length prefix included.
+json::Value challenge_frames() {
+  using namespace challenge;
+  const auto secret = crypto::cleansed_copy(as_bytes("sesame"));
+  const auto payload = crypto::cleansed_copy(as_bytes("payload"));
+  const auto output = crypto::cleansed_copy(as_bytes("output"));
+  const auto hex = [](const auto& message) { return codec::to_hex(frame(message)); };
+  Start start;
+  start.secrets.emplace_back("index-salt", secret);
+  return json::Object{
+      {"to_challenge", json::Object{{"start", hex(ToChallenge{std::move(start)})},
+                                    {"job", hex(ToChallenge{Job{"job-example", payload}})},
+                                    {"stop", hex(ToChallenge{Stop{}})}}},
+      {"to_guest", json::Object{{"ready", hex(ToGuest{Ready{4}})},
+                                {"failed", hex(ToGuest{Failed{"no index-salt"}})},
+                                {"progress", hex(ToGuest{Progress{"job-example", 50}})},
+                                {"log", hex(ToGuest{Log{"info", "text"}})},
+                                {"result", hex(ToGuest{Result{"job-example", "ok", output}})}}},
+  };
+}
+
+void expect_documented(const char* name, const json::Value& value) {
+  const auto path = test::source_dir() / "docs/protocol/vectors" / name;
+  const auto fresh = json::write_pretty(value) + "\n";
   if (std::getenv("CLOISTER_WRITE_VECTORS") != nullptr) std::ofstream{path} << fresh;
   EXPECT_EQ(test::read_text(path), fresh);
+}
+
+TEST(ProtocolVectors, AreThoseInTheDocumentation) {
+  expect_documented("jobs.json", vectors());
+  expect_documented("challenge.json", challenge_frames());
+}
+
+TEST(ProtocolVectors, FramesOfTheChallengeDecodeToWhatTheyWere) {
+  const auto frames = json::parse(test::read_text(test::source_dir() / "docs/protocol/vectors/challenge.json"));
+  ASSERT_TRUE(frames.ok());
+  const auto body = [&](std::string_view direction, std::string_view kind) {
+    auto bytes = codec::from_hex(*frames->find(direction)->find(kind)->as_string()).value();
+    return Bytes(bytes.begin() + 4, bytes.end());
+  };
+  const auto job = challenge::decode_to_challenge(body("to_challenge", "job"));
+  ASSERT_TRUE(job.ok());
+  EXPECT_EQ(std::get<challenge::Job>(*job).job, "job-example");
+  EXPECT_EQ(as_text(std::get<challenge::Job>(*job).payload), "payload");
+  const auto result = challenge::decode_to_guest(body("to_guest", "result"));
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(std::get<challenge::Result>(*result).status, "ok");
+  EXPECT_EQ(as_text(std::get<challenge::Result>(*result).output), "output");
 }
 
 }  // namespace
