@@ -9,6 +9,8 @@
 #include <deque>
 #include <future>
 #include <mutex>
+#include <utility>
+#include <vector>
 
 #include "cloister/channel/channel.hpp"
 #include "cloister/crypto/hash.hpp"
@@ -57,21 +59,25 @@ class Beginnings final : public log::Logger {
   int begun_ = 0;
 };
 
-class GuestRun : public testing::Test {
+class GuestLaunch : public testing::Test {
  protected:
-  void SetUp() override {
+  static oci::BuiltImage image() {
     oci::ImageOptions options;
     options.entrypoint = {"/run"};
-    auto image = oci::build_image({{"run", true, test::read_file(CLOISTER_TEST_CHALLENGE)}}, options);
-    ASSERT_TRUE(image);
+    auto built = oci::build_image({{"run", true, test::read_file(CLOISTER_TEST_CHALLENGE)}}, options);
+    EXPECT_TRUE(built);
+    return *std::move(built);
+  }
+  /// Starts a guest of the image with that digest, from these blobs, and gives it a stream.
+  void launch(const Digest32& image_digest, const std::vector<std::pair<Digest32, Bytes>>& image_blobs) {
     device::Boot boot;
-    for (const auto& [digest, bytes] : image->blobs) {
+    for (const auto& [digest, bytes] : image_blobs) {
       blobs_.push_back(*process::sealed_memfd("blob", bytes));
       boot.blobs.emplace(digest, blobs_.back().get());
     }
     protocol::Configuration configuration;
     configuration.version = kVersion;
-    configuration.image_digest = image->digest;
+    configuration.image_digest = image_digest;
     configuration.server_keys = {server_key_.public_key()};
     boot.configuration = protocol::encode(configuration);
     auto pair = *process::stream_pair();
@@ -81,7 +87,6 @@ class GuestRun : public testing::Test {
     guest_ = std::async(std::launch::async, [this, boot = std::move(boot), streams = std::move(pair.second)]() mutable {
       return run(std::move(boot), {device_, std::move(streams), scratch_.path(), clock_, guest_random_, logger_});
     });
-    make_ready();
   }
   /// The guest's next byte stream; the one before ends.
   void give_stream() {
@@ -181,6 +186,11 @@ class GuestRun : public testing::Test {
     send(job);
     return job.attempt;
   }
+  /// The guest has ended, and not one byte came from it.
+  [[nodiscard]] bool said_nothing() const {
+    std::uint8_t byte = 0;
+    return ::recv(socket_.get(), &byte, 1, 0) == 0;
+  }
   /// Why the guest ended.
   Errc ended() { return guest_.get().code(); }
 
@@ -212,6 +222,103 @@ class GuestRun : public testing::Test {
   std::deque<Bytes> received_;
   std::future<Error> guest_;
 };
+
+/// One that serves.
+class GuestRun : public GuestLaunch {
+ protected:
+  void SetUp() override {
+    const auto built = image();
+    launch(built.digest, built.blobs);
+    make_ready();
+  }
+};
+
+/// One that has shaken hands, and waits for its challenge.
+class GuestBefore : public GuestLaunch {
+ protected:
+  void SetUp() override {
+    const auto built = image();
+    launch(built.digest, built.blobs);
+  }
+};
+
+TEST_F(GuestLaunch, OfAnImageThatWasChangedSaysNothingToAnybody) {
+  const auto built = image();
+  ASSERT_EQ(built.blobs.size(), 3U);  // layer, configuration, manifest
+  for (std::size_t blob = 0; blob < built.blobs.size(); ++blob) {
+    const auto size = built.blobs[blob].second.size();
+    for (const auto at : {std::size_t{0}, size / 2, size - 1}) {
+      auto blobs = built.blobs;
+      blobs[blob].second[at] ^= 1;
+      launch(built.digest, blobs);
+      EXPECT_EQ(ended(), Errc::malformed) << blob << " at " << at;
+      EXPECT_TRUE(said_nothing());
+    }
+  }
+}
+
+TEST_F(GuestLaunch, OfAnImageThatIsNotWholeSaysNothingToAnybody) {
+  const auto built = image();
+  for (std::size_t blob = 0; blob < built.blobs.size(); ++blob) {
+    auto blobs = built.blobs;
+    blobs.erase(blobs.begin() + static_cast<std::ptrdiff_t>(blob));
+    launch(built.digest, blobs);
+    EXPECT_EQ(ended(), Errc::not_found) << blob;
+    EXPECT_TRUE(said_nothing());
+  }
+}
+
+TEST_F(GuestBefore, EndsWhenAnotherMessageComesThanAChallenge) {
+  shake_hands();
+  send(protocol::Release{});
+  EXPECT_EQ(ended(), Errc::channel_message_invalid);
+}
+
+TEST_F(GuestBefore, EndsWhenItsChallengeNamesNoInstance) {
+  shake_hands();
+  send(protocol::Challenge{});
+  EXPECT_EQ(ended(), Errc::channel_message_invalid);
+}
+
+TEST_F(GuestBefore, EndsWhenItsEvidenceIsNeitherAcceptedNorRefused) {
+  shake_hands();
+  protocol::Challenge challenge;
+  challenge.instance = kInstance;
+  send(challenge);
+  expect<protocol::Attest>();
+  send(protocol::Release{});
+  EXPECT_EQ(ended(), Errc::channel_message_invalid);
+}
+
+TEST_F(GuestBefore, EndsWhenNoReleaseFollows) {
+  attest("ses-a");
+  send(protocol::Accepted{*SessionId::parse("ses-a"), {}});
+  EXPECT_EQ(ended(), Errc::channel_message_invalid);
+}
+
+TEST_F(GuestLaunch, TellsThatASecretIsNotForItAndEnds) {
+  const auto built = image();
+  const auto stranger = crypto::X25519Key::generate(random_).public_key();
+  struct Sealing {
+    bool to_stranger;
+    const char* session;
+    const char* path;
+    std::uint64_t version;
+  };
+  for (const auto& sealing : {Sealing{true, "ses-a", "a/b", 1}, Sealing{false, "ses-b", "a/b", 1},
+                              Sealing{false, "ses-a", "a/c", 1}, Sealing{false, "ses-a", "a/b", 2}}) {
+    launch(built.digest, built.blobs);
+    const auto mine = *attest("ses-a").key(protocol::kPayloadUse, "x25519");
+    const auto info = protocol::release_info(*SessionId::parse(sealing.session), sealing.path, sealing.version);
+    const auto sealed = crypto::hpke_seal(sealing.to_stranger ? stranger : mine, info, {}, as_bytes("sesame"), random_);
+    ASSERT_TRUE(sealed);
+    protocol::Release release;
+    release.secrets.push_back({"name", "a/b", 1, sealed->enc, sealed->ciphertext});
+    send(release);
+    EXPECT_EQ(expect<protocol::Failed>().code, "decryption_failed");
+    EXPECT_EQ(ended(), Errc::decryption_failed);
+  }
+}
 
 TEST_F(GuestRun, ExecutesJobsAndEndsWithItsStream) {
   for (const auto* name : {"att-a", "att-b"}) {
