@@ -13,6 +13,26 @@ bool same_name(std::string_view a, std::string_view b) noexcept {
   return std::ranges::equal(a, b, {}, lower, lower);
 }
 
+std::string_view trimmed(std::string_view text) noexcept {
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
+  return text;
+}
+
+/// A media type's parameter without its quotes (RFC 9110 section 5.6.6), or nothing.
+std::optional<std::string_view> parameter(std::string_view field, std::string_view name) {
+  for (auto semicolon = field.find(';'); semicolon != std::string_view::npos; semicolon = field.find(';')) {
+    field.remove_prefix(semicolon + 1);
+    const auto one = field.substr(0, field.find(';'));
+    const auto equals = one.find('=');
+    if (equals == std::string_view::npos || !same_name(trimmed(one.substr(0, equals)), name)) continue;
+    auto value = trimmed(one.substr(equals + 1));
+    if (value.size() >= 2 && value.front() == '"' && value.back() == '"') value = value.substr(1, value.size() - 2);
+    return value;
+  }
+  return std::nullopt;
+}
+
 /// The type without parameters, in lower case.
 std::string media_type(std::string_view field) {
   std::string out{field.substr(0, field.find(';'))};
@@ -134,6 +154,9 @@ Result<Value> json_body(const Request& request, const codec::json::Limits& limit
   const auto type = field ? media_type(*field) : std::string{};
   if (type != "application/json" && !type.ends_with("+json")) {
     return Error{Errc::unsupported_media_type, "application/json expected"};
+  }
+  if (const auto charset = parameter(*field, "charset"); charset && !same_name(*charset, "utf-8")) {
+    return Error{Errc::unsupported_media_type, "JSON is UTF-8 (RFC 8259 section 8.1)"};
   }
   return codec::json::parse(as_text(request.body), limits);
 }

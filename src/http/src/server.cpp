@@ -14,7 +14,9 @@ namespace {
 
 using boost::system::error_code;
 using Acceptor = asio::basic_socket_acceptor<asio::ip::tcp, runtime::Executor>;
-constexpr std::size_t kRefusals = 32;  // connections above the limit that are told so; the others are just closed
+// Connections above a limit that are told so; the others are just closed.
+constexpr std::size_t kRefusals = 32;
+constexpr std::size_t kRefusalsPerAddress = 4;
 constexpr std::chrono::milliseconds kAcceptPause{100};
 
 Result<asio::ip::tcp::endpoint> endpoint_of(const ServerOptions& options) {
@@ -94,8 +96,12 @@ struct Server::Impl {
     const auto limit = service->options.limits.max_connections;
     const auto count = connections();
     if (count >= limit + kRefusals) return;  // closes
+    const auto of_address = service->options.limits.max_connections_per_address;
+    auto slot = service->traffic.add_connection(remote);
+    if (slot.number() > of_address + kRefusalsPerAddress) return;
+    const bool refuse = count >= limit || slot.number() > of_address;
     auto session = std::make_shared<Session>(service, executor, server_transport(std::move(socket), certificate()),
-                                             remote, count >= limit);
+                                             remote, std::move(slot), refuse);
     {
       const std::lock_guard lock{mutex};
       if (stopping) return;

@@ -192,11 +192,13 @@ struct Session::Exchange {
 };
 
 Session::Session(std::shared_ptr<Service> service, runtime::Executor executor,
-                 std::unique_ptr<Transport> transport, std::string remote_address, bool refuse)
+                 std::unique_ptr<Transport> transport, std::string remote_address, ConnectionCounts::Slot slot,
+                 bool refuse)
     : service_{std::move(service)},
       executor_{std::move(executor)},
       transport_{std::move(transport)},
       remote_address_{std::move(remote_address)},
+      slot_{std::move(slot)},
       refuse_{refuse} {}
 
 void Session::begin_stop() {
@@ -289,8 +291,11 @@ Result<void> Session::plan(Exchange& exchange) {
     return Error{Errc::uri_too_long,
                  "a target of at most " + std::to_string(service_->options.limits.max_target) + " bytes expected"};
   }
-  if (message.version() == 11 && !request.headers.find("Host")) {
-    return Error{Errc::malformed, "the Host field expected (RFC 9112 section 3.2)"};
+  if (const auto hosts = message.count(beast::http::field::host); hosts > 1 || (hosts == 0 && message.version() == 11)) {
+    return Error{Errc::malformed, "one Host field expected (RFC 9112 section 3.2)"};
+  }
+  if (const auto coding = request.headers.find("Content-Encoding"); coding && !same_ignoring_case(*coding, "identity")) {
+    return Error{Errc::unsupported_media_type, "bodies are taken as they are: no Content-Encoding expected"};
   }
   CLOISTER_TRY(parts, parse_target(target));
   auto match = service_->router.match(exchange.method, parts.segments);

@@ -26,7 +26,7 @@ class Session : public std::enable_shared_from_this<Session> {
  public:
   /// `refuse`: answers 503 to the first request, because the server is full.
   Session(std::shared_ptr<Service> service, runtime::Executor executor, std::unique_ptr<Transport> transport,
-          std::string remote_address, bool refuse);
+          std::string remote_address, ConnectionCounts::Slot slot, bool refuse);
 
   [[nodiscard]] static runtime::Task<void> run(std::shared_ptr<Session> self);
   /// Ends the connection after the request under way; at once when there is none. Thread-safe.
@@ -51,6 +51,7 @@ class Session : public std::enable_shared_from_this<Session> {
   runtime::Executor executor_;
   std::unique_ptr<Transport> transport_;
   std::string remote_address_;
+  ConnectionCounts::Slot slot_;
   bool refuse_;
   // On the executor only.
   ReadBuffer buffer_;

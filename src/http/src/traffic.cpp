@@ -46,6 +46,21 @@ std::optional<std::string> address_key(const std::string& remote_address) {
   return std::string(v6.begin(), v6.begin() + kNetworkBytes);
 }
 
+ConnectionCounts::Slot ConnectionCounts::add(const std::string& remote_address) {
+  auto key = address_key(remote_address);
+  if (!key) return {};
+  const std::lock_guard lock{mutex_};
+  const auto number = ++counts_[*key];
+  return Slot{*this, *std::move(key), number};
+}
+
+ConnectionCounts::Slot::~Slot() {
+  if (counts_ == nullptr) return;
+  const std::lock_guard lock{counts_->mutex_};
+  const auto found = counts_->counts_.find(key_);
+  if (--found->second == 0) counts_->counts_.erase(found);
+}
+
 Result<void> Traffic::admit_address(const std::string& remote_address) {
   const auto key = address_key(remote_address);
   if (!key || per_address_.admit(*key, std::chrono::steady_clock::now())) return {};

@@ -39,12 +39,44 @@ class RateLimiter {
 /// is this machine, or a proxy on it that knows better.
 [[nodiscard]] std::optional<std::string> address_key(const std::string& remote_address);
 
+/// How many connections each remote address has. Thread-safe; outlives its slots.
+class ConnectionCounts {
+ public:
+  /// One connection, counted while this lives.
+  class Slot {
+   public:
+    Slot() = default;  // counts nothing
+    Slot(ConnectionCounts& counts, std::string key, std::size_t number)
+        : counts_{&counts}, key_{std::move(key)}, number_{number} {}
+    Slot(Slot&& other) noexcept
+        : counts_{std::exchange(other.counts_, nullptr)}, key_{std::move(other.key_)}, number_{other.number_} {}
+    Slot& operator=(Slot&&) = delete;
+    ~Slot();
+    /// Which of its address's it was when it came: 1 for the first, 0 where nothing is counted.
+    [[nodiscard]] std::size_t number() const noexcept { return number_; }
+
+   private:
+    ConnectionCounts* counts_ = nullptr;
+    std::string key_;
+    std::size_t number_ = 0;
+  };
+
+  [[nodiscard]] Slot add(const std::string& remote_address);
+
+ private:
+  std::mutex mutex_;
+  std::unordered_map<std::string, std::size_t> counts_;  // of addresses that have any
+};
+
 /// What a server takes at once, over all of its connections. Thread-safe.
 class Traffic {
  public:
   explicit Traffic(const ServerLimits& limits)
       : limits_{limits}, per_address_{limits.requests_per_address}, per_token_{limits.requests_per_token} {}
 
+  [[nodiscard]] ConnectionCounts::Slot add_connection(const std::string& remote_address) {
+    return connections_.add(remote_address);
+  }
   /// `rate_limited`.
   [[nodiscard]] Result<void> admit_address(const std::string& remote_address);
   [[nodiscard]] Result<void> admit_token(const std::string& token_id);
@@ -79,6 +111,7 @@ class Traffic {
 
  private:
   const ServerLimits& limits_;
+  ConnectionCounts connections_;
   RateLimiter per_address_;
   RateLimiter per_token_;
   std::atomic<std::size_t> working_{0};

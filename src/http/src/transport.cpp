@@ -182,6 +182,7 @@ class StreamTransport final : public Transport {
                                                                          WebSocketLimits limits) override {
     auto core = std::make_shared<BeastWebSocket<Stream>>(std::move(stream_), limits);
     auto decorate = [&subprotocol](websocket::response_type& answer) {
+      answer.erase(beast::http::field::server);  // which library that is, is nobody's concern
       if (!subprotocol.empty()) answer.set(beast::http::field::sec_websocket_protocol, subprotocol);
     };
     core->socket().set_option(websocket::stream_base::decorator(decorate));

@@ -141,6 +141,8 @@ TEST_F(HttpServer, RefusesMalformedRequests) {
            "nonsense\r\n\r\n",
            "GET / HTTP/3.0\r\nHost: x\r\n\r\n",
            "GET / HTTP/1.1\r\n\r\n",                                    // no Host
+           "GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n",
+           "GET / HTTP/1.0\r\nHost: x\r\nHost: y\r\n\r\n",
            "GET /%zz HTTP/1.1\r\nHost: x\r\n\r\n",
            "GET /a/../b HTTP/1.1\r\nHost: x\r\n\r\n",
            "GET http://x/ HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -285,6 +287,14 @@ TEST_F(HttpServer, RefusesConnectionsAboveItsCapacity) {
   EXPECT_EQ(body_of(first.read_all()), "x");
   while (server->connections() > 0) std::this_thread::yield();
   EXPECT_EQ(status_of(get("/")), 200);
+}
+
+TEST_F(HttpServer, RefusesBodiesThatAreEncoded) {
+  router.add(Method::post, "/", kPublic, echo);
+  serve();
+  const std::string begin = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1\r\n";
+  EXPECT_EQ(code_of(exchange(begin + "Content-Encoding: gzip\r\n\r\na")), "unsupported_media_type");
+  EXPECT_EQ(body_of(exchange(begin + "Content-Encoding: Identity\r\n\r\na")), "a");
 }
 
 TEST_F(HttpServer, LimitsTheRateOfAToken) {

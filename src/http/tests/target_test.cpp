@@ -237,6 +237,12 @@ TEST(JsonBody, WantsAJsonType) {
     request.headers.set("Content-Type", type);
     EXPECT_TRUE(json_body(request).ok()) << type;
   }
+  for (const auto* type : {"application/json; charset=utf-16", "application/json;a=b; Charset=\"latin1\""}) {
+    request.headers.set("Content-Type", type);
+    EXPECT_EQ(json_body(request).error().code(), Errc::unsupported_media_type) << type;
+  }
+  request.headers.set("Content-Type", "application/json; charset=\"UTF-8\"");
+  EXPECT_TRUE(json_body(request).ok());
   request.body = crypto::cleansed_copy(as_bytes("{"));
   EXPECT_FALSE(json_body(request).ok());
 }

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
+
 namespace cloister::http {
 namespace {
 
@@ -63,6 +65,25 @@ TEST(AddressKey, IsTheNetworkForIpv6) {
 
 TEST(AddressKey, IsNothingForLoopback) {
   for (const auto* address : {"127.0.0.1", "127.9.9.9", "::1", ""}) EXPECT_FALSE(address_key(address)) << address;
+}
+
+TEST(ConnectionCounts, NumbersTheConnectionsOfAnAddress) {
+  ConnectionCounts counts;
+  auto first = std::make_unique<ConnectionCounts::Slot>(counts.add("192.0.2.1"));
+  const auto second = counts.add("192.0.2.1");
+  EXPECT_EQ(first->number(), 1U);
+  EXPECT_EQ(second.number(), 2U);
+  EXPECT_EQ(counts.add("192.0.2.2").number(), 1U);
+  first.reset();
+  EXPECT_EQ(counts.add("192.0.2.1").number(), 2U);  // of which one is left
+  EXPECT_EQ(counts.add("2001:db8:1:2::1").number(), 1U);
+}
+
+TEST(ConnectionCounts, CountsNothingOfLoopback) {
+  ConnectionCounts counts;
+  const auto first = counts.add("127.0.0.1");
+  EXPECT_EQ(first.number(), 0U);
+  EXPECT_EQ(counts.add("::1").number(), 0U);
 }
 
 TEST(Traffic, LimitsAnAddressAndAToken) {
