@@ -776,6 +776,8 @@ TEST_F(Api, ValidatorIsEnrolledOnce) {
   EXPECT_EQ(get("/api/v1/validators", admin).count("validators"), 2U);  // with the world's own
   EXPECT_EQ(get("/api/v1/validators/" + first.string("id"), admin).string("hotkey"), std::string(64, 'a'));
   EXPECT_EQ(post("/api/v1/validators", admin, json::Object{{"hotkey", "aa"}}).code(), "malformed");
+  // Anybody could sign in its name.
+  EXPECT_EQ(post("/api/v1/validators", admin, json::Object{{"hotkey", std::string(64, '0')}}).code(), "key_invalid");
 }
 
 TEST_F(Api, TokensAreIssuedListedAndRevoked) {
@@ -940,7 +942,7 @@ TEST_F(Api, ListsComeInPages) {
   for (int i = 0; i < 4; ++i) {
     const auto n = std::to_string(i);
     ASSERT_EQ(send(Method::put, "/api/v1/secrets/example/" + n, admin, {}, to_bytes("x")).status, 201);
-    ASSERT_EQ(post("/api/v1/validators", admin, json::Object{{"hotkey", std::string(63, '0') + n}}).status, 201);
+    ASSERT_EQ(post("/api/v1/validators", admin, json::Object{{"hotkey", std::string(63, '7') + n}}).status, 201);
     ASSERT_EQ(submit(world.seal({}, "job-" + n), client).status, 201);
     (void)token(kClient);
   }

@@ -1,3 +1,4 @@
+#include "cloister/crypto/curve25519.hpp"
 #include "cloister/storage/fleet.hpp"
 #include "handlers.hpp"
 
@@ -51,6 +52,7 @@ Result<Enrolled> enrol_hotkey(const Services& s, const Request& request) {
   model::Validator validator;
   validator.hotkey = fields.hex_array<32>("hotkey");
   CLOISTER_CHECK(fields.finish());
+  CLOISTER_CHECK(crypto::check_ed25519_key(validator.hotkey));
   CLOISTER_TRY(transaction, s.database.write());
   if (auto present = storage::validators::by_hotkey(transaction, validator.hotkey)) {
     if (present->state != model::ValidatorState::draining) return Enrolled{*std::move(present)};

@@ -1,5 +1,9 @@
 #include "cloister/crypto/curve25519.hpp"
 
+#include <algorithm>
+#include <string_view>
+
+#include "cloister/codec/text.hpp"
 #include "openssl.hpp"
 
 namespace cloister::crypto {
@@ -24,6 +28,17 @@ ByteArray<32> public_half(const EVP_PKEY* key) {
 
 constexpr const char* kX25519 = "X25519";
 constexpr const char* kEd25519 = "ED25519";
+
+/// y of the eight points whose order divides 8, little-endian, and the second encodings of 0 and 1 (p and p + 1).
+constexpr std::string_view kSmallOrder[] = {
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+};
 
 }  // namespace
 
@@ -70,10 +85,18 @@ Ed25519Signature Ed25519Key::sign(ByteView message) const {
   return out;
 }
 
+Result<void> check_ed25519_key(const Ed25519Public& key) {
+  auto y = key;
+  y[31] &= 0x7F;  // the sign of x
+  const bool small = std::ranges::any_of(kSmallOrder, [&](std::string_view one) { return codec::to_hex(y) == one; });
+  return small ? Result<void>{Error{Errc::key_invalid, "Ed25519: a point of small order"}} : Result<void>{};
+}
+
 Result<void> ed25519_verify(const Ed25519Public& key, ByteView message, ByteView signature) {
   if (signature.size() != sizeof(Ed25519Signature)) {
     return Error{Errc::signature_invalid, "Ed25519: 64 bytes expected, got " + std::to_string(signature.size())};
   }
+  if (const auto sound = check_ed25519_key(key); !sound) return Error{Errc::signature_invalid, sound.error().detail()};
   const auto handle = public_key(kEd25519, key);
   const auto context = ossl::made(ossl::MdCtxPtr{EVP_MD_CTX_new()});
   ossl::must(EVP_DigestVerifyInit_ex(context.get(), nullptr, nullptr, nullptr, nullptr, handle.get(), nullptr));

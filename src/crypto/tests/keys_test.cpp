@@ -58,6 +58,32 @@ TEST(Ed25519Key, SignatureHoldsForItsMessageAndKeyAlone) {
   EXPECT_FALSE(ed25519_verify(key.public_key(), kMessage, ByteView{signature}.first(63)).ok());
 }
 
+/// With R the key itself and S zero, RFC 8032's equation holds for about every eighth message, or for all.
+TEST(Ed25519Key, OfSmallOrderIsRefused) {
+  constexpr std::string_view kPoints[] = {
+      "0000000000000000000000000000000000000000000000000000000000000000",
+      "0100000000000000000000000000000000000000000000000000000000000000",
+      "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+      "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+      "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+      "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+      "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"};
+  for (const auto point : kPoints) {
+    auto key = codec::array_from_hex<32>(point).value();
+    for (const unsigned sign : {0x00U, 0x80U}) {
+      key[31] = static_cast<std::uint8_t>(key[31] | sign);
+      EXPECT_EQ(check_ed25519_key(key).error().code(), Errc::key_invalid) << point;
+      Ed25519Signature forged{};
+      std::ranges::copy(key, forged.begin());
+      for (int i = 0; i < 32; ++i) {
+        EXPECT_EQ(ed25519_verify(key, as_bytes(std::to_string(i)), forged).error().code(), Errc::signature_invalid) << point;
+      }
+    }
+  }
+  test::SeededRandom random{3};
+  EXPECT_TRUE(check_ed25519_key(Ed25519Key::generate(random).public_key()).ok());
+}
+
 class Ecdsa : public testing::TestWithParam<Curve> {};
 INSTANTIATE_TEST_SUITE_P(Curves, Ecdsa, testing::Values(Curve::p256, Curve::p384),
                          [](const auto& curve) { return curve.param == Curve::p256 ? "P256" : "P384"; });

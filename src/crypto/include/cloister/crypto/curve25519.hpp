@@ -42,7 +42,11 @@ class Ed25519Key {
   Ed25519Public public_;
 };
 
-/// `signature_invalid` unless `signature` (64 bytes) is key's over `message`.
+/// `key_invalid` for a point of small order (also in an encoding that is not canonical): under such a key anybody can
+/// sign, since RFC 8032's equation holds without a private half.
+[[nodiscard]] Result<void> check_ed25519_key(const Ed25519Public& key);
+
+/// `signature_invalid` unless `signature` (64 bytes) is key's over `message`, and the key one of full order.
 [[nodiscard]] Result<void> ed25519_verify(const Ed25519Public& key, ByteView message, ByteView signature);
 
 }  // namespace cloister::crypto
