@@ -73,6 +73,17 @@ api::Monitor::Taints taints_of(const attestation::TrustAnchors& anchors) {
   return {};
 }
 
+/// The master key of that data directory, made at the first start only: a new one opens nothing of an old database.
+Result<std::unique_ptr<kms::SoftwareKms>> open_master_key(const std::filesystem::path& data, Random& random) {
+  const auto key = data / "master.key";
+  std::error_code failure;
+  if (!std::filesystem::exists(key, failure) && std::filesystem::exists(data / "cloister.db", failure)) {
+    return Error{Errc::configuration_invalid, key.string() + " is gone, and what " + data.string() +
+                                                  " holds is sealed under it: put it back from your backup"};
+  }
+  return kms::SoftwareKms::open(key, random);
+}
+
 /// Everything that lives as long as the server, in the order in which it needs each other.
 class Server {
  public:
@@ -80,7 +91,7 @@ class Server {
 
   Result<void> open() {
     CLOISTER_CHECK(make_data_directory(config_.data));
-    CLOISTER_TRY(kms, kms::SoftwareKms::open(config_.data / "master.key", random_));
+    CLOISTER_TRY(kms, open_master_key(config_.data, random_));
     kms_ = std::move(kms);
     CLOISTER_TRY(keys, derive_keys(*kms_));
     keys_.emplace(std::move(keys));
@@ -192,13 +203,26 @@ class Server {
 
   /// The first start makes the administrator's token; later ones leave it as it is until it has expired.
   Result<void> make_admin_token() {
-    if (has_admin_token()) return {};
+    if (has_admin_token()) return restrict_admin_token();
     const auto tenant = TenantId::parse(api::kServerTenant);
     const session::OperatorClaims claims{random_id("tok", random_), "admin", *tenant, std::string{session::kAdminRole},
                                          now(), now() + kAdminLifetime};
     CLOISTER_TRY(token, api::issue_token(*database_, *log_, *tokens_, claims, "first-start"));
     CLOISTER_CHECK(write_private(admin_token_file(), token + "\n"));
     logger_.info("admin_token.made", {{"file", admin_token_file().string()}});
+    return {};
+  }
+
+  /// What others could read is closed to them, and said: who has read it, nobody knows.
+  Result<void> restrict_admin_token() {
+    namespace fs = std::filesystem;
+    std::error_code failure;
+    const auto mode = fs::status(admin_token_file(), failure).permissions();
+    if (!failure && (mode & (fs::perms::group_all | fs::perms::others_all)) == fs::perms::none) return {};
+    if (!failure) fs::permissions(admin_token_file(), fs::perms::owner_read | fs::perms::owner_write, failure);
+    if (failure) return Error{Errc::io_error, admin_token_file().string() + ": " + failure.message()};
+    logger_.warn("admin_token.was_open", {{"file", admin_token_file().string()},
+                                          {"remedy", "others could read it: revoke it, and issue another"}});
     return {};
   }
 
@@ -309,7 +333,7 @@ Result<void> run(const Config& config, log::Logger& logger) {
 Result<void> show_keys(const Config& config) {
   CLOISTER_CHECK(make_data_directory(config.data));
   SystemRandom random;
-  CLOISTER_TRY(kms, kms::SoftwareKms::open(config.data / "master.key", random));
+  CLOISTER_TRY(kms, open_master_key(config.data, random));
   CLOISTER_TRY(keys, derive_keys(*kms));
   const json::Value out = json::Object{
       {"server_id", keys.server_id},

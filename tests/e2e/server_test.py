@@ -56,6 +56,33 @@ class Server(harness.System):
             if path.is_file() and path != file:
                 self.assertNotIn(token.encode(), path.read_bytes(), path)
 
+    def test_an_administrators_token_that_others_may_read_is_closed_and_told(self):
+        self.start_platform()
+        self.start_server()
+        file = self.home / "server" / "admin.token"
+        token = file.read_text()
+        self.stop_server()
+        self.assertNotIn("admin_token.was_open", self.log("server"))
+        file.chmod(0o644)
+        self.start_server()
+        self.assertEqual((stat.S_IMODE(os.stat(file).st_mode), file.read_text()), (0o600, token))
+        self.assertIn("admin_token.was_open", self.log("server"))
+
+    def test_without_its_master_key_nothing_is_opened_and_none_is_made(self):
+        self.start_platform()
+        self.start_server()
+        self.stop_server()
+        key = self.home / "server/master.key"
+        kept = key.read_bytes()
+        key.unlink()
+        line, = self.complaint()
+        for word in ("master.key", "is gone", "backup"):
+            self.assertIn(word, line)
+        self.assertFalse(key.exists())
+        key.write_bytes(kept)
+        key.chmod(0o600)
+        self.start_server()
+
     def test_tokens_are_issued_listed_and_revoked(self):
         self.start_platform()
         self.start_server()
