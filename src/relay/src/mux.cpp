@@ -88,9 +88,12 @@ Result<std::shared_ptr<Stream>> Mux::open(std::uint32_t number) {
     return Error{Errc::conflict, "stream numbers grow: at least " + std::to_string(next_) + " expected, got " +
                                      std::to_string(number)};
   }
+  std::erase_if(streams_, [](const auto& entry) { return entry.second.expired(); });
+  if (streams_.size() >= kMaxStreams) {
+    return Error{Errc::limit_exceeded, "at most " + std::to_string(kMaxStreams) + " streams of one connection"};
+  }
   next_ = std::uint64_t{number} + 1;
   auto stream = std::shared_ptr<Stream>(new Stream{socket_, number});  // the constructor is private
-  std::erase_if(streams_, [](const auto& entry) { return entry.second.expired(); });
   streams_.emplace(number, stream);
   return stream;
 }
@@ -111,7 +114,6 @@ Result<void> Mux::accept(ByteView message) {
       break;
     case host::FrameKind::close:
       stream->end();
-      streams_.erase(found);
       break;
     case host::FrameKind::credit:
       stream->credit_ += frame->credit();

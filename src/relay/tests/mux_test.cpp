@@ -188,6 +188,37 @@ TEST(Mux, RefusesNumbersThatDoNotGrow) {
   EXPECT_EQ(pair.run(open_numbers(&pair, {5, 5, 4, 6})), (std::vector<bool>{true, false, false, true}));
 }
 
+Task<std::vector<Errc>> open_without_end(Pair* pair) {
+  std::vector<Errc> out;
+  auto socket = co_await pair->connect();
+  if (!socket) co_return out;
+  Mux mux{*socket};
+  const auto open = [&](std::uint32_t number) {
+    auto stream = mux.open(number);
+    out.push_back(stream ? Errc::internal : stream.error().code());
+    return stream ? *stream : nullptr;
+  };
+  std::uint32_t next = 0;
+  std::vector<std::shared_ptr<Stream>> held;
+  while (held.size() < Mux::kMaxStreams) {
+    auto stream = mux.open(next++);
+    if (!stream) co_return out;
+    held.push_back(*std::move(stream));
+  }
+  open(next);
+  co_await held.back()->close();
+  open(next);  // one that has ended counts until nobody has it
+  held.pop_back();
+  open(next);
+  co_return out;
+}
+
+TEST(Mux, HasRoomForSoManyStreamsThatSomebodyHas) {
+  Pair pair{drop};
+  const std::vector<Errc> expected{Errc::limit_exceeded, Errc::limit_exceeded, Errc::internal};
+  EXPECT_EQ(pair.run(open_without_end(&pair)), expected);
+}
+
 Task<Errc> read_after_end(Pair* pair) {
   auto socket = co_await pair->connect();
   if (!socket) co_return Errc::internal;

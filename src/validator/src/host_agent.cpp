@@ -21,6 +21,7 @@ constexpr std::chrono::seconds kStepTimeout{60};
 constexpr std::chrono::seconds kHandOverTimeout{1};
 constexpr std::size_t kMaxBlob = std::size_t{1} << 30;
 constexpr std::uint32_t kValidatorMemory = 64;
+constexpr int kUnknownStatus = -1;
 constexpr process::FrameLimits kStreamLimits{.bytes = 0, .descriptors = 1};
 constexpr auto kAsTuple = asio::as_tuple(asio::use_awaitable);
 constexpr http::WebSocketLimits kSocketLimits{.max_message = 1U << 20,
@@ -75,14 +76,14 @@ Task<void> HostAgent::Host::watch(std::shared_ptr<Host> self, std::shared_ptr<Td
   if (failure) co_return;
   auto ask = [&] { return td->life.wait(Deadline::after(self->services.clock, std::chrono::seconds{1})); };
   auto exit = co_await self->services.pool.run(std::move(ask));
-  const auto status = exit ? exit->status : process::ExitStatus{-1, 0};
+  const auto status = exit ? exit->status : process::ExitStatus{kUnknownStatus, 0};
   self->services.logger.info("td.ended", {{"instance", td->instance.str()},
                                           {"status", status.text()},
                                           {"console", exit ? exit->console : exit.error().text()}});
   if (!self->has(td)) co_return;  // it was stopped
   self->tds.erase(td->instance);
   const auto mux = self->mux;
-  if (!mux) co_return;  // the next login will not offer it
+  if (!mux) co_return;  // the next login will not offer it; one under way has `serve` say so
   const host::ToServer message = host::Exited{td->instance, status.signal != 0 ? -status.signal : status.code};
   static_cast<void>(co_await mux->send_control(host::encode(message)));
 }
@@ -96,10 +97,18 @@ struct HostAgent::Connection {
         mux{std::make_shared<relay::Mux>(std::move(socket))},
         tasks{tds->executor, services.logger, "agent"} {}
 
-  Task<Error> serve() {
+  /// `offered`: the instances that the login named.
+  Task<Error> serve(std::vector<InstanceId> offered) {
     tds->mux = mux;
+    // From here on `watch` reports; what ended since the login, it could not.
+    std::erase_if(offered, [this](const InstanceId& instance) { return tds->find(instance) != nullptr; });
     for (const auto& [instance, td] : tds->tds) {
       if (!instance.empty()) tasks.spawn("relay", relay(td));
+    }
+    for (const auto& instance : offered) {
+      const host::ToServer message = host::Exited{instance, kUnknownStatus};
+      auto told = co_await mux->send_control(host::encode(message));
+      if (!told) co_return std::move(told).error();
     }
     for (;;) {
       auto text = co_await mux->receive_control();
@@ -343,7 +352,7 @@ Task<Error> HostAgent::run() {
   for (const auto& [instance, td] : host_->tds) {
     if (!instance.empty()) running.push_back(instance);
   }
-  auto logging_in = log_in(*socket, &hotkey_, options_.capacity, std::move(running));
+  auto logging_in = log_in(*socket, &hotkey_, options_.capacity, running);
   auto welcome = co_await runtime::with_deadline(deadline, std::move(logging_in));
   if (!welcome) co_return std::move(welcome).error();
   services_.logger.info("logged_in", {{"validator", welcome->validator.str()}});
@@ -352,7 +361,7 @@ Task<Error> HostAgent::run() {
   Connection connection{host_, options_, *socket};
   auto ready = connection.use_token(std::move(welcome->token));
   if (!ready) co_return std::move(ready).error();
-  Task<Error> work = connection.serve();
+  Task<Error> work = connection.serve(std::move(running));
   Task<void> cleanup = connection.end();
   co_return co_await runtime::finally(std::move(work), std::move(cleanup));
 }

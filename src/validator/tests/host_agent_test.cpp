@@ -7,6 +7,7 @@
 
 #include <deque>
 #include <mutex>
+#include <set>
 
 #include "cloister/codec/text.hpp"
 #include "cloister/crypto/hash.hpp"
@@ -109,6 +110,26 @@ class Machines final : public provider::CvmProvider {
  private:
   std::mutex mutex_;
   std::deque<Machine> machines_;
+};
+
+/// Keeps which events there were, and says when there is one.
+class Events final : public log::Logger {
+ public:
+  explicit Events(runtime::AsyncEvent& changed) : changed_{changed} {}
+  void write(log::Level, std::string_view event, std::initializer_list<log::Field>) override {
+    const std::lock_guard lock{mutex_};
+    seen_.emplace(event);
+    changed_.notify_all();
+  }
+  [[nodiscard]] bool has(std::string_view event) const {
+    const std::lock_guard lock{mutex_};
+    return seen_.contains(event);
+  }
+
+ private:
+  runtime::AsyncEvent& changed_;
+  mutable std::mutex mutex_;
+  std::set<std::string, std::less<>> seen_;
 };
 
 /// The server's end of one connection.
@@ -288,7 +309,8 @@ class HostAgentTest : public testing::Test {
   test::TempDir dir;
   SystemRandom random;
   SystemClock clock;
-  log::NullLogger logger;
+  runtime::AsyncEvent changed;
+  Events logger{changed};
   crypto::Ed25519Key hotkey = crypto::Ed25519Key::generate(random);
   Machines machines;
   runtime::IoContext io{1};
@@ -298,7 +320,6 @@ class HostAgentTest : public testing::Test {
   std::unique_ptr<HostAgent> agent;
   std::shared_ptr<Link> link;  // the newest connection; shared with what serves it
   std::optional<Error> ended;
-  runtime::AsyncEvent changed;
   Bytes blob;
   std::vector<std::string> tokens;
   std::unique_ptr<runtime::TaskGroup> tasks = std::make_unique<runtime::TaskGroup>(strand, logger, "test");
@@ -400,25 +421,38 @@ TEST_F(HostAgentTest, KeepsItsTdsOverABrokenConnectionAndOffersThem) {
   EXPECT_TRUE(machines.at(0).stopped());
 }
 
-// Disabled: sometimes the report of an end that falls between login and welcome is lost; the server then gives the
-// instance up when its return window ends.
-TEST_F(HostAgentTest, DISABLED_DoesNotOfferATdThatEndedMeanwhile) {
+TEST_F(HostAgentTest, DoesNotOfferATdThatEndedMeanwhile) {
   join();
   const auto stream = start_td();
   disconnect();
   machines.at(0).exit(0);
-  // Its end is seen before long; until then it is offered, and then reported.
+  ASSERT_TRUE(run(until([this] { return logger.has("td.ended"); })));
+  EXPECT_TRUE(join().running.empty());
+}
+
+TEST_F(HostAgentTest, SaysThatATdEndedWhichItsLoginOffered) {
+  join();
+  const auto stream = start_td();
+  const auto other = start_td(*InstanceId::parse("inst-b"));
+  disconnect();
   start();
   ASSERT_TRUE(run(until([this] { return link != nullptr; })));
   send(host::Hello{kServerId, {}});
-  const auto login = expect<host::Login>();
+  ASSERT_EQ(expect<host::Login>().running.size(), 2U);
+  machines.at(0).exit(0);
+  ASSERT_TRUE(run(until([this] { return logger.has("td.ended"); })));
   send(host::Welcome{*ValidatorId::parse("val-a"), "first"});
-  for (bool gone = login.running.empty(); !gone;) {
+  // The one that is left is offered, in whichever order the two are said.
+  std::set<InstanceId> exited;
+  std::set<InstanceId> started;
+  while (exited.size() + started.size() < 2) {
     auto message = next();
     ASSERT_TRUE(message) << message.error().text();
-    if (const auto* started = std::get_if<host::Started>(&*message)) static_cast<void>(open(started->stream));
-    gone = std::holds_alternative<host::Exited>(*message);
+    if (const auto* end = std::get_if<host::Exited>(&*message)) exited.insert(end->instance);
+    else if (const auto* offer = std::get_if<host::Started>(&*message)) started.insert(offer->instance);
   }
+  EXPECT_EQ(exited, std::set{kInstance});
+  EXPECT_EQ(started, std::set{*InstanceId::parse("inst-b")});
 }
 
 TEST_F(HostAgentTest, GivesATdANewStreamWhenTheServerClosesOne) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -57,8 +58,10 @@ class Mux {
   Mux& operator=(const Mux&) = delete;
 
   /// A stream that one side announces by a control message. Numbers grow on one connection: `conflict` for one that is
-  /// not larger than all before.
+  /// not larger than all before; `limit_exceeded` while somebody has `kMaxStreams`, of which those that have ended
+  /// count until nobody has them: so a peer that announces streams without end makes no more work than that.
   [[nodiscard]] Result<std::shared_ptr<Stream>> open(std::uint32_t number);
+  static constexpr std::size_t kMaxStreams = 2048;
   /// The next control message; serves the streams while it waits, so somebody must always be in here.
   /// `channel_message_invalid` when the peer broke a rule, else what the WebSocket says.
   [[nodiscard]] runtime::Task<Result<std::string>> receive_control();
@@ -69,7 +72,7 @@ class Mux {
  private:
   [[nodiscard]] Result<void> accept(ByteView message);
   std::shared_ptr<http::WebSocket> socket_;
-  std::map<std::uint32_t, std::weak_ptr<Stream>> streams_;
+  std::map<std::uint32_t, std::weak_ptr<Stream>> streams_;  // some of them gone, until the next is opened
   std::uint64_t next_ = 0;  // the smallest number that may be opened
 };
 
