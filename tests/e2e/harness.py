@@ -19,6 +19,15 @@ def environment(home):
     return {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(home), "XDG_CONFIG_HOME": str(home / "config")}
 
 
+def started_at(pid):
+    """When a living process started; None where there is none."""
+    try:
+        state, _, *fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return None
+    return None if state in "ZX" else int(fields[17])
+
+
 class Case(unittest.TestCase):
     """A folder of its own, and no process left at the end."""
 
@@ -118,12 +127,12 @@ class System(Case):
         self.connection = ["--server", self.server["url"], "--token-file", self.server["admin_token_file"], *self.ca]
         return self.server
 
-    def start_validator(self, guest=BIN / "cloister-guest", name="validator", control=None):
+    def start_validator(self, *options, guest=BIN / "cloister-guest", name="validator", control=None):
         key = self.home / f"{name}.key"
         self.ok("validator", "enrol", self.ok("validator", "hotkey", key).strip(), *self.connection)
         return self.start(name, BIN / "cloister", "validator", "run", "--server", self.server["url"], "--platform",
                           control or self.platform["control"], "--guest", guest, "--hotkey", key, "--data",
-                          self.home / f"{name}-data", *self.ca)
+                          self.home / f"{name}-data", *options, *self.ca)
 
     def listed(self, what, *more):
         return json.loads(self.ok(what, "list", "--json", *more, *self.connection))

@@ -180,6 +180,36 @@ class Server(harness.System):
         self.start_server()
         self.ok("validator", "list", *self.connection)
 
+    def test_a_database_that_is_older_than_the_head_that_was_kept_is_refused(self):
+        self.start_platform()
+        self.start_server()
+        self.stop_server()
+        data = self.home / "server"
+        backup = {file: file.read_bytes() for file in data.glob("cloister.db*")}
+        self.assertIn(data / "cloister.db", backup)
+        self.start_server()
+        self.write("value", "v")
+        self.ok("secret", "put", "after/backup", "--file", self.home / "value", *self.connection)  # a leaf of the log
+        self.stop_server()
+        newest = {file: file.read_bytes() for file in data.glob("cloister.db*")}
+
+        self.put_back(data, backup)
+        lines = self.complaint()
+        self.assertEqual(len(lines), 1, lines)
+        for word in ("database_behind_head", "the head file covers", "restore the newest backup"):
+            self.assertIn(word, lines[0])
+        self.assertEqual(self.complaint(), lines, "it has not made its peace with it")
+
+        self.put_back(data, newest)
+        self.start_server()
+        self.assertEqual([secret["path"] for secret in self.listed("secret")["secrets"]], ["after/backup"])
+
+    def put_back(self, data, files):
+        for file in data.glob("cloister.db*"):
+            file.unlink()
+        for file, content in files.items():
+            file.write_bytes(content)
+
     def test_an_unreadable_configuration_is_named(self):
         self.assertEqual(self.complaint(config="absent.toml"),
                          [f"cloisterd: cannot read {self.home}/absent.toml: No such file or directory"])
