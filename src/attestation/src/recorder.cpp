@@ -31,8 +31,6 @@ void Recorder::record(CheckId id, const Result<void>& result, std::string detail
 
 void Recorder::skip(CheckId id, std::string why) { check_of(report_, id).detail = std::move(why); }
 
-bool Recorder::passed(CheckId id) const { return report_.check(id).result == CheckResult::pass; }
-
 void Recorder::narrow(UnixTime from, UnixTime until) {
   auto& window = report_.collateral;
   if (!window) window = CollateralWindow{from, until};

@@ -22,7 +22,6 @@ class Recorder {
   void pass(CheckId id, std::string detail);
   void record(CheckId id, const Result<void>& result, std::string detail = {});
   void skip(CheckId id, std::string why);
-  [[nodiscard]] bool passed(CheckId id) const;
   /// The window of validity is at most this.
   void narrow(UnixTime from, UnixTime until);
   void narrow(const Chain& chain);
