@@ -36,6 +36,14 @@ Result<json::Value> inspect_quote(const evidence::DetectedEvidence& found) {
   return out;
 }
 
+Result<json::Value> inspect_snp_report(const evidence::DetectedEvidence& found) {
+  CLOISTER_TRY(report, evidence::parse_snp_report(found.bytes));
+  auto out = to_json(report);
+  if (!found.member.empty()) out.set("member", found.member);
+  if (!found.endorsements.certificates.empty()) out.set("certificates", list_of(found.endorsements.certificates));
+  return out;
+}
+
 Result<json::Value> inspect_collateral(const evidence::QuoteCollateral& collateral) {
   CLOISTER_TRY(documents, evidence::parse_documents(collateral));
   return json::Value{json::Object{{"kind", "collateral"},
@@ -64,7 +72,7 @@ Result<json::Value> inspect(ByteView file) {
   const auto kind = found ? found->kind : evidence::EvidenceKind::unknown;
   if (kind == evidence::EvidenceKind::sgx_quote || kind == evidence::EvidenceKind::tdx_quote) return inspect_quote(*found);
   if (kind == evidence::EvidenceKind::snp_report) {
-    return Error{Errc::evidence_unsupported, "an SEV-SNP report: recognised, but not taken apart"};
+    return inspect_snp_report(*found);
   }
   CLOISTER_TRY(part, collateral::recognise(file));
   return to_json(part);
@@ -91,7 +99,7 @@ void run(const Options& options, Context& context) {
 void add_inspect(CLI::App& app, Context& context) {
   auto options = std::make_shared<Options>();  // shared with the callback, which CLI11 keeps
   auto* command = app.add_subcommand("inspect", "Take evidence, certificates, CRLs or collateral apart; verifies nothing");
-  command->add_option("FILE", options->file, "Quote (raw, hex, base64, JSON), certificate, CRL, TCB info, collateral")->required();
+  command->add_option("FILE", options->file, "Quote or SNP report (raw, hex, base64, JSON), certificate, CRL, TCB info, collateral")->required();
   command->add_flag("--json", options->json, "One JSON object");
   command->callback([options, &context] { run(*options, context); });
 }

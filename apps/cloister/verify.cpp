@@ -115,6 +115,21 @@ Result<evidence::CollateralDocuments> read_collateral(const Options& options, co
   return documents;
 }
 
+/// What was given for an SNP report: certificates in any order, and what the collateral has.
+Result<evidence::SnpEndorsements> read_endorsements(const Options& options) {
+  evidence::SnpEndorsements out;
+  if (options.collateral) {
+    CLOISTER_TRY(source, collateral::open_collateral(*options.collateral));
+    CLOISTER_TRY(found, source->snp_endorsements());
+    out.add(std::move(found));
+  }
+  for (const auto& path : options.certificates) {
+    CLOISTER_TRY(certificates, read_certificates(path));
+    out.add({std::move(certificates), {}});
+  }
+  return out;
+}
+
 /// An error: the command could not do its work. Everything else is about what was given to be judged.
 Result<Verdict> judge(const Options& options, const Terms& terms) {
   const auto file = read_file(options.evidence, evidence::kMaxEvidenceFileSize);
@@ -125,7 +140,8 @@ Result<Verdict> judge(const Options& options, const Terms& terms) {
     return refused;
   }
   return verdict::judge(*file, options.tee, terms,
-                        [&options](const evidence::Quote& quote) { return read_collateral(options, quote); });
+                        {[&options](const evidence::Quote& quote) { return read_collateral(options, quote); },
+                         [&options](const evidence::SnpReport&) { return read_endorsements(options); }});
 }
 
 bool hopeless(const Verdict& verdict) {
@@ -139,7 +155,11 @@ std::string_view remedy(const Verdict& verdict) {
   switch (verdict.error->code()) {
     case Errc::lab_root_not_trusted: return "name the lab's trust file with --trust FILE";
     case Errc::root_untrusted: return "name the root with --trust-root FILE, if you trust it";
-    case Errc::collateral_missing: return "give it with --collateral FILE or DIR";
+    case Errc::collateral_missing: return "give it with --collateral FILE or DIR, certificates also with --cert FILE";
+    case Errc::vek_certificate_expired:
+    case Errc::vek_certificate_not_yet_valid:
+    case Errc::vek_crl_expired:
+    case Errc::vek_crl_not_yet_valid: return "give certificates and lists of the time, or the evidence's own time with --at";
     case Errc::pck_certificate_not_yet_valid: return "the evidence is younger than the time it is verified at: see --at";
     case Errc::tcb_info_expired:
     case Errc::tcb_info_not_yet_valid:
@@ -157,7 +177,7 @@ std::string_view remedy(const Verdict& verdict) {
 
 void print(std::ostream& out, const Verdict& verdict) {
   out << (verdict.accepted() ? "accepted" : "rejected") << ": " << verdict::tee_name(verdict);
-  if (verdict.header) out << ' ' << verdict::format_name(*verdict.header);
+  if (!verdict.format.empty()) out << ' ' << verdict.format;
   if (verdict.report && verdict.report->tcb) {
     out << ", TCB " << attestation::to_string(verdict.report->tcb->status)
         << (verdict.authentic() ? "" : " (not authentic)");
@@ -203,10 +223,10 @@ void run(const Options& options, Context& context) {
 void add_verify(CLI::App& app, Context& context) {
   auto options = std::make_shared<Options>();  // shared with the callback, which CLI11 keeps
   auto* command = app.add_subcommand("verify", "Verify evidence offline: exit 0 accepted, 2 rejected, 1 failed");
-  command->add_option("--evidence", options->evidence, "Quote: raw, hex, base64, or JSON that holds one")->required();
+  command->add_option("--evidence", options->evidence, "Quote or report: raw, hex, base64, or JSON that holds one")->required();
   command->add_option("--tee", options->tee, "Kind that is expected")->check(CLI::IsMember({"sgx", "tdx", "snp"}));
-  command->add_option("--collateral", options->collateral, "QuoteCollateralV3 JSON, or a directory of PCS responses");
-  command->add_option("--cert", options->certificates, "Certificates for evidence that carries none: leaf first");
+  command->add_option("--collateral", options->collateral, "QuoteCollateralV3 JSON, a certificate chain, or a directory of PCS or KDS responses");
+  command->add_option("--cert", options->certificates, "Certificates for evidence that carries none: leaf first; of SNP in any order");
   command->add_option("--trust-root", options->trust_roots, "Root that replaces the built-in ones (PEM or DER)");
   command->add_option("--trust", options->trust, "Trust file: lab roots, further roots");
   command->add_option("--at", options->at, "Time to verify at, RFC 3339 (default: now)");

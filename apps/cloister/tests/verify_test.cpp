@@ -10,6 +10,7 @@
 #include "cloister/policy/trust_file.hpp"
 #include "support/support.hpp"
 #include "support/synthetic_platform.hpp"
+#include "support/synthetic_snp.hpp"
 
 namespace cloister::cli {
 namespace {
@@ -280,6 +281,116 @@ TEST_F(VerifyCommand, UsesTheUsersOwnTrustFile) {
   policy::TrustFile nothing;
   write("empty.json", policy::write_trust_file(nothing));
   expect_rejected(verify({"--trust", path("empty.json")}), "lab_root_not_trusted");
+}
+
+// --- SEV-SNP ---
+
+/// The files of one chip, as a key distribution service names them.
+class VerifySnpCommand : public VerifyCommand {
+ protected:
+  VerifySnpCommand() { use(test::SyntheticSnp{}); }
+  void use(const test::SyntheticSnp& chip) {
+    snp_ = chip.build();
+    const auto& certificates = snp_.endorsements.certificates;
+    write("report", as_text(snp_.report));
+    write("vcek.der", as_text(certificates[0]->der));
+    write("chain.pem", codec::to_pem("CERTIFICATE", certificates[1]->der) + codec::to_pem("CERTIFICATE", certificates[2]->der));
+    write("kds/vcek.der", as_text(certificates[0]->der));
+    write("kds/cert_chain", test::read_text(path("chain.pem")));
+    if (!snp_.endorsements.crls.empty()) write("kds/crl", as_text(snp_.endorsements.crls[0].der));
+    write("root.pem", codec::to_pem("CERTIFICATE", snp_.root->der));
+  }
+  [[nodiscard]] Ran verify_report(std::vector<std::string> more) const {
+    std::vector<std::string> all{"verify", "--evidence", path("report"), "--json", "--trust-root", path("root.pem")};
+    all.insert(all.end(), more.begin(), more.end());
+    return run(std::move(all));
+  }
+  [[nodiscard]] std::vector<std::string> with_certificates() const { return {"--cert", path("vcek.der"), "--cert", path("chain.pem")}; }
+
+  test::SyntheticSnpEvidence snp_;
+};
+
+TEST_F(VerifySnpCommand, TakesCertificatesInFilesOrADirectory) {
+  expect_accepted(verify_report(with_certificates()));
+  expect_accepted(verify_report({"--cert", path("vcek.der"), "--collateral", path("chain.pem")}));
+  const auto ran = verify_report({"--tee", "snp", "--collateral", path("kds")});
+  expect_accepted(ran);
+  const auto object = ran.json();
+  EXPECT_EQ(at(object, "tee"), "snp");
+  EXPECT_EQ(at(object, "format"), "snp-report-v3");
+  EXPECT_EQ(at(object, "tcb.status"), "null");
+  EXPECT_EQ(at(object, "tcb.reported.microcode"), "219");
+  EXPECT_EQ(at(object, "claims.reported_tcb_snp"), "24");
+  EXPECT_EQ(at(object, "claims.policy_debug_allowed"), "false");
+  EXPECT_EQ(at(object, "claims.platform_smt_enabled"), "true");
+  EXPECT_EQ(at(object, "claims.measurement"), codec::to_hex(Bytes(48, 0x3E)));
+  EXPECT_EQ(at(object, "claims.init_data"), codec::to_hex(Bytes(32, 0x4D)));
+  EXPECT_EQ(at(object, "claims.vek.kind"), "vcek");
+  EXPECT_EQ(at(object, "claims.product"), "Milan");
+  EXPECT_EQ(at(object, "collateral.expires"), "2027-01-01T00:00:00Z");  // the CRL's
+  const auto plain = run({"verify", "--evidence", path("report"), "--trust-root", path("root.pem"), "--collateral", path("kds")});
+  EXPECT_TRUE(plain.out.starts_with("accepted: snp snp-report-v3\n")) << plain.out;
+}
+
+TEST_F(VerifySnpCommand, SaysWhatIsMissing) {
+  expect_rejected(verify_report({}), "collateral_missing");
+  expect_rejected(verify_report({"--cert", path("vcek.der")}), "collateral_missing");
+  expect_rejected(verify_report({"--cert", path("chain.pem")}), "collateral_missing");
+  expect_failed(verify_report({"--cert", path("absent")}));
+  expect_failed(verify_report({"--collateral", path("absent")}));
+  write("other/file", "nothing of the kind");
+  expect_rejected(verify_report({"--collateral", path("other")}), "collateral_missing");
+}
+
+TEST_F(VerifySnpCommand, TakesTheCertificatesThatComeWithTheReport) {
+  auto extended = snp_.report;
+  append(extended, evidence::encode_snp_certificate_table(snp_.endorsements));
+  write("report", as_text(extended));
+  expect_accepted(verify_report({}));
+  write("report", R"({"report":")" + codec::to_base64(snp_.report) + R"(","vcek":")" +
+                      codec::to_base64(snp_.endorsements.certificates[0]->der) + R"("})");
+  expect_accepted(verify_report({"--cert", path("chain.pem")}));
+}
+
+TEST_F(VerifySnpCommand, BindsAndAppraises) {
+  auto bound = with_certificates();
+  bound.insert(bound.end(), {"--report-data", codec::to_hex(Bytes(64, 0xDA))});
+  EXPECT_EQ(at(verify_report(bound).json(), "bound"), "true");
+  bound.back() = codec::to_hex(Bytes(64, 0xDB));
+  expect_rejected(verify_report(bound), "report_data_mismatch");
+  auto judged = with_certificates();
+  judged.insert(judged.end(), {"--policy", path("policy.json")});
+  write("policy.json", R"({"version":1,"snp":{"min_tcb":{"Milan":{"snp":25}}}})");
+  const auto refused = verify_report(judged);
+  expect_rejected(refused, "tcb_too_low");
+  EXPECT_EQ(at(refused.json(), "authentic"), "true");
+  write("policy.json", R"({"version":1,"snp":{"require_crl":true}})");
+  expect_rejected(verify_report(judged), "revocation_not_checked");
+  expect_accepted(verify_report({"--collateral", path("kds"), "--policy", path("policy.json")}));
+}
+
+TEST_F(VerifySnpCommand, TrustsALabOnlyByATrustFile) {
+  test::SyntheticSnp chip;
+  chip.make_lab();
+  use(chip);
+  expect_rejected(verify_report({"--collateral", path("kds")}), "lab_root_not_trusted");
+  policy::TrustFile trust;
+  trust.lab_roots = {snp_.root};
+  write("trust.json", policy::write_trust_file(trust));
+  const auto ran = verify_report({"--collateral", path("kds"), "--trust", path("trust.json")});
+  expect_accepted(ran);
+  EXPECT_EQ(at(ran.json(), "lab"), "true");
+}
+
+TEST_F(VerifySnpCommand, HasItsReportAndCertificatesTakenApart) {
+  const auto report = run({"inspect", path("report"), "--json"});
+  EXPECT_EQ(report.code, kOk) << report.err;
+  EXPECT_EQ(at(report.json(), "kind"), "snp-report");
+  EXPECT_EQ(at(report.json(), "body.reported_tcb_bootloader"), "4");
+  const auto vcek = run({"inspect", path("vcek.der"), "--json"});
+  EXPECT_EQ(at(vcek.json().find("certificates")->as_array()->front(), "vek.product_name"), "Milan-B0");
+  write("report", as_text(ByteView{snp_.report}.first(1183)));
+  EXPECT_EQ(run({"inspect", path("report")}).code, kRejected);
 }
 
 // --- inspect ---

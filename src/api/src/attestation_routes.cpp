@@ -16,12 +16,41 @@ struct Submission {
   Bytes evidence;
   std::string tee;
   std::optional<evidence::QuoteCollateral> collateral;
+  evidence::SnpEndorsements endorsements;
   verdict::Terms terms;
 };
 
 Result<Digest64> nonce_data(std::string_view text) {
   CLOISTER_TRY(nonce, codec::from_hex(text));
   return verdict::report_data_of_nonce(nonce);
+}
+
+/// PEM of one or more certificates, or base64 of one in DER.
+Result<std::vector<crypto::x509::CertificatePtr>> read_certificates(const std::string& text) {
+  if (text.find("-----BEGIN") != std::string::npos) return crypto::x509::parse_chain(text);
+  CLOISTER_TRY(der, codec::from_base64_lines(text));
+  CLOISTER_TRY(certificate, crypto::x509::parse_certificate(der));
+  return std::vector{std::move(certificate)};
+}
+
+Result<evidence::SnpEndorsements> read_endorsements(const json::Array& certificates, const json::Array& crls) {
+  evidence::SnpEndorsements out;
+  for (const auto& item : certificates) {
+    const auto* text = item.as_string();
+    if (text == nullptr) return Error{Errc::invalid_argument, "certificates: PEM or base64 expected"};
+    CLOISTER_TRY(read, read_certificates(*text));
+    out.add({std::move(read), {}});
+    if (out.certificates.size() > evidence::kMaxSnpCertificates) return Error{Errc::limit_exceeded, "certificates: too many"};
+  }
+  for (const auto& item : crls) {
+    const auto* text = item.as_string();
+    if (text == nullptr) return Error{Errc::invalid_argument, "crls: PEM or base64 expected"};
+    CLOISTER_TRY(der, evidence::crl_to_der(as_bytes(*text)));
+    CLOISTER_TRY(crl, crypto::x509::parse_crl(der));
+    out.crls.push_back(std::move(crl));
+    if (out.crls.size() > evidence::kMaxSnpCertificates) return Error{Errc::limit_exceeded, "crls: too many"};
+  }
+  return out;
 }
 
 Result<Submission> read(const Services& s, const Request& request) {
@@ -31,6 +60,8 @@ Result<Submission> read(const Services& s, const Request& request) {
   out.evidence = to_bytes(fields.string("evidence"));
   out.tee = fields.optional_string("tee").value_or("");
   const auto* collateral = fields.optional_object("collateral");
+  const auto& certificates = fields.optional_array("certificates");
+  const auto& crls = fields.optional_array("crls");
   const auto at = fields.optional_string("at");
   const auto report_data = fields.optional_string("report_data");
   const auto nonce = fields.optional_string("nonce");
@@ -60,6 +91,8 @@ Result<Submission> read(const Services& s, const Request& request) {
     CLOISTER_TRY(parsed, evidence::parse_quote_collateral(json::write(*collateral)));
     out.collateral = std::move(parsed);
   }
+  CLOISTER_TRY(endorsements, read_endorsements(certificates, crls));
+  out.endorsements = std::move(endorsements);
   return out;
 }
 
@@ -71,7 +104,8 @@ Result<Response> verify(const Services& s, const Request& request) {
     CLOISTER_TRY(found, s.collateral(quote));
     return evidence::parse_documents(found);
   };
-  CLOISTER_TRY(judged, verdict::judge(submission.evidence, submission.tee, submission.terms, find));
+  const auto given = [&](const evidence::SnpReport&) -> Result<evidence::SnpEndorsements> { return submission.endorsements; };
+  CLOISTER_TRY(judged, verdict::judge(submission.evidence, submission.tee, submission.terms, {find, given}));
   return http::json_response(verdict::to_json(judged));
 }
 

@@ -40,14 +40,18 @@ Result<TrustAnchor> TrustAnchor::make(x509::CertificatePtr root, AnchorKind kind
 }
 
 TrustAnchors TrustAnchors::vendors() {
-  // Parsed and checked once; the certificate is part of the program.
+  // Parsed and checked once; the certificates are part of the program.
   static const TrustAnchors kVendors = [] {
-    auto certificate = x509::parse_certificate(kIntelSgxRootCa);
-    CLOISTER_ASSERT(certificate.ok());
-    auto anchor = TrustAnchor::make(*certificate, AnchorKind::intel);
-    CLOISTER_ASSERT(anchor.ok());
     TrustAnchors anchors;
-    anchors.add(*anchor);
+    const auto add = [&anchors](ByteView root, AnchorKind kind) {
+      auto certificate = x509::parse_certificate(root);
+      CLOISTER_ASSERT(certificate.ok());
+      auto anchor = TrustAnchor::make(*certificate, kind);
+      CLOISTER_ASSERT(anchor.ok());
+      anchors.add(*anchor);
+    };
+    add(kIntelSgxRootCa, AnchorKind::intel);
+    for (const auto root : kArks) add(root, AnchorKind::amd);
     return anchors;
   }();
   return kVendors;

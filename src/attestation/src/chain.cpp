@@ -10,22 +10,56 @@ namespace {
 
 namespace x509 = crypto::x509;
 
-constexpr std::size_t length_of(ChainShape shape) { return shape == ChainShape::pck ? 3 : 2; }
+constexpr std::size_t length_of(ChainShape shape) { return shape == ChainShape::tcb_signing ? 2 : 3; }
+
+constexpr crypto::Curve curve_of(ChainShape shape) {
+  return shape == ChainShape::vek ? crypto::Curve::p384 : crypto::Curve::p256;
+}
 
 std::string quoted(const x509::Certificate& certificate) { return '"' + certificate.subject_common_name + '"'; }
 
 bool is_root(const x509::Certificate& certificate) { return certificate.issuer == certificate.subject; }
 
+Result<void> expect(const x509::Certificate& certificate, std::initializer_list<std::string_view> names) {
+  if (std::ranges::find(names, certificate.subject_common_name) != names.end()) return {};
+  return Error{Errc::certificate_malformed, "\"" + std::string{*names.begin()} + "\" expected, got " + quoted(certificate)};
+}
+
+Error other_vendor(const x509::Certificate& root) {
+  return Error{Errc::certificate_malformed, quoted(root) + " does not vouch for keys of this kind"};
+}
+
 /// Intel SGX PCK Certificate and CRL Profile Specification, section 1.3: subjects of the hierarchy.
 Result<void> check_intel_names(std::span<const x509::CertificatePtr> chain, ChainShape shape) {
-  const auto expect = [](const x509::Certificate& certificate, std::initializer_list<std::string_view> names) -> Result<void> {
-    if (std::ranges::find(names, certificate.subject_common_name) != names.end()) return {};
-    return Error{Errc::certificate_malformed, "\"" + std::string{*names.begin()} + "\" expected, got " + quoted(certificate)};
-  };
+  if (shape == ChainShape::vek) return other_vendor(*chain.back());
   CLOISTER_CHECK(expect(*chain.back(), {"Intel SGX Root CA"}));
   if (shape == ChainShape::tcb_signing) return expect(*chain.front(), {"Intel SGX TCB Signing"});
   CLOISTER_CHECK(expect(*chain[1], {"Intel SGX PCK Platform CA", "Intel SGX PCK Processor CA"}));
   return expect(*chain.front(), {"Intel SGX PCK Certificate"});
+}
+
+/// AMD 57230, section 2: subjects of the hierarchy of one product.
+Result<void> check_amd_names(std::span<const x509::CertificatePtr> chain, ChainShape shape) {
+  constexpr std::string_view kArk = "ARK-";
+  const std::string_view root = chain.back()->subject_common_name;
+  if (shape != ChainShape::vek) return other_vendor(*chain.back());
+  if (!root.starts_with(kArk)) return expect(*chain.back(), {kArk});
+  const auto product = std::string{root.substr(kArk.size())};
+  const std::string ask = "SEV-" + product;
+  const std::string asvk = "SEV-VLEK-" + product;
+  CLOISTER_CHECK(expect(*chain[1], {ask, asvk}));
+  const bool loaded = chain[1]->subject_common_name == asvk;
+  return expect(*chain.front(), {loaded ? "SEV-VLEK" : "SEV-VCEK"});
+}
+
+Result<void> check_names(std::span<const x509::CertificatePtr> chain, ChainShape shape, AnchorKind kind) {
+  switch (kind) {
+    case AnchorKind::intel: return check_intel_names(chain, shape);
+    case AnchorKind::amd: return check_amd_names(chain, shape);
+    case AnchorKind::given:
+    case AnchorKind::lab: return {};
+  }
+  return {};
 }
 
 Result<void> check_links(std::span<const x509::CertificatePtr> chain) {
@@ -42,12 +76,12 @@ Result<void> check_links(std::span<const x509::CertificatePtr> chain) {
   return {};
 }
 
-Result<void> check_constraints(std::span<const x509::CertificatePtr> chain) {
+Result<void> check_constraints(std::span<const x509::CertificatePtr> chain, ChainShape shape) {
   CLOISTER_CHECK(check_end_entity(*chain.front()));
   for (std::size_t i = 1; i < chain.size(); ++i) CLOISTER_CHECK(check_ca(*chain[i], static_cast<unsigned>(i - 1)));
   const auto* key = std::get_if<crypto::EcPublicKey>(&chain.front()->key);
-  if (key == nullptr || key->curve() != crypto::Curve::p256) {
-    return Error{Errc::certificate_malformed, quoted(*chain.front()) + " has no P-256 key"};
+  if (key == nullptr || key->curve() != curve_of(shape)) {
+    return Error{Errc::certificate_malformed, quoted(*chain.front()) + " has no " + (shape == ChainShape::vek ? "P-384" : "P-256") + " key"};
   }
   return {};
 }
@@ -108,11 +142,9 @@ Result<Chain> resolve_chain(std::span<const x509::CertificatePtr> given, ChainSh
     }
   }
   if (auto links = check_links(chain.certificates); !links) return coded(links.error(), invalid);
-  if (auto constraints = check_constraints(chain.certificates); !constraints) return coded(constraints.error(), invalid);
+  if (auto constraints = check_constraints(chain.certificates, shape); !constraints) return coded(constraints.error(), invalid);
   if (auto markers = check_markers(chain.certificates, chain.kind); !markers) return coded(markers.error(), invalid);
-  if (chain.kind == AnchorKind::intel) {
-    if (auto names = check_intel_names(chain.certificates, shape); !names) return coded(names.error(), invalid);
-  }
+  if (auto names = check_names(chain.certificates, shape, chain.kind); !names) return coded(names.error(), invalid);
   return chain;
 }
 

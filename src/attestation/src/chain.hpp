@@ -13,6 +13,7 @@ namespace cloister::attestation {
 enum class ChainShape {
   pck,          // leaf, PCK platform or processor CA, root
   tcb_signing,  // signer, root
+  vek,          // VCEK or VLEK, ASK or ASVK, ARK; the leaf has a P-384 key, where the others have P-256
 };
 
 /// A chain whose names, links, signatures, constraints and lab markers hold. Dates and revocation are not looked at.

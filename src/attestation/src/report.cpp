@@ -38,6 +38,19 @@ std::string_view to_string(CheckId id) noexcept {
     case CheckId::qe_report: return "qe_report";
     case CheckId::quote_signature: return "quote_signature";
     case CheckId::tdx_module: return "tdx_module";
+    case CheckId::report_format: return "report_format";
+    case CheckId::vek_chain: return "vek_chain";
+    case CheckId::vek_dates: return "vek_dates";
+    case CheckId::vek_crl: return "vek_crl";
+    case CheckId::vek_revocation: return "vek_revocation";
+    case CheckId::vek_extension: return "vek_extension";
+    case CheckId::vek_product: return "vek_product";
+    case CheckId::vek_kind: return "vek_kind";
+    case CheckId::chip_key: return "chip_key";
+    case CheckId::vek_tcb: return "vek_tcb";
+    case CheckId::vek_chip_id: return "vek_chip_id";
+    case CheckId::tcb_order: return "tcb_order";
+    case CheckId::report_signature: return "report_signature";
     case CheckId::report_data: return "report_data";
   }
   return "unknown";
@@ -52,9 +65,27 @@ std::string_view to_string(CheckResult result) noexcept {
   return "skipped";
 }
 
-const Digest64& Claims::report_data() const noexcept { return td() != nullptr ? td()->report_data : sgx()->report_data; }
+const evidence::SgxReport* Claims::sgx() const noexcept {
+  return dcap() != nullptr ? std::get_if<evidence::SgxReport>(&dcap()->body) : nullptr;
+}
+
+const evidence::TdBody* Claims::td() const noexcept {
+  return dcap() != nullptr ? std::get_if<evidence::TdBody>(&dcap()->body) : nullptr;
+}
+
+const Digest64& Claims::report_data() const noexcept {
+  if (snp() != nullptr) return snp()->report.report_data;
+  return td() != nullptr ? td()->report_data : sgx()->report_data;
+}
 
 AttributeFindings attribute_findings(const Claims& claims) noexcept {
+  if (const auto* snp = claims.snp()) {
+    const auto& report = snp->report;
+    return {.debug = (report.policy & evidence::snp_policy::kDebug) != 0,
+            .migratable = (report.policy & evidence::snp_policy::kMigrateMa) != 0,
+            .reserved_bits = (report.policy & ~evidence::snp_policy::kDefined) != 0 ||
+                             (report.platform_info & ~evidence::snp_platform::kDefined) != 0};
+  }
   if (const auto* enclave = claims.sgx()) return {.debug = enclave->debug()};
   const auto& td = *claims.td();
   return {.debug = (td.td_attributes & kTud) != 0,

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
-#include "chain.hpp"
 #include "cloister/codec/text.hpp"
 #include "cloister/crypto/hash.hpp"
 #include "cloister/evidence/pck.hpp"
+#include "recorder.hpp"
 #include "tcb_evaluation.hpp"
 
 namespace cloister::attestation {
@@ -22,22 +22,6 @@ constexpr std::array kChecks = {
     CheckId::qe_report_signature, CheckId::qe_report_data,      CheckId::qe_report,         CheckId::quote_signature,
     CheckId::tdx_module,        CheckId::report_data,
 };
-
-Report empty_report(const evidence::Quote& quote) {
-  Report report{.checks = {},
-                .claims = UnverifiedClaims{Claims{quote.header(), quote.body(), std::nullopt}},
-                .tcb = std::nullopt,
-                .collateral = std::nullopt,
-                .trailing_bytes = quote.trailing_bytes()};
-  for (const auto id : kChecks) report.checks.push_back({id, CheckResult::skipped, std::nullopt, {}});
-  return report;
-}
-
-Check& check_of(Report& report, CheckId id) {
-  const auto found = std::ranges::find(report.checks, id, &Check::id);
-  CLOISTER_ASSERT(found != report.checks.end());
-  return *found;
-}
 
 const crypto::EcPublicKey* p256_key(const x509::Certificate& certificate) {
   const auto* key = std::get_if<crypto::EcPublicKey>(&certificate.key);
@@ -76,11 +60,17 @@ Error differs(Errc code, std::string_view what, std::string_view expected, std::
 }
 
 /// One verification: each method makes one check and records it.
-class Verification {
+class Verification : private Recorder {
  public:
   Verification(const evidence::Quote& quote, const evidence::CollateralDocuments& collateral,
                const TrustAnchors& anchors, UnixTime now)
-      : quote_{quote}, collateral_{collateral}, anchors_{anchors}, now_{now}, report_{empty_report(quote)} {}
+      : Recorder{kChecks, Claims{DcapClaims{quote.header(), quote.body(), std::nullopt}}},
+        quote_{quote},
+        collateral_{collateral},
+        anchors_{anchors},
+        now_{now} {
+    report().trailing_bytes = quote.trailing_bytes();
+  }
 
   Report run() && {
     record(CheckId::quote_format, quote_format());
@@ -95,35 +85,10 @@ class Verification {
     record(CheckId::quote_signature, quote_signature());
     if (quote_.td() != nullptr) record(CheckId::tdx_module, tdx_module(*quote_.td()));
     evaluate();
-    report_.collateral = window_;
-    return std::move(report_);
+    return std::move(*this).take();
   }
 
  private:
-  void pass(CheckId id, std::string detail) {
-    auto& check = check_of(report_, id);
-    check.result = CheckResult::pass;
-    check.detail = std::move(detail);
-  }
-  void record(CheckId id, const Result<void>& result, std::string detail = {}) {
-    if (result) return pass(id, std::move(detail));
-    auto& check = check_of(report_, id);
-    check.result = CheckResult::fail;
-    check.code = result.error().code();
-    check.detail = result.error().detail();
-  }
-  void skip(CheckId id, std::string why) { check_of(report_, id).detail = std::move(why); }
-  [[nodiscard]] bool passed(CheckId id) const { return report_.check(id).result == CheckResult::pass; }
-
-  void narrow(UnixTime from, UnixTime until) {
-    if (!window_) window_ = CollateralWindow{from, until};
-    window_->issued = std::max(window_->issued, from);
-    window_->expires = std::min(window_->expires, until);
-  }
-  void narrow(const Chain& chain) {
-    for (const auto& certificate : chain.certificates) narrow(certificate->not_before, certificate->not_after);
-  }
-
   Result<void> quote_format() const {
     if (quote_.header().qe_vendor_id == evidence::kIntelQeVendorId) return {};
     return differs(Errc::evidence_unsupported, "QE vendor", "Intel's " + codec::to_hex(evidence::kIntelQeVendorId),
@@ -138,7 +103,7 @@ class Verification {
       return;
     }
     pck_leaf_ = given->front();
-    report_.lab |= any_lab_marker(*given);
+    report().lab |= any_lab_marker(*given);
     auto chain = resolve_chain(*given, ChainShape::pck, anchors_, Errc::pck_chain_invalid);
     if (!chain) {
       record(CheckId::pck_chain, chain.error());
@@ -189,9 +154,7 @@ class Verification {
     if (!extension) return record(CheckId::pck_extension, Error{Errc::pck_extension_invalid, extension.error().detail()});
     pck_ = std::move(extension).value();
     pass(CheckId::pck_extension, "FMSPC " + codec::to_hex(pck_->fmspc));
-    auto claims = report_.claims.unverified();
-    claims.platform = pck_;
-    report_.claims = UnverifiedClaims{std::move(claims)};
+    report().claims = UnverifiedClaims{Claims{DcapClaims{quote_.header(), quote_.body(), pck_}}};
   }
 
   /// TCB info and QE identity: the same checks with other codes.
@@ -224,7 +187,7 @@ class Verification {
   }
 
   void check_signed_document(const SignedDocument& document) {
-    report_.lab |= any_lab_marker(document.certificates);
+    report().lab |= any_lab_marker(document.certificates);
     record(document.chain, signing_chain(document.certificates));
     record(document.signature, document_signature(document));
     narrow(document.issued, document.expires);
@@ -360,7 +323,7 @@ class Verification {
 
   void evaluate() {
     if (!pck_ || collateral_.tcb_info.info.tee != quote_.tee()) return;
-    report_.tcb = evaluate_tcb({.info = collateral_.tcb_info.info,
+    report().tcb = evaluate_tcb({.info = collateral_.tcb_info.info,
                                 .qe_identity = collateral_.qe_identity.identity,
                                 .pck = *pck_,
                                 .qe_isv_svn = quote_.signature().qe_report.isv_svn,
@@ -371,39 +334,18 @@ class Verification {
   const evidence::CollateralDocuments& collateral_;
   const TrustAnchors& anchors_;
   UnixTime now_;
-  Report report_;
   x509::CertificatePtr pck_leaf_;
   std::optional<Chain> pck_chain_;
   std::optional<evidence::PckExtension> pck_;
-  std::optional<CollateralWindow> window_;
 };
 
 }  // namespace
 
 Outcome verify(const evidence::Quote& quote, const evidence::CollateralDocuments& collateral,
                const TrustAnchors& anchors, UnixTime now) {
-  Outcome outcome{Verification{quote, collateral, anchors, now}.run(), std::nullopt};
-  if (outcome.report.authentic()) {
-    CLOISTER_ASSERT(outcome.report.tcb.has_value());
-    outcome.evidence = AuthenticEvidence{outcome.report};
-  }
+  auto outcome = Conclusion::of(Verification{quote, collateral, anchors, now}.run());
+  CLOISTER_ASSERT(!outcome.evidence || outcome.report.tcb.has_value());
   return outcome;
-}
-
-void check_report_data(Report& report, const Digest64& expected) {
-  const auto& got = report.claims.unverified().report_data();
-  auto& check = check_of(report, CheckId::report_data);
-  report.bound = got == expected;
-  check.result = report.bound ? CheckResult::pass : CheckResult::fail;
-  check.code = report.bound ? std::nullopt : std::optional{Errc::report_data_mismatch};
-  check.detail = report.bound ? "" : codec::to_hex(expected) + " expected, got " + codec::to_hex(got);
-}
-
-Result<BoundEvidence> bind(AuthenticEvidence&& evidence, const Digest64& expected) {
-  auto taken = std::move(evidence);
-  check_report_data(taken.report_, expected);
-  if (auto error = taken.report_.error()) return *error;
-  return BoundEvidence{std::move(taken)};
 }
 
 }  // namespace cloister::attestation

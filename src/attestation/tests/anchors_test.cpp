@@ -53,12 +53,23 @@ TEST(TrustAnchor, RefusesALabRootWithoutMarkerOrName) {
   EXPECT_EQ(refusal(platform, AnchorKind::lab), Errc::root_untrusted);
 }
 
-TEST(TrustAnchors, OfTheVendorsAreIntelsRoot) {
+TEST(TrustAnchors, OfTheVendorsAreIntelsRootAndAmdsArks) {
+  struct Root {
+    AnchorKind kind;
+    std::string_view sha256;
+  };
+  constexpr std::array kRoots = {
+      Root{AnchorKind::intel, "44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3"},
+      Root{AnchorKind::amd, "69d063b45344d26a2e94e1f4210de49ef555308287d4c174445c95639a540bcd"},
+      Root{AnchorKind::amd, "4c6598d19c18719c5dfd4a7d335f674e5bfe1d8f800cea2cf270c10d103db2f1"},
+      Root{AnchorKind::amd, "1f084161a44bb6d93778a904877d4819cafa5d05ef4193b2ded9dd9c73dd3f6a"},
+  };
   const auto anchors = TrustAnchors::vendors();
-  ASSERT_EQ(anchors.all().size(), 1U);
-  EXPECT_EQ(anchors.all()[0].kind(), AnchorKind::intel);
-  EXPECT_EQ(codec::to_hex(crypto::sha256(anchors.all()[0].root().der)),
-            "44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3");
+  ASSERT_EQ(anchors.all().size(), kRoots.size());
+  for (std::size_t i = 0; i < kRoots.size(); ++i) {
+    EXPECT_EQ(anchors.all()[i].kind(), kRoots[i].kind);
+    EXPECT_EQ(codec::to_hex(crypto::sha256(anchors.all()[i].root().der)), kRoots[i].sha256);
+  }
 }
 
 TEST(TrustAnchors, HaveTheRootThatClosesThePublicChains) {
@@ -70,7 +81,7 @@ TEST(TrustAnchors, HaveTheRootThatClosesThePublicChains) {
 TEST(TrustAnchors, KeepTheFirstOfEqualRoots) {
   auto anchors = TrustAnchors::vendors();
   anchors.add(*TrustAnchor::make(anchors.all()[0].shared_root(), AnchorKind::given));
-  ASSERT_EQ(anchors.all().size(), 1U);
+  ASSERT_EQ(anchors.all().size(), TrustAnchors::vendors().all().size());
   EXPECT_EQ(anchors.all()[0].kind(), AnchorKind::intel);
 }
 

@@ -38,7 +38,7 @@ TEST_P(Verify, AcceptsEvidenceOfWhichEverythingHolds) {
   EXPECT_EQ(outcome.report.check(CheckId::report_data).result, CheckResult::skipped);
   const bool sgx = GetParam().tee == TeeType::sgx;
   EXPECT_EQ(outcome.report.check(CheckId::tdx_module).result, sgx ? CheckResult::skipped : CheckResult::pass);
-  EXPECT_TRUE(outcome.evidence->claims().platform.has_value());
+  EXPECT_TRUE(outcome.evidence->claims().dcap()->platform.has_value());
 }
 INSTANTIATE_TEST_SUITE_P(Forms, Verify,
                          testing::Values(Form{TeeType::sgx, 3}, Form{TeeType::sgx, 4}, Form{TeeType::sgx, 5},

@@ -1,6 +1,7 @@
 #include "cloister/collateral/bundle.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 #include "cloister/codec/text.hpp"
 #include "cloister/evidence/pck.hpp"
@@ -20,6 +21,13 @@ std::string to_pem(const Certificates& chain) {
   for (const auto& certificate : chain) out += codec::to_pem("CERTIFICATE", certificate->der);
   return out;
 }
+
+/// Keys and signatures on P-256 are Intel's: AMD's hierarchy has RSA and P-384.
+bool of_intel(const x509::Certificate& certificate) {
+  const auto* key = std::get_if<crypto::EcPublicKey>(&certificate.key);
+  return key != nullptr && key->curve() == crypto::Curve::p256;
+}
+bool of_intel(const x509::Crl& crl) { return crl.algorithm == x509::SignatureAlgorithm::ecdsa_sha256; }
 
 }  // namespace
 
@@ -139,6 +147,14 @@ Result<evidence::QuoteCollateral> Bundle::find(const Wanted& wanted) const {
     if (info && info->tee == wanted.tee && (!wanted.fmspc || info->fmspc == *wanted.fmspc)) return whole;
   }
   return parts_->assemble(wanted);
+}
+
+Result<evidence::SnpEndorsements> Bundle::snp_endorsements() const {
+  evidence::SnpEndorsements out;
+  std::ranges::copy_if(parts_->certificates, std::back_inserter(out.certificates), [](const auto& c) { return !of_intel(*c); });
+  std::ranges::copy_if(parts_->crls, std::back_inserter(out.crls), [](const auto& crl) { return !of_intel(crl); });
+  if (out.certificates.empty() && out.crls.empty()) return CollateralSource::snp_endorsements();
+  return out;
 }
 
 }  // namespace cloister::collateral

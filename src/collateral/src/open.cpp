@@ -101,6 +101,11 @@ Result<std::unique_ptr<CollateralSource>> open_collateral(const fs::path& path) 
     return std::unique_ptr<CollateralSource>{std::make_unique<Bundle>(std::move(bundle))};
   }
   CLOISTER_TRY(text, read(path));
+  const auto part = recognise(text);
+  if (part && (std::holds_alternative<Certificates>(*part) || std::holds_alternative<crypto::x509::Crl>(*part))) {
+    CLOISTER_TRY(bundle, Bundle::from_files({{path.filename().string(), std::move(text)}}));
+    return std::unique_ptr<CollateralSource>{std::make_unique<Bundle>(std::move(bundle))};
+  }
   CLOISTER_TRY(collateral, evidence::parse_quote_collateral(as_text(text)));
   return std::unique_ptr<CollateralSource>{std::make_unique<SingleCollateral>(std::move(collateral))};
 }

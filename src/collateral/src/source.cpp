@@ -7,6 +7,10 @@ namespace cloister::collateral {
 
 std::string_view to_string(CaType type) noexcept { return type == CaType::processor ? "processor" : "platform"; }
 
+Result<evidence::SnpEndorsements> CollateralSource::snp_endorsements() const {
+  return Error{Errc::collateral_missing, "no certificates for SNP reports"};
+}
+
 Wanted wanted_by(const evidence::Quote& quote) {
   Wanted out{.tee = quote.tee(), .fmspc = std::nullopt, .ca = std::nullopt};
   const auto& certification = quote.signature().certification;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cloister/codec/cursor.hpp"
+#include "cloister/codec/der.hpp"
 #include "cloister/codec/json.hpp"
 #include "cloister/codec/text.hpp"
 #include "cloister/evidence/quote.hpp"
@@ -20,10 +21,22 @@ struct Found {
   EvidenceKind kind;
   Bytes bytes;
   std::string member;
+  SnpEndorsements endorsements{};
 };
+
+/// A report with the host's certificate table behind it.
+std::optional<Found> extended_report(ByteView bytes) {
+  if (bytes.size() <= kSnpReportSize) return std::nullopt;
+  const auto report = bytes.first(kSnpReportSize);
+  if (kind_of(report) != EvidenceKind::snp_report) return std::nullopt;
+  auto table = parse_snp_certificate_table(bytes.subspan(kSnpReportSize));
+  if (!table) return std::nullopt;
+  return Found{EvidenceKind::snp_report, to_bytes(report), {}, std::move(table).value()};
+}
 
 std::optional<Found> classify(ByteView bytes) {
   if (const auto kind = kind_of(bytes); kind != EvidenceKind::unknown) return Found{kind, to_bytes(bytes), {}};
+  if (auto extended = extended_report(bytes)) return extended;
   if (bytes.size() < kHclHeadSize + kSnpReportSize || !as_text(bytes).starts_with(kHclMagic)) return std::nullopt;
   const auto report = bytes.subspan(kHclHeadSize, kSnpReportSize);
   if (kind_of(report) != EvidenceKind::snp_report) return std::nullopt;
@@ -63,15 +76,30 @@ std::optional<Bytes> bytes_of(const json::Value& value) {
   return std::nullopt;
 }
 
+/// Certificates in whichever of their forms; nothing when it is something else.
+SnpEndorsements endorsements_in(ByteView bytes) {
+  if (as_text(bytes).starts_with("-----BEGIN CERTIFICATE")) {
+    if (auto chain = crypto::x509::parse_chain(as_text(bytes))) return {.certificates = std::move(chain).value(), .crls = {}};
+  } else if (bytes.size() > 2 && bytes[0] == codec::der::tag::kSequence) {
+    if (auto certificate = crypto::x509::parse_certificate(bytes)) return {.certificates = {*certificate}, .crls = {}};
+  } else if (auto table = parse_snp_certificate_table(bytes)) {
+    return std::move(table).value();
+  }
+  return {};
+}
+
 /// Walks a document; the parser has bounded its depth.
 class Search {
  public:
   Result<void> visit(const json::Value& value, const std::string& path) {
+    const auto* text = value.as_string();
+    if (text != nullptr && text->starts_with("-----BEGIN")) return collect(endorsements_in(as_bytes(*text)));
     if (const auto bytes = bytes_of(value)) {
       if (auto found = classify(*bytes)) {
         found->member = path;
         return keep(std::move(*found));
       }
+      CLOISTER_CHECK(collect(endorsements_in(*bytes)));
     }
     if (const auto* items = value.as_array()) {
       for (std::size_t i = 0; i < items->size(); ++i) CLOISTER_CHECK(visit((*items)[i], path + '[' + std::to_string(i) + ']'));
@@ -87,7 +115,11 @@ class Search {
 
   [[nodiscard]] std::optional<DetectedEvidence> result() && {
     if (!found_) return std::nullopt;
-    return DetectedEvidence{found_->kind, std::move(found_->bytes), std::move(found_->member), std::move(event_log_)};
+    DetectedEvidence out{found_->kind, std::move(found_->bytes), std::move(found_->member), std::move(event_log_)};
+    if (out.kind != EvidenceKind::snp_report) return out;
+    out.endorsements = std::move(found_->endorsements);
+    out.endorsements.add(std::move(endorsements_));
+    return out;
   }
 
  private:
@@ -97,6 +129,12 @@ class Search {
     }
     if (!found_) found_ = std::move(found);
     return {};
+  }
+
+  Result<void> collect(SnpEndorsements found) {
+    endorsements_.add(std::move(found));
+    if (endorsements_.certificates.size() <= kMaxSnpCertificates && endorsements_.crls.size() <= kMaxSnpCertificates) return {};
+    return Error{Errc::limit_exceeded, "evidence: at most " + std::to_string(kMaxSnpCertificates) + " certificates expected"};
   }
 
   /// The first log in the document, in whichever of its forms.
@@ -121,6 +159,7 @@ class Search {
 
   std::optional<Found> found_;
   std::optional<EventLog> event_log_;
+  SnpEndorsements endorsements_;
 };
 
 bool may_be_json(std::string_view text) {
@@ -159,7 +198,10 @@ Result<DetectedEvidence> detect(ByteView file) {
   if (file.size() > kMaxEvidenceFileSize) {
     return Error{Errc::limit_exceeded, "evidence file: at most " + std::to_string(kMaxEvidenceFileSize) + " bytes expected"};
   }
-  if (auto found = classify(file)) return DetectedEvidence{found->kind, std::move(found->bytes), {}, {}};
+  const auto whole = [](Found&& found) {
+    return DetectedEvidence{found.kind, std::move(found.bytes), {}, {}, std::move(found.endorsements)};
+  };
+  if (auto found = classify(file)) return whole(std::move(*found));
   const auto text = as_text(file);
   if (may_be_json(text)) {
     json::Limits limits;
@@ -170,7 +212,7 @@ Result<DetectedEvidence> detect(ByteView file) {
       if (auto found = std::move(search).result()) return std::move(*found);
     }
   } else if (const auto bytes = decode_text(text)) {
-    if (auto found = classify(*bytes)) return DetectedEvidence{found->kind, std::move(found->bytes), {}, {}};
+    if (auto found = classify(*bytes)) return whole(std::move(*found));
   }
   return DetectedEvidence{EvidenceKind::unknown, to_bytes(file), {}, {}};
 }

@@ -5,11 +5,99 @@
 #include "cloister/measure/rtmr.hpp"
 #include "cloister/policy/policy.hpp"
 #include "cloister/protocol/launch.hpp"
+#include "measurement_kind.hpp"
 
 namespace cloister::policy {
 namespace {
 
 using attestation::Claims;
+
+/// The part of a decision that is about SNP guests alone.
+class SnpJudge {
+ public:
+  SnpJudge(const SnpPolicy& policy, const attestation::SnpClaims& claims, const attestation::Report& report,
+           std::vector<Reason>& reasons)
+      : policy_{policy}, claims_{claims}, body_{claims.report}, report_{report}, reasons_{reasons} {}
+
+  void judge() {
+    keys();
+    privilege();
+    tcb("reported", policy_.min_tcb, body_.reported_tcb);
+    tcb("launch", policy_.min_launch_tcb, body_.launch_tcb);
+    firmware();
+    bits("guest policy", body_.policy, policy_.required_policy, policy_.forbidden_policy, Errc::attributes_not_accepted);
+    bits("platform info", body_.platform_info, policy_.required_platform, policy_.forbidden_platform,
+         Errc::platform_not_accepted);
+    mitigations();
+  }
+
+ private:
+  void refuse(Errc code, std::string detail) { reasons_.push_back({code, std::move(detail)}); }
+
+  void keys() {
+    if (body_.signing_key == evidence::VekKind::vlek && !policy_.allow_vlek) {
+      refuse(Errc::signing_key_not_accepted, "it is signed by a VLEK, the cloud provider's key");
+    }
+    if (body_.chip_id_masked() && !policy_.allow_masked_chip_id) refuse(Errc::chip_id_not_accepted, "the chip id is masked");
+    if (policy_.require_crl && report_.check(attestation::CheckId::vek_revocation).result != attestation::CheckResult::pass) {
+      refuse(Errc::revocation_not_checked, "no CRL was given");
+    }
+  }
+
+  void privilege() {
+    if (body_.vmpl == evidence::kSnpVmplHost) {
+      if (!policy_.allow_host_requested) refuse(Errc::vmpl_not_accepted, "the host requested the report, no guest did");
+      return;
+    }
+    if (policy_.max_vmpl && body_.vmpl > *policy_.max_vmpl) {
+      refuse(Errc::vmpl_not_accepted, "VMPL " + std::to_string(body_.vmpl) + ", at most " + std::to_string(*policy_.max_vmpl) + " accepted");
+    }
+  }
+
+  void tcb(std::string_view name, const std::vector<std::pair<evidence::SnpProduct, evidence::SnpTcb>>& minimum,
+           const evidence::SnpTcbVersion& version) {
+    if (minimum.empty()) return;
+    const auto product = *claims_.product;
+    const auto found = std::ranges::find(minimum, product, [](const auto& entry) { return entry.first; });
+    if (found == minimum.end()) {
+      return refuse(Errc::tcb_too_low, "no " + std::string{name} + " TCB of " + std::string{evidence::to_string(product)} + " is accepted");
+    }
+    for (const auto& gap : evidence::snp_tcb_gaps(evidence::snp_tcb(version, product), found->second)) {
+      refuse(Errc::tcb_too_low, std::string{gap.component} + " of the " + std::string{name} + " TCB is " +
+                                    std::to_string(gap.have) + ", at least " + std::to_string(gap.need) + " demanded");
+    }
+  }
+
+  void firmware() {
+    const bool committed = body_.committed_tcb == body_.current_tcb && body_.committed_version == body_.current_version;
+    if (committed || policy_.allow_provisional_firmware) return;
+    refuse(Errc::provisional_firmware_not_accepted, "the current firmware is not committed");
+  }
+
+  void bits(std::string_view name, std::uint64_t value, std::uint64_t required, std::uint64_t forbidden, Errc code) {
+    const auto hex = [](std::uint64_t mask) {
+      ByteArray<8> big_endian;
+      for (std::size_t i = 0; i < 8; ++i) big_endian[i] = static_cast<std::uint8_t>(mask >> (56 - 8 * i));
+      return "0x" + codec::to_hex(big_endian);
+    };
+    if (const auto missing = required & ~value; missing != 0) refuse(code, std::string{name} + ": " + hex(missing) + " are not set");
+    if (const auto set = forbidden & value; set != 0) refuse(code, std::string{name} + ": " + hex(set) + " are set");
+  }
+
+  void mitigations() {
+    if (policy_.required_mitigations == 0) return;
+    const auto vector = body_.mitigations.value_or(evidence::SnpMitigations{});
+    const auto required = policy_.required_mitigations;
+    bits("launch mitigations", vector.launch, required, 0, Errc::mitigations_not_accepted);
+    bits("current mitigations", vector.current, required, 0, Errc::mitigations_not_accepted);
+  }
+
+  const SnpPolicy& policy_;
+  const attestation::SnpClaims& claims_;
+  const evidence::SnpReportBody& body_;
+  const attestation::Report& report_;
+  std::vector<Reason>& reasons_;
+};
 
 /// Collects the reasons of one decision.
 class Judge {
@@ -17,12 +105,15 @@ class Judge {
   Judge(const Policy& policy, const attestation::AuthenticEvidence& evidence) : policy_{policy}, evidence_{evidence} {}
 
   std::vector<Reason> reasons() && {
-    status();
+    if (evidence_.claims().dcap() != nullptr) status();
     attributes();
     trailing_bytes();
-    evaluation_numbers();
-    advisories();
+    if (evidence_.claims().dcap() != nullptr) {
+      evaluation_numbers();
+      advisories();
+    }
     measurements();
+    if (const auto* snp = evidence_.claims().snp()) SnpJudge{policy_.snp, *snp, evidence_.report(), reasons_}.judge();
     return std::move(reasons_);
   }
 
@@ -39,13 +130,13 @@ class Judge {
   void attributes() {
     const auto found = attestation::attribute_findings(evidence_.claims());
     if (found.debug && !policy_.allow_debug) refuse(Errc::debug_not_accepted, "it runs under debug: its memory is not private");
-    if (found.migratable && !policy_.allow_migratable) refuse(Errc::attributes_not_accepted, "the TD is migratable");
+    if (found.migratable && !policy_.allow_migratable) refuse(Errc::attributes_not_accepted, "the guest is migratable");
     const bool td = evidence_.claims().td() != nullptr;
     if (td && found.ve_not_disabled && policy_.require_ve_disable) {
       refuse(Errc::attributes_not_accepted, "SEPT_VE_DISABLE is not set");
     }
     if (found.reserved_bits && !policy_.allow_reserved_attributes) {
-      refuse(Errc::attributes_not_accepted, "reserved bits of TDATTRIBUTES are set");
+      refuse(Errc::attributes_not_accepted, "reserved bits of its attributes are set");
     }
   }
 
@@ -95,11 +186,15 @@ class Judge {
   /// A measurement without any member fits nothing.
   static bool has(const Claims& claims, const Measurements& wanted) {
     if (wanted == Measurements{}) return false;
-    const bool of_td = wanted.mrtd || wanted.mr_config_id || wanted.mr_owner || wanted.mr_owner_config ||
-                       std::ranges::any_of(wanted.rtmr, [](const auto& rtmr) { return rtmr.has_value(); });
-    const bool of_enclave = wanted.mr_enclave || wanted.mr_signer || wanted.isv_prod_id || wanted.min_isv_svn;
-    if (const auto* td = claims.td()) return !of_enclave && td_has(*td, wanted);
-    return !of_td && enclave_has(*claims.sgx(), wanted);
+    if (const auto* snp = claims.snp()) return !of_td(wanted) && !of_enclave(wanted) && snp_has(snp->report, wanted);
+    if (const auto* td = claims.td()) return !of_enclave(wanted) && !of_snp_guest(wanted) && td_has(*td, wanted);
+    return !of_td(wanted) && !of_snp_guest(wanted) && enclave_has(*claims.sgx(), wanted);
+  }
+  static bool snp_has(const evidence::SnpReportBody& report, const Measurements& wanted) {
+    return equal(wanted.measurement, report.measurement) && equal(wanted.host_data, report.host_data) &&
+           equal(wanted.id_key_digest, report.id_key_digest) &&
+           equal(wanted.author_key_digest, report.author_key_digest) && equal(wanted.family_id, report.family_id) &&
+           equal(wanted.image_id, report.image_id) && (!wanted.min_guest_svn || *wanted.min_guest_svn <= report.guest_svn);
   }
   static bool td_has(const evidence::TdBody& td, const Measurements& wanted) {
     for (std::size_t i = 0; i < td.rtmr.size(); ++i) {
@@ -115,6 +210,7 @@ class Judge {
   }
 
   static std::string describe(const Claims& claims) {
+    if (const auto* snp = claims.snp()) return "measurement " + codec::to_hex(snp->report.measurement);
     if (const auto* td = claims.td()) return "MRTD " + codec::to_hex(td->mr_td) + ", RTMR3 " + codec::to_hex(td->rtmr[3]);
     return "MRENCLAVE " + codec::to_hex(claims.sgx()->mr_enclave) + ", MRSIGNER " + codec::to_hex(claims.sgx()->mr_signer);
   }

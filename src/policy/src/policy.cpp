@@ -4,7 +4,9 @@
 
 #include "cloister/codec/text.hpp"
 #include "cloister/crypto/hash.hpp"
+#include "measurement_kind.hpp"
 #include "reference_json.hpp"
+#include "snp_json.hpp"
 
 namespace cloister::policy {
 namespace {
@@ -60,12 +62,6 @@ std::optional<std::uint16_t> optional_u16(json::Fields& fields, std::string_view
   return number ? std::optional{static_cast<std::uint16_t>(*number)} : std::nullopt;
 }
 
-bool names_td(const Measurements& m) {
-  return m.mrtd || m.mr_config_id || m.mr_owner || m.mr_owner_config ||
-         std::ranges::any_of(m.rtmr, [](const auto& rtmr) { return rtmr.has_value(); });
-}
-bool names_enclave(const Measurements& m) { return m.mr_enclave || m.mr_signer || m.isv_prod_id || m.min_isv_svn; }
-
 Result<Measurements> read_reference(const json::Value& value) {
   json::Fields fields{value, "measurement"};
   ReferenceValue reference;
@@ -89,9 +85,18 @@ Result<Measurements> read_measurements(const json::Value& value) {
   out.mr_signer = optional_digest<32>(fields, "mr_signer");
   out.isv_prod_id = optional_u16(fields, "isv_prod_id");
   out.min_isv_svn = optional_u16(fields, "min_isv_svn");
+  out.measurement = optional_digest<48>(fields, "measurement");
+  out.host_data = optional_digest<32>(fields, "host_data");
+  out.id_key_digest = optional_digest<48>(fields, "id_key_digest");
+  out.author_key_digest = optional_digest<48>(fields, "author_key_digest");
+  out.family_id = optional_digest<16>(fields, "family_id");
+  out.image_id = optional_digest<16>(fields, "image_id");
+  if (const auto svn = fields.optional_integer("min_guest_svn", 0, UINT32_MAX)) {
+    out.min_guest_svn = static_cast<std::uint32_t>(*svn);
+  }
   CLOISTER_CHECK(fields.finish());
-  if (names_td(out) == names_enclave(out)) {
-    return Error{Errc::malformed, "measurement: members of a TD or of an enclave expected, not both and not none"};
+  if (int{of_td(out)} + int{of_enclave(out)} + int{of_snp_guest(out)} != 1) {
+    return Error{Errc::malformed, "measurement: members of a TD, of an enclave or of an SNP guest expected, of exactly one"};
   }
   return out;
 }
@@ -100,7 +105,8 @@ template <std::size_t N>
 json::Value hex_or_null(const std::optional<ByteArray<N>>& value) {
   return value ? json::Value{codec::to_hex(*value)} : json::Value{};
 }
-json::Value number_or_null(const std::optional<std::uint16_t>& value) {
+template <class Number>
+json::Value number_or_null(const std::optional<Number>& value) {
   return value ? json::Value{std::int64_t{*value}} : json::Value{};
 }
 
@@ -115,6 +121,13 @@ json::Value to_json(const Measurements& m) {
   out.emplace_back("mr_signer", hex_or_null(m.mr_signer));
   out.emplace_back("isv_prod_id", number_or_null(m.isv_prod_id));
   out.emplace_back("min_isv_svn", number_or_null(m.min_isv_svn));
+  out.emplace_back("measurement", hex_or_null(m.measurement));
+  out.emplace_back("host_data", hex_or_null(m.host_data));
+  out.emplace_back("id_key_digest", hex_or_null(m.id_key_digest));
+  out.emplace_back("author_key_digest", hex_or_null(m.author_key_digest));
+  out.emplace_back("family_id", hex_or_null(m.family_id));
+  out.emplace_back("image_id", hex_or_null(m.image_id));
+  out.emplace_back("min_guest_svn", number_or_null(m.min_guest_svn));
   return json::Value{std::move(out)};
 }
 
@@ -142,11 +155,16 @@ Result<Policy> read_policy(const json::Value& value) {
   }
   if (fields.optional_any("denied_advisories") != nullptr) out.denied_advisories = read_texts(fields, "denied_advisories");
   const auto& measurements = fields.optional_array("measurements");
+  const auto* snp = fields.optional_object("snp");
   if (measurements.size() > kMaxList) fields.fail(Errc::limit_exceeded, "measurements", "too many");
   CLOISTER_CHECK(fields.finish());
   for (const auto& item : measurements) {
     CLOISTER_TRY(one, read_measurements(item));
     out.measurements.push_back(one);
+  }
+  if (snp != nullptr) {
+    CLOISTER_TRY(read, read_snp_policy(*snp));
+    out.snp = std::move(read);
   }
   return out;
 }
@@ -183,6 +201,7 @@ json::Value to_json(const Policy& policy) {
   out.emplace_back("allowed_advisories", policy.allowed_advisories ? texts(*policy.allowed_advisories) : json::Value{});
   out.emplace_back("denied_advisories", texts(policy.denied_advisories));
   out.emplace_back("measurements", std::move(measurements));
+  out.emplace_back("snp", to_json(policy.snp));
   return json::Value{std::move(out)};
 }
 

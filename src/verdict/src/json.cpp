@@ -19,6 +19,10 @@ json::Value bits(std::uint64_t value) {
   return json::Value{"0x" + codec::to_hex(big_endian)};
 }
 
+json::Value text_of(const evidence::SnpFirmwareVersion& v) {
+  return json::Value{std::to_string(v.major) + '.' + std::to_string(v.minor) + '.' + std::to_string(v.build)};
+}
+
 json::Value texts(const std::vector<std::string>& list) {
   json::Array out;
   for (const auto& text : list) out.emplace_back(text);
@@ -152,7 +156,126 @@ json::Value to_json(const evidence::PckExtension& e) {
   return json::Value{std::move(out)};
 }
 
+json::Value to_json(const evidence::VekExtension& e) {
+  json::Object out{{"kind", evidence::to_string(e.kind())},
+                   {"product_name", e.product_name},
+                   {"struct_version", number(e.struct_version)},
+                   {"bootloader", number(e.bootloader)},
+                   {"tee", number(e.tee)},
+                   {"snp", number(e.snp)},
+                   {"microcode", number(e.microcode)}};
+  if (e.fmc) out.emplace_back("fmc", number(*e.fmc));
+  if (e.hwid) out.emplace_back("hwid", hex(*e.hwid));
+  if (e.csp_id) out.emplace_back("csp_id", *e.csp_id);
+  return json::Value{std::move(out)};
+}
+
+json::Value to_json(const evidence::SnpReportBody& r, std::optional<evidence::SnpProduct> product) {
+  namespace policy = evidence::snp_policy;
+  namespace platform = evidence::snp_platform;
+  const auto in_policy = [&r](std::uint64_t bit) { return json::Value{(r.policy & bit) != 0}; };
+  const auto on_platform = [&r](std::uint64_t bit) { return json::Value{(r.platform_info & bit) != 0}; };
+  json::Object out{{"measurement", hex(r.measurement)},
+                   {"report_data", hex(r.report_data)},
+                   {"init_data", hex(r.host_data)},
+                   {"version", number(r.version)},
+                   {"guest_svn", number(r.guest_svn)},
+                   {"vmpl", number(r.vmpl)},
+                   {"family_id", hex(r.family_id)},
+                   {"image_id", hex(r.image_id)},
+                   {"policy", bits(r.policy)},
+                   {"policy_abi_major", number((r.policy >> 8) & 0xFF)},
+                   {"policy_abi_minor", number(r.policy & 0xFF)},
+                   {"policy_smt_allowed", in_policy(policy::kSmt)},
+                   {"policy_migrate_ma", in_policy(policy::kMigrateMa)},
+                   {"policy_debug_allowed", in_policy(policy::kDebug)},
+                   {"policy_single_socket", in_policy(policy::kSingleSocket)},
+                   {"policy_cxl_allowed", in_policy(policy::kCxl)},
+                   {"policy_mem_aes_256_xts", in_policy(policy::kMemAes256)},
+                   {"policy_rapl_disabled", in_policy(policy::kRaplDisabled)},
+                   {"policy_ciphertext_hiding", in_policy(policy::kCiphertextHiding)},
+                   {"policy_page_swap_disabled", in_policy(policy::kPageSwapDisabled)},
+                   {"platform_info", bits(r.platform_info)},
+                   {"platform_smt_enabled", on_platform(platform::kSmt)},
+                   {"platform_tsme_enabled", on_platform(platform::kTsme)},
+                   {"platform_ecc_enabled", on_platform(platform::kEcc)},
+                   {"platform_rapl_disabled", on_platform(platform::kRaplDisabled)},
+                   {"platform_ciphertext_hiding", on_platform(platform::kCiphertextHiding)},
+                   {"platform_alias_check_complete", on_platform(platform::kAliasCheckComplete)},
+                   {"platform_tio_enabled", on_platform(platform::kTio)}};
+  if (product) {
+    const auto tcb = evidence::snp_tcb(r.reported_tcb, *product);
+    out.emplace_back("reported_tcb_bootloader", number(tcb.bootloader));
+    out.emplace_back("reported_tcb_tee", number(tcb.tee));
+    out.emplace_back("reported_tcb_snp", number(tcb.snp));
+    out.emplace_back("reported_tcb_microcode", number(tcb.microcode));
+    if (tcb.fmc) out.emplace_back("reported_tcb_fmc", number(*tcb.fmc));
+  }
+  out.emplace_back("reported_tcb", hex(r.reported_tcb));
+  out.emplace_back("current_tcb", hex(r.current_tcb));
+  out.emplace_back("committed_tcb", hex(r.committed_tcb));
+  out.emplace_back("launch_tcb", hex(r.launch_tcb));
+  out.emplace_back("current_version", text_of(r.current_version));
+  out.emplace_back("committed_version", text_of(r.committed_version));
+  out.emplace_back("signing_key", r.signing_key ? json::Value{evidence::to_string(*r.signing_key)} : json::Value{"none"});
+  out.emplace_back("chip_key_masked", r.chip_key_masked);
+  out.emplace_back("author_key_enabled", r.author_key_enabled);
+  out.emplace_back("id_key_digest", hex(r.id_key_digest));
+  out.emplace_back("author_key_digest", hex(r.author_key_digest));
+  out.emplace_back("report_id", hex(r.report_id));
+  out.emplace_back("report_id_ma", hex(r.report_id_ma));
+  out.emplace_back("chip_id", hex(r.chip_id));
+  if (r.cpuid) {
+    out.emplace_back("cpuid", json::Object{{"family", number(r.cpuid->family)},
+                                           {"model", number(r.cpuid->model)},
+                                           {"stepping", number(r.cpuid->stepping)}});
+  }
+  if (product) out.emplace_back("product", evidence::to_string(*product));
+  if (r.mitigations) {
+    out.emplace_back("launch_mitigations", bits(r.mitigations->launch));
+    out.emplace_back("current_mitigations", bits(r.mitigations->current));
+  }
+  return json::Value{std::move(out)};
+}
+
+json::Value to_json(const evidence::SnpReport& report) {
+  return json::Value{json::Object{{"kind", "snp-report"},
+                                  {"format", format_name(report.body())},
+                                  {"tee", "snp"},
+                                  {"body", to_json(report.body(), report.product())},
+                                  {"signature", hex(report.signature())}}};
+}
+
+json::Value tcb_json(const attestation::SnpClaims& claims) {
+  const auto& r = claims.report;
+  json::Object out{{"status", nullptr}};
+  for (const auto& [name, version] : {std::pair{"reported", &r.reported_tcb}, {"committed", &r.committed_tcb},
+                                      {"current", &r.current_tcb}, {"launch", &r.launch_tcb}}) {
+    if (!claims.product) {
+      out.emplace_back(name, hex(*version));
+      continue;
+    }
+    const auto tcb = evidence::snp_tcb(*version, *claims.product);
+    json::Object parts{{"bootloader", number(tcb.bootloader)},
+                       {"tee", number(tcb.tee)},
+                       {"snp", number(tcb.snp)},
+                       {"microcode", number(tcb.microcode)}};
+    if (tcb.fmc) parts.emplace_back("fmc", number(*tcb.fmc));
+    out.emplace_back(name, std::move(parts));
+  }
+  return json::Value{std::move(out)};
+}
+
 json::Value to_json(const attestation::Claims& claims) {
+  if (const auto* snp = claims.snp()) {
+    auto out = to_json(snp->report, snp->product);
+    const auto found = attestation::attribute_findings(claims);
+    out.set("debug", found.debug);
+    out.set("migratable", found.migratable);
+    out.set("reserved_attributes", found.reserved_bits);
+    if (snp->vek) out.set("vek", to_json(*snp->vek));
+    return out;
+  }
   auto out = claims.td() != nullptr ? to_json(*claims.td()) : to_json(*claims.sgx());
   const auto found = attestation::attribute_findings(claims);
   out.set("debug", found.debug);
@@ -162,7 +285,7 @@ json::Value to_json(const attestation::Claims& claims) {
     out.set("reserved_attributes", found.reserved_bits);
     out.set("service_td", found.service_td);
   }
-  if (claims.platform) out.set("platform", to_json(*claims.platform));
+  if (claims.dcap()->platform) out.set("platform", to_json(*claims.dcap()->platform));
   return out;
 }
 
@@ -218,6 +341,7 @@ json::Value to_json(const crypto::x509::Certificate& c) {
                    {"authority", c.is_ca.value_or(false)},
                    {"lab", evidence::has_lab_marker(c)}};
   if (const auto extension = evidence::pck_extension(c)) out.emplace_back("sgx", to_json(*extension));
+  if (const auto extension = evidence::vek_extension(c)) out.emplace_back("vek", to_json(*extension));
   return json::Value{std::move(out)};
 }
 
@@ -271,5 +395,7 @@ json::Value to_json(const evidence::QeIdentity& identity) {
 }
 
 std::string format_name(const evidence::QuoteHeader& header) { return "quote-v" + std::to_string(header.version); }
+
+std::string format_name(const evidence::SnpReportBody& report) { return "snp-report-v" + std::to_string(report.version); }
 
 }  // namespace cloister::verdict

@@ -20,18 +20,67 @@ std::string_view name_of(EvidenceKind kind) noexcept {
   return "unknown";
 }
 
-Result<evidence::Quote> read_quote(const evidence::DetectedEvidence& found, std::string_view tee) {
-  if (found.kind == EvidenceKind::unknown) {
+Result<void> check_kind(EvidenceKind kind, std::string_view tee) {
+  if (kind == EvidenceKind::unknown) {
     return Error{Errc::evidence_malformed, "no evidence of a known kind recognised in this file"};
   }
-  if (!tee.empty() && tee != name_of(found.kind)) {
-    return Error{Errc::evidence_unsupported,
-                 "evidence of " + std::string{tee} + " expected, got " + std::string{name_of(found.kind)}};
+  if (tee.empty() || tee == name_of(kind)) return {};
+  return Error{Errc::evidence_unsupported, "evidence of " + std::string{tee} + " expected, got " + std::string{name_of(kind)}};
+}
+
+/// What a verifier gave, and how far it got; an error is one of ours.
+using Verified = Result<std::optional<attestation::AuthenticEvidence>>;
+
+Verified conclude(Verdict& verdict, attestation::Outcome outcome) {
+  verdict.report = std::move(outcome.report);
+  return std::move(outcome.evidence);
+}
+
+/// What stops before a report was made is the verdict's, unless it is ours.
+template <class T>
+Verified stopped(Verdict& verdict, const Result<T>& result) {
+  if (result.error().code() == Errc::io_error) return result.error();
+  verdict.error = result.error();
+  return std::optional<attestation::AuthenticEvidence>{};
+}
+
+Verified verify_quote(Verdict& verdict, const evidence::DetectedEvidence& found, const Terms& terms, const Sources& sources) {
+  const auto quote = evidence::parse_quote(found.bytes);
+  if (!quote) return stopped(verdict, quote);
+  verdict.format = format_name(quote->header());
+  const auto documents = sources.collateral ? sources.collateral(*quote)
+                                            : Result<evidence::CollateralDocuments>{Error{Errc::collateral_missing, "no collateral"}};
+  if (!documents) return stopped(verdict, documents);
+  return conclude(verdict, attestation::verify(*quote, *documents, terms.anchors, terms.at));
+}
+
+Verified verify_snp(Verdict& verdict, const evidence::DetectedEvidence& found, const Terms& terms, const Sources& sources) {
+  const auto report = evidence::parse_snp_report(found.bytes);
+  if (!report) return stopped(verdict, report);
+  verdict.format = format_name(report->body());
+  auto endorsements = found.endorsements;
+  if (sources.endorsements) {
+    auto given = sources.endorsements(*report);
+    if (!given) return stopped(verdict, given);
+    endorsements.add(std::move(given).value());
   }
-  if (found.kind == EvidenceKind::snp_report) {
-    return Error{Errc::evidence_unsupported, "SEV-SNP reports can be recognised, but not verified"};
+  return conclude(verdict, attestation::verify(*report, endorsements, terms.anchors, terms.at));
+}
+
+Verified verify_kind(Verdict& verdict, const evidence::DetectedEvidence& found, const Terms& terms, const Sources& sources) {
+  switch (found.kind) {
+    case EvidenceKind::sgx_quote:
+    case EvidenceKind::tdx_quote: return verify_quote(verdict, found, terms, sources);
+    case EvidenceKind::snp_report: return verify_snp(verdict, found, terms, sources);
+    case EvidenceKind::unknown: break;
   }
-  return evidence::parse_quote(found.bytes);
+  return Error{Errc::internal, "evidence of an unknown kind reached a verifier"};
+}
+
+json::Value tcb_of(const attestation::Report* report) {
+  if (report != nullptr && report->tcb) return to_json(*report->tcb);
+  if (report != nullptr && report->claims.unverified().snp() != nullptr) return tcb_json(*report->claims.unverified().snp());
+  return json::Value{json::Object{{"status", nullptr}}};
 }
 
 json::Value optional_time(const std::optional<UnixTime>& time) {
@@ -40,7 +89,7 @@ json::Value optional_time(const std::optional<UnixTime>& time) {
 
 }  // namespace
 
-Result<Verdict> judge(ByteView evidence, std::string_view tee, const Terms& terms, const FindCollateral& find) {
+Result<Verdict> judge(ByteView evidence, std::string_view tee, const Terms& terms, const Sources& sources) {
   Verdict verdict;
   const auto found = evidence::detect(evidence);
   if (!found) {
@@ -48,24 +97,17 @@ Result<Verdict> judge(ByteView evidence, std::string_view tee, const Terms& term
     return verdict;
   }
   verdict.kind = found->kind;
-  const auto quote = read_quote(*found, tee);
-  if (!quote) {
-    verdict.error = quote.error();
+  if (const auto kind = check_kind(found->kind, tee); !kind) {
+    verdict.error = kind.error();
     return verdict;
   }
-  verdict.header = quote->header();
-  const auto documents = find(*quote);
-  if (!documents) {
-    if (documents.error().code() == Errc::io_error) return documents.error();
-    verdict.error = documents.error();
-    return verdict;
-  }
-  auto outcome = attestation::verify(*quote, *documents, terms.anchors, terms.at);
-  verdict.report = std::move(outcome.report);
+  const auto authentic = verify_kind(verdict, *found, terms, sources);
+  if (!authentic) return authentic.error();
+  if (!verdict.report) return verdict;
   if (terms.report_data) attestation::check_report_data(*verdict.report, *terms.report_data);
   verdict.error = verdict.report->error();
-  if (verdict.error || !outcome.evidence) return verdict;
-  verdict.decision = policy::decide(terms.policy, *outcome.evidence);
+  if (verdict.error || !*authentic) return verdict;
+  verdict.decision = policy::decide(terms.policy, **authentic);
   if (!verdict.decision->accepted) verdict.error = verdict.decision->error();
   return verdict;
 }
@@ -85,7 +127,7 @@ std::vector<Line> lines_of(const Verdict& verdict) {
   using attestation::CheckResult;
   std::vector<Line> out;
   if (!verdict.report) {
-    out.push_back({verdict.header ? "collateral" : "evidence", CheckResult::fail,
+    out.push_back({verdict.format.empty() ? "evidence" : "collateral", CheckResult::fail,
                    verdict.error ? verdict.error->detail() : ""});
     return out;
   }
@@ -125,8 +167,8 @@ json::Value to_json(const Verdict& verdict) {
       {"bound", report != nullptr && report->bound},
       {"lab", report != nullptr && report->lab},
       {"tee", tee_name(verdict)},
-      {"format", verdict.header ? json::Value{format_name(*verdict.header)} : json::Value{}},
-      {"tcb", report != nullptr && report->tcb ? to_json(*report->tcb) : json::Value{json::Object{{"status", nullptr}}}},
+      {"format", verdict.format.empty() ? json::Value{} : json::Value{verdict.format}},
+      {"tcb", tcb_of(report)},
       {"collateral", json::Object{{"issued", optional_time(issued)}, {"expires", optional_time(expires)}}},
       {"checks", std::move(checks)},
       {"claims", report != nullptr ? to_json(report->claims.unverified()) : json::Value{json::Object{}}},

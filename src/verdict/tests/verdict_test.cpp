@@ -22,7 +22,7 @@ struct Scene {
     out.add(*anchor);
     return out;
   }
-  [[nodiscard]] Verdict judge(std::string_view tee = {}) const { return *verdict::judge(built.quote, tee, terms, find); }
+  [[nodiscard]] Verdict judge(std::string_view tee = {}) const { return *verdict::judge(built.quote, tee, terms, {find, {}}); }
 };
 
 TEST(Judge, AcceptsWhatIsAuthenticAndAllowed) {
@@ -41,7 +41,7 @@ TEST(Judge, RejectsAnotherTee) {
 
 TEST(Judge, RejectsWhatItDoesNotRecognise) {
   const Scene s;
-  const auto verdict = judge(to_bytes("nothing"), "", s.terms, s.find);
+  const auto verdict = judge(to_bytes("nothing"), "", s.terms, {s.find, {}});
   ASSERT_TRUE(verdict.ok());
   EXPECT_EQ(verdict->error->code(), Errc::evidence_malformed);
   EXPECT_EQ(tee_name(*verdict), "unknown");
@@ -75,7 +75,7 @@ TEST(Judge, SaysWhatCollateralLacks) {
 TEST(Judge, FailsOnlyWhereCollateralCannotBeRead) {
   Scene s;
   s.find = [](const evidence::Quote&) { return Error{Errc::io_error, "the disk"}; };
-  EXPECT_EQ(judge(s.built.quote, "", s.terms, s.find).error().code(), Errc::io_error);
+  EXPECT_EQ(judge(s.built.quote, "", s.terms, {s.find, {}}).error().code(), Errc::io_error);
 }
 
 TEST(Judge, ShowsEveryCheckAndThePolicyLast) {

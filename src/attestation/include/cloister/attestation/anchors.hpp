@@ -10,6 +10,7 @@ namespace cloister::attestation {
 /// Whose root it is, which decides what the certificates under it must look like.
 enum class AnchorKind {
   intel,  // Intel's subject names are demanded; no certificate may carry the lab marker
+  amd,    // the same with AMD's
   given,  // a root that somebody named: links, signatures and constraints, no names; no lab marker either
   lab,    // a lab's root: every certificate must carry the lab marker, and the report says `lab`
 };
@@ -35,7 +36,7 @@ class TrustAnchors {
  public:
   /// Nothing is trusted.
   TrustAnchors() = default;
-  /// The vendors' roots that are built in: the Intel SGX Root CA.
+  /// The vendors' roots that are built in: the Intel SGX Root CA, AMD's ARKs of Milan, Genoa and Turin.
   [[nodiscard]] static TrustAnchors vendors();
   /// A root is listed once; the same key again keeps the first.
   void add(TrustAnchor anchor);

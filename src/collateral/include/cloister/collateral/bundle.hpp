@@ -32,12 +32,14 @@ struct BundleFile {
 /// Responses of a provisioning certification service, of any number of platforms, recognised by their content: TCB
 /// info and QE identity (the whole envelope), CRLs (DER, PEM, hex or base64), certificates (PEM, also URL-escaped as in
 /// the service's headers, or DER), whole QuoteCollateralV3 objects. Chains are put together by names, and the signer of
-/// a document is the certificate whose key verifies it. Other files are left alone. Const, thread-safe.
+/// a document is the certificate whose key verifies it. Responses of AMD's key distribution service are certificates (DER,
+/// PEM) and CRLs as well; which of them belong to a report, the verification finds. Other files are left alone. Const, thread-safe.
 class Bundle final : public CollateralSource {
  public:
   /// `collateral_malformed` when a file is of a known kind and cannot be read.
   [[nodiscard]] static Result<Bundle> from_files(const std::vector<BundleFile>& files);
   [[nodiscard]] Result<evidence::QuoteCollateral> find(const Wanted& wanted) const override;
+  [[nodiscard]] Result<evidence::SnpEndorsements> snp_endorsements() const override;
 
  private:
   struct Parts;
@@ -45,7 +47,7 @@ class Bundle final : public CollateralSource {
   std::shared_ptr<const Parts> parts_;  // shared, immutable: a bundle is cheap to copy
 };
 
-/// What `--collateral FILE|DIR` takes: a QuoteCollateralV3 JSON file, or a directory. A directory's manifest.json,
+/// What `--collateral FILE|DIR` takes: a QuoteCollateralV3 JSON file, certificates or a CRL, or a directory. A directory's manifest.json,
 /// {"version":1,"files":[{"kind":…,"key":…,"file":…}]} or that list alone, says which of its files count; without one,
 /// all do. Content decides what a file is; a manifest's `kind` (`tcb_info`, `qe_identity`, `pck_crl`, `root_ca_crl`,
 /// `certificates`, `collateral`) that contradicts it is refused, its `key` is for people. Files of a manifest are inside

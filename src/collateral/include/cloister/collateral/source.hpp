@@ -6,6 +6,7 @@
 #include "cloister/core/result.hpp"
 #include "cloister/evidence/collateral.hpp"
 #include "cloister/evidence/quote.hpp"
+#include "cloister/evidence/snp/endorsements.hpp"
 
 /// Where a verifier gets a platform's collateral from. Nothing that comes from a source is trusted: verification does.
 namespace cloister::collateral {
@@ -29,6 +30,8 @@ class CollateralSource {
   virtual ~CollateralSource() = default;
   /// `collateral_missing` with what is missing; `collateral_malformed` where something is there and cannot be read.
   [[nodiscard]] virtual Result<evidence::QuoteCollateral> find(const Wanted& wanted) const = 0;
+  /// Certificates and CRLs for SNP reports, of whatever chips and products are there; `collateral_missing` when none is.
+  [[nodiscard]] virtual Result<evidence::SnpEndorsements> snp_endorsements() const;
 };
 
 }  // namespace cloister::collateral

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cloister/attestation/verify.hpp"
@@ -26,8 +27,8 @@ struct ReferenceValue {
   friend bool operator==(const ReferenceValue&, const ReferenceValue&) = default;
 };
 
-/// Measurements that one acceptable enclave or TD has; what is absent may be anything. A TDX member makes it one of
-/// TDs, an SGX member one of enclaves; never both.
+/// Measurements that one acceptable enclave, TD or SNP guest has; what is absent may be anything. A TDX member makes it
+/// one of TDs, an SGX member one of enclaves, an SNP member one of SNP guests; never of two.
 struct Measurements {
   std::optional<Digest48> mrtd;
   std::array<std::optional<Digest48>, 4> rtmr;
@@ -38,6 +39,13 @@ struct Measurements {
   std::optional<Digest32> mr_signer;
   std::optional<std::uint16_t> isv_prod_id;
   std::optional<std::uint16_t> min_isv_svn;
+  std::optional<Digest48> measurement;        // SNP: launch digest
+  std::optional<Digest32> host_data;
+  std::optional<Digest48> id_key_digest;
+  std::optional<Digest48> author_key_digest;
+  std::optional<ByteArray<16>> family_id;
+  std::optional<ByteArray<16>> image_id;
+  std::optional<std::uint32_t> min_guest_svn;
 
   friend bool operator==(const Measurements&, const Measurements&) = default;
 };
@@ -48,6 +56,26 @@ struct Measurements {
 [[nodiscard]] Digest48 launch_rtmr3(const Digest32& configuration_digest);
 /// MRTD, RTMR0 to RTMR2 zero, RTMR3 by `launch_rtmr3`.
 [[nodiscard]] Measurements measurements_of(const ReferenceValue& value);
+
+/// What SNP guests and their hosts must be, beyond what holds for every kind.
+struct SnpPolicy {
+  bool allow_vlek = true;                   // a key of the cloud provider's, instead of the chip's
+  bool allow_masked_chip_id = true;
+  bool allow_host_requested = false;        // reports that the host asked for, not a guest
+  bool allow_provisional_firmware = true;   // current firmware that is not committed: the host can go back
+  bool require_crl = false;                 // the revocation of ASK or ASVK was checked
+  std::optional<std::uint8_t> max_vmpl;     // 0 to 3
+  /// Of the reported and the launch TCB, by product; a product that is not listed is refused. Empty: any.
+  std::vector<std::pair<evidence::SnpProduct, evidence::SnpTcb>> min_tcb;
+  std::vector<std::pair<evidence::SnpProduct, evidence::SnpTcb>> min_launch_tcb;
+  std::uint64_t required_policy = 0;        // bits of the guest policy that must be set
+  std::uint64_t forbidden_policy = 0;
+  std::uint64_t required_platform = 0;      // bits of PLATFORM_INFO
+  std::uint64_t forbidden_platform = 0;
+  std::uint64_t required_mitigations = 0;   // in the launch and in the current mitigation vector (report version 5)
+
+  friend bool operator==(const SnpPolicy&, const SnpPolicy&) = default;
+};
 
 /// An appraisal policy; a value. The default demands UpToDate and no debug, and accepts any measurement.
 struct Policy {
@@ -61,6 +89,7 @@ struct Policy {
   std::optional<std::vector<std::string>> allowed_advisories;  // when given: no others
   std::vector<std::string> denied_advisories;
   std::vector<Measurements> measurements;  // one of them must fit; empty: any
+  SnpPolicy snp;
 
   friend bool operator==(const Policy&, const Policy&) = default;
 };
@@ -70,7 +99,8 @@ inline constexpr std::size_t kMaxPolicySize = 256 * 1024;
 /// JSON: {"version":1,"accepted_statuses":["UpToDate",…],"allow_debug":false,…,"measurements":[{"mrtd":hex,…}]}, every
 /// member but the version optional; a measurement may also be {"mrtd":…,"image_digest":"sha256:…",
 /// "configuration_digest":"sha256:…"}. Strict: `policy_invalid` with the member. `Revoked` and `NotSupported` cannot be
-/// accepted.
+/// accepted. The member "snp" is an object with the members of `SnpPolicy`: TCBs as {"Milan":{"bootloader":…,"tee":…,
+/// "snp":…,"microcode":…,"fmc":…}}, bits as lists of names (docs/cli.md), mitigations as hex ("0x…").
 [[nodiscard]] Result<Policy> parse_policy(std::string_view json);
 [[nodiscard]] codec::json::Value to_json(const Policy& policy);
 /// SHA-256 of the canonical JSON: compact, every member written, in a fixed order. Equal policies, equal digests.

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cloister/attestation/verify.hpp"
+#include "cloister/attestation/verify_snp.hpp"
 #include "cloister/codec/json.hpp"
 #include "cloister/core/bytes.hpp"
 #include "cloister/core/result.hpp"
@@ -29,7 +30,7 @@ struct Terms {
 /// What came out, as far as it came.
 struct Verdict {
   std::optional<evidence::EvidenceKind> kind;
-  std::optional<evidence::QuoteHeader> header;
+  std::string format;  // "quote-v4", "snp-report-v3"; empty until the evidence was parsed
   std::optional<attestation::Report> report;
   std::optional<policy::Decision> decision;  // only of authentic evidence
   std::optional<Error> error;                // why it is not accepted
@@ -38,13 +39,19 @@ struct Verdict {
   [[nodiscard]] bool accepted() const { return decision && decision->accepted; }
 };
 
-/// The collateral for a quote.
+/// Where the judge gets what evidence needs beside it, one function a kind; one that is not set has nothing.
 using FindCollateral = std::function<Result<evidence::CollateralDocuments>(const evidence::Quote&)>;
+/// Beside the certificates that came with the report itself; may be empty.
+using FindEndorsements = std::function<Result<evidence::SnpEndorsements>(const evidence::SnpReport&)>;
+struct Sources {
+  FindCollateral collateral;
+  FindEndorsements endorsements;
+};
 
 /// Judges evidence in any form that `evidence::detect` takes; `tee` is "sgx", "tdx" or "snp" where that is expected, else
-/// empty. Only an `io_error` of `find` is an error here; everything else that is wrong is in the verdict.
+/// empty. Only an `io_error` of a source is an error here; everything else that is wrong is in the verdict.
 [[nodiscard]] Result<Verdict> judge(ByteView evidence, std::string_view tee, const Terms& terms,
-                                    const FindCollateral& find);
+                                    const Sources& sources);
 
 /// What report data a nonce stands for: its bytes (at most 64), then zeros. `invalid_argument`.
 [[nodiscard]] Result<Digest64> report_data_of_nonce(ByteView nonce);

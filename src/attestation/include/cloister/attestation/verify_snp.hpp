@@ -1,0 +1,21 @@
+#pragma once
+
+#include "cloister/attestation/anchors.hpp"
+#include "cloister/attestation/outcome.hpp"
+#include "cloister/core/time.hpp"
+#include "cloister/evidence/snp/endorsements.hpp"
+#include "cloister/evidence/snp/report.hpp"
+
+/// Verification of SEV-SNP reports (AMD 56860, SEV-SNP Firmware ABI 1.58; AMD 57230, VCEK certificates and KDS; RFC
+/// 5280). No I/O; the time is the caller's. Thread-safe: no state.
+namespace cloister::attestation {
+
+/// Makes every check at `now`, as `verify` does for quotes: all that is wrong in one report, what cannot be checked
+/// because something else failed is `skipped`. The endorsements may be of many chips and products: the VEK that fits
+/// the report best is taken, with the authority that it names. Revocation is checked where a list is given; whether one
+/// must be, and everything that TCB, policy and platform say, is for the policy to decide.
+/// A VEK or its authority that is missing fails `vek_chain` with `collateral_missing`.
+[[nodiscard]] Outcome verify(const evidence::SnpReport& report, const evidence::SnpEndorsements& endorsements,
+                             const TrustAnchors& anchors, UnixTime now);
+
+}  // namespace cloister::attestation
