@@ -93,7 +93,7 @@ class Verification {
     check_matches();
     check_qe_report();
     record(CheckId::quote_signature, quote_signature());
-    if (quote_.td() != nullptr) record(CheckId::tdx_module, tdx_module(*quote_.td()));
+    check_tdx_module();
     evaluate();
     report_.collateral = window_;
     return std::move(report_);
@@ -338,6 +338,12 @@ class Verification {
     return {};
   }
 
+  void check_tdx_module() {
+    if (quote_.td() == nullptr) return;
+    if (!collateral_.tcb_info.info.tdx_module) return skip(CheckId::tdx_module, "the TCB info is not of TDX");
+    record(CheckId::tdx_module, tdx_module(*quote_.td()));
+  }
+
   /// The module's signer and attributes, from the identity of its major version (version 0: from the base entry).
   /// Attributes must be those of the identity and zero, as Intel's own verification demands.
   Result<void> tdx_module(const evidence::TdBody& td) const {
@@ -346,7 +352,7 @@ class Verification {
     const auto* identity = major > 0 ? find_module(info, major) : nullptr;
     const evidence::TdxModule* module = nullptr;
     if (identity != nullptr) module = &identity->module;
-    if (major == 0 && info.tdx_module) module = &*info.tdx_module;
+    if (major == 0) module = &*info.tdx_module;
     constexpr auto kCode = Errc::tdx_module_mismatch;
     if (module == nullptr) return Error{kCode, "the TCB info has no identity for module version " + std::to_string(major)};
     if (td.mr_signer_seam != module->mr_signer) {
