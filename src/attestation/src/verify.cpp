@@ -137,9 +137,10 @@ class Verification {
       skip(CheckId::pck_dates, "no chain");
       return;
     }
-    pck_leaf_ = given->front();
-    report_.lab |= any_lab_marker(*given);
-    auto chain = resolve_chain(*given, ChainShape::pck, anchors_, Errc::pck_chain_invalid);
+    const auto certificates = leaf_first(std::move(*given));
+    pck_leaf_ = certificates.front();
+    report_.lab |= any_lab_marker(certificates);
+    auto chain = resolve_chain(certificates, ChainShape::pck, anchors_, Errc::pck_chain_invalid);
     if (!chain) {
       record(CheckId::pck_chain, chain.error());
       skip(CheckId::pck_dates, "no chain to a trusted root");
@@ -202,7 +203,7 @@ class Verification {
     CheckId dates;
     Errc signature_invalid;
     WindowCodes window;
-    const Certificates& certificates;
+    Certificates certificates;
     std::string_view body;
     const ByteArray<64>& signature_bytes;
     UnixTime issued;
@@ -212,14 +213,14 @@ class Verification {
     const auto& document = collateral_.tcb_info;
     return {"the TCB info", CheckId::tcb_info_chain, CheckId::tcb_info_signature, CheckId::tcb_info_dates,
             Errc::tcb_info_signature_invalid, {Errc::tcb_info_not_yet_valid, Errc::tcb_info_expired},
-            collateral_.tcb_info_issuer_chain, document.body, document.signature, document.info.issue_date,
+            leaf_first(collateral_.tcb_info_issuer_chain), document.body, document.signature, document.info.issue_date,
             document.info.next_update};
   }
   [[nodiscard]] SignedDocument qe_identity() const {
     const auto& document = collateral_.qe_identity;
     return {"the QE identity", CheckId::qe_identity_chain, CheckId::qe_identity_signature, CheckId::qe_identity_dates,
             Errc::qe_identity_signature_invalid, {Errc::qe_identity_not_yet_valid, Errc::qe_identity_expired},
-            collateral_.qe_identity_issuer_chain, document.body, document.signature, document.identity.issue_date,
+            leaf_first(collateral_.qe_identity_issuer_chain), document.body, document.signature, document.identity.issue_date,
             document.identity.next_update};
   }
 

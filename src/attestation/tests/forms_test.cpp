@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "cloister/codec/der.hpp"
 #include "cloister/codec/text.hpp"
 #include "verifying.hpp"
@@ -130,6 +132,29 @@ TEST(VerifyChain, IsNotTakenFromTheCollateralWhenTheQuoteBringsABadOne) {
   auto built = platform.build();
   built.collateral.pck_certificate_chain = platform.pck_chain();
   expect_failed(verify_built(built), {CheckId::pck_chain}, Errc::pck_chain_invalid);
+}
+
+/// Some bring it in another order (leaf, root, authority), and Intel's own verification takes any.
+TEST(VerifyChain, MayComeInAnyOrder) {
+  SyntheticPlatform platform;
+  auto blocks = *codec::parse_pem(platform.pck_chain());
+  std::ranges::sort(blocks, {}, &codec::PemBlock::der);
+  do {
+    std::string pem;
+    for (const auto& block : blocks) pem += codec::to_pem("CERTIFICATE", block.der);
+    platform.certification = CertificationData{CertificationType::pck_chain, to_bytes(pem)};
+    EXPECT_TRUE(verify_built(platform.build()).evidence.has_value());
+  } while (std::ranges::next_permutation(blocks, {}, &codec::PemBlock::der).found);
+}
+
+TEST(VerifyChain, OfASignerMayComeRootFirst) {
+  auto built = SyntheticPlatform{}.build();
+  for (auto chain : {&evidence::QuoteCollateral::tcb_info_issuer_chain, &evidence::QuoteCollateral::qe_identity_issuer_chain}) {
+    const auto blocks = *codec::parse_pem(built.collateral.*chain);
+    ASSERT_EQ(blocks.size(), 2U);
+    built.collateral.*chain = codec::to_pem("CERTIFICATE", blocks[1].der) + codec::to_pem("CERTIFICATE", blocks[0].der);
+  }
+  EXPECT_TRUE(verify_built(built).evidence.has_value());
 }
 
 // --- keys and constraints ---
