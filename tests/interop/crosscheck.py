@@ -5,7 +5,8 @@ The verifiers are small programs around published libraries: `rust` (dcap-qvl, s
 go-sev-guest), built here when their toolchain is present. A disagreement that docs/verdicts.md does not explain fails,
 and so does a line there that no disagreement bears out. Exit code 77: nothing could be compared.
 
-Environment: CLOISTER_BIN (folder of the programs), CLOISTER_VECTORS, CLOISTER_INTEROP_BUILD (where to build).
+Environment: CLOISTER_BIN (folder of the programs), CLOISTER_VECTORS, CLOISTER_INTEROP_BUILD (where to build),
+CLOISTER_INTEROP_LAB_CASES (the program that writes the lab's cases).
 """
 import base64
 import json
@@ -52,6 +53,12 @@ def quote_cases(folder):
     for case in json.loads((base / "cases.json").read_text()):
         yield {"id": case["id"], "kind": "quote", "evidence": str(base / case["quote"]),
                "collateral": str(base / case["bundle"]), "root": str(ROOT), "time": case["time"]}
+
+
+def lab_cases(work):
+    """The lab's evidence, under a vendor's names for the others and under its own for us."""
+    done = subprocess.run([os.environ["CLOISTER_INTEROP_LAB_CASES"], str(work)], capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def snp_cases(folder, work):
@@ -109,9 +116,11 @@ def ask(program, cases):
 def ours(case):
     """The TCB status of an authentic quote, "authentic" for an SNP report, else "reject"; and why."""
     at = datetime.fromtimestamp(case["time"], timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    command = [str(Path(os.environ["CLOISTER_BIN"]) / "cloister"), "verify", "--json", "--evidence", case["evidence"],
-               "--at", at]
-    if case["kind"] == "quote":
+    command = [str(Path(os.environ["CLOISTER_BIN"]) / "cloister"), "verify", "--json", "--at", at,
+               "--evidence", case.get("ours", case)["evidence"]]
+    if "ours" in case:
+        command += ["--collateral", case["ours"]["collateral"], "--trust", case["ours"]["trust"]]
+    elif case["kind"] == "quote":
         command += ["--collateral", case["collateral"]]
     else:
         command += ["--cert", case["vek"], "--cert", case["ask"]]
@@ -142,7 +151,7 @@ def main():
         return SKIPPED
     work = Path(os.environ.get("CLOISTER_INTEROP_BUILD", SOURCE / "build/interop"))
     (work / "cases").mkdir(parents=True, exist_ok=True)
-    cases = list(quote_cases(folder)) + list(snp_cases(folder, work / "cases"))
+    cases = [*quote_cases(folder), *lab_cases(work / "cases"), *snp_cases(folder, work / "cases")]
     verdicts = {case["id"]: ours(case) for case in cases}
     unsupported = {name for name, (_, why) in verdicts.items() if why.startswith("evidence_unsupported: SEV-SNP")}
     known = explained()

@@ -38,13 +38,13 @@ Result<evidence::Quote> read_quote(const evidence::DetectedEvidence& found, std:
 /// The claims of the log that was given, else of the one that the evidence brought; nothing where there is none.
 std::optional<Result<json::Value>> judge_event_log(const std::optional<Bytes>& given,
                                                    const std::optional<evidence::EventLog>& brought,
-                                                   const evidence::Quote& quote) {
+                                                   const evidence::TdBody* td) {
   if (!given && !brought) return std::nullopt;
   const auto judged = [&]() -> Result<json::Value> {
-    if (quote.td() == nullptr) return Error{Errc::evidence_unsupported, "event logs are of TDs only"};
-    if (!given) return event_log_claims(*brought, *quote.td());
+    if (td == nullptr) return Error{Errc::evidence_unsupported, "event logs are of TDs only"};
+    if (!given) return event_log_claims(*brought, *td);
     CLOISTER_TRY(log, evidence::parse_event_log(*given));
-    return event_log_claims(log, *quote.td());
+    return event_log_claims(log, *td);
   };
   return judged();
 }
@@ -86,7 +86,7 @@ Result<Verdict> judge(ByteView evidence, std::string_view tee, const Terms& term
   auto outcome = attestation::verify(*quote, *documents, terms.anchors, terms.at);
   verdict.report = std::move(outcome.report);
   if (terms.report_data) attestation::check_report_data(*verdict.report, *terms.report_data);
-  verdict.event_log = judge_event_log(terms.event_log, found->event_log, *quote);
+  verdict.event_log = judge_event_log(terms.event_log, found->event_log, verdict.report->claims.unverified().td());
   verdict.error = verdict.report->error();
   if (!verdict.error && verdict.event_log && !*verdict.event_log) verdict.error = verdict.event_log->error();
   if (verdict.error || !outcome.evidence) return verdict;
