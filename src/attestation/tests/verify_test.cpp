@@ -261,6 +261,9 @@ TEST(VerifyNames, OfTheSignersAreCheckedUnderAnIntelAnchor) {
   auto platform = with_intel_names();
   platform.tcb_signer.common_name = "Intel SGX PCK Certificate";
   expect_only(platform, CheckId::tcb_info_chain, Errc::tcb_signing_chain_invalid, AnchorKind::intel);
+  platform = with_intel_names();
+  platform.qe_signer.common_name = "Intel SGX PCK Certificate";
+  expect_only(platform, CheckId::qe_identity_chain, Errc::tcb_signing_chain_invalid, AnchorKind::intel);
 }
 
 TEST(VerifyNames, OfTheRootAreCheckedUnderAnIntelAnchor) {
