@@ -43,30 +43,9 @@ Result<Measurements> measure_program(const fs::path& program) {
   return Measurements{{"mrtd", mrtd}};
 }
 
-/// dstack's JSON: the list itself, or the member `event_log` of what its agent answers.
-Result<evidence::EventLog> read_json_log(std::string_view text) {
-  CLOISTER_TRY(value, json::parse(text));
-  const auto* member = value.find("event_log");
-  const auto* inner = member == nullptr ? nullptr : member->as_string();
-  return evidence::parse_dstack_event_log(inner == nullptr ? text : std::string_view{*inner});
-}
-
-/// A log of one of the three kinds, told apart by how they begin: JSON, CBOR (an array of two), CCEL.
-Result<evidence::EventLog> read_log(ByteView bytes) {
-  constexpr std::uint8_t kCborPair = 0x82;
-  const auto text = as_text(bytes);
-  const auto first = text.find_first_not_of(" \t\r\n");
-  if (first != std::string_view::npos && (text[first] == '[' || text[first] == '{')) return read_json_log(text);
-  if (!bytes.empty() && bytes.front() == kCborPair) {
-    CLOISTER_TRY(events, evidence::parse_guest_event_log(bytes));
-    return evidence::to_event_log(events);
-  }
-  return evidence::parse_ccel(bytes);
-}
-
 Result<Measurements> replay_log(const fs::path& file) {
   CLOISTER_TRY(bytes, read_file(file, evidence::kMaxEventLogSize));
-  const auto log = read_log(bytes);
+  const auto log = evidence::parse_event_log(bytes);
   if (!log) return log.error().in(file.string());
   const auto registers = measure::replay(*log);
   Measurements out;

@@ -31,6 +31,7 @@ struct Options {
   std::string report_data;
   std::string nonce;
   std::optional<fs::path> policy;
+  std::optional<fs::path> event_log;
   bool json = false;
 };
 
@@ -97,7 +98,12 @@ Result<Terms> read_terms(const Options& options, const Clock& clock) {
   }
   CLOISTER_TRY(report_data, read_report_data(options));
   CLOISTER_TRY(policy, read_policy(options));
-  return Terms{std::move(anchors), at, report_data, std::move(policy)};
+  std::optional<Bytes> event_log;
+  if (options.event_log) {
+    CLOISTER_TRY(bytes, read_file(*options.event_log, evidence::kMaxEventLogSize));
+    event_log = std::move(bytes);
+  }
+  return Terms{std::move(anchors), at, report_data, std::move(policy), std::move(event_log)};
 }
 
 /// The collateral for this quote. What cannot be opened is the command's failure (nothing); what can be opened and is
@@ -202,7 +208,7 @@ void print(std::ostream& out, const Verdict& verdict) {
         << to_rfc3339(verdict.report->collateral->expires) << '\n';
   }
   out << (verdict.authentic() ? "claims\n" : "claims (unverified)\n");
-  print_plain(out, verdict::to_json(verdict.report->claims.unverified()), 2);
+  print_plain(out, verdict::claims_of(verdict), 2);
 }
 
 void run(const Options& options, Context& context) {
@@ -234,6 +240,7 @@ void add_verify(CLI::App& app, Context& context) {
   command->add_option("--nonce", options->nonce, "Expected nonce, hex: report data is the nonce, then zeros")
       ->excludes(report_data);
   command->add_option("--policy", options->policy, "Appraisal policy (default: UpToDate, no debug)");
+  command->add_option("--event-log", options->event_log, "A TD's event log: CCEL data, dstack's JSON, or a guest's own");
   command->add_flag("--json", options->json, "One JSON object");
   command->callback([options, &context] { run(*options, context); });
 }

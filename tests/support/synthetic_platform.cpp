@@ -20,8 +20,8 @@ constexpr std::uint16_t kAuthority = 0x0600;  // keyCertSign, cRLSign
 
 UnixTime day(int year, int month, int d) { return *from_civil(year, month, d, 0, 0, 0); }
 
-EcPrivateKey key(const std::string& name) {
-  return EcPrivateKey::derive(crypto::Curve::p256, as_bytes("synthetic platform"), as_bytes(name));
+EcPrivateKey key(const std::string& name, crypto::Curve curve = crypto::Curve::p256) {
+  return EcPrivateKey::derive(curve, as_bytes("synthetic platform"), as_bytes(name));
 }
 
 Bytes name(const std::string& common_name) {
@@ -38,7 +38,7 @@ Bytes serial(std::uint64_t number) {
 }
 
 Bytes issue(const CertificatePlan& plan, bool lab) {
-  const auto subject_key = key(plan.key);
+  const auto subject_key = key(plan.key, plan.curve);
   const auto issuer_key = key(plan.issuer_key);
   x509::CertificateSpec spec{.serial = serial(plan.serial),
                              .issuer = name(plan.issuer_name),
@@ -156,6 +156,7 @@ SyntheticPlatform::SyntheticPlatform(TeeType tee, std::uint16_t version)
   const auto plan = [](std::string common_name, std::string key_name, std::uint64_t number, bool ca) {
     return CertificatePlan{.common_name = std::move(common_name),
                            .key = std::move(key_name),
+                           .curve = crypto::Curve::p256,
                            .issuer_name = "Test Root CA",
                            .issuer_key = "root",
                            .serial = number,
@@ -225,7 +226,7 @@ SyntheticEvidence SyntheticPlatform::build() const {
   collateral.qe_identity_signature = sign(qe_identity_signed_by, as_bytes(collateral.qe_identity));
 
   evidence::QuoteSignature signature;
-  signature.attestation_key = to_array<64>(key(attestation_key).public_key().xy());
+  signature.attestation_key = attestation_point.value_or(to_array<64>(key(attestation_key).public_key().xy()));
   signature.qe_auth_data = qe_auth_data;
   signature.qe_report = qe_report;
   signature.qe_report.report_data = {};

@@ -16,6 +16,7 @@ namespace cloister::test {
 struct CertificatePlan {
   std::string common_name;
   std::string key;
+  crypto::Curve curve = crypto::Curve::p256;  // of `key`; issuers' keys are on P-256
   std::string issuer_name;
   std::string issuer_key;
   std::uint64_t serial = 1;
@@ -68,6 +69,7 @@ class SyntheticPlatform {
   std::optional<Digest64> qe_report_data;
   Bytes qe_auth_data;
   std::string attestation_key = "attestation";
+  std::optional<ByteArray<64>> attestation_point;  // in the place of that key's, a point or not
   // Which key signs; names of keys.
   std::string quote_signed_by = "attestation";
   std::string qe_report_signed_by = "pck";

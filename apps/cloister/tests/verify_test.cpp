@@ -156,6 +156,18 @@ TEST_F(VerifyCommand, ExpectsTheTeeThatIsNamed) {
   expect_failed(verify_trusting({"--tee", "paper"}));
 }
 
+TEST_F(VerifyCommand, ReplaysAnEventLog) {
+  write("log", "[]");  // the platform's TD extended nothing
+  const auto ran = verify_trusting({"--event-log", path("log")});
+  expect_accepted(ran);
+  EXPECT_EQ(at(ran.json(), "claims.event_log.events"), "0");
+  write("log", R"([{"imr":3,"event_type":134217729,"digest":"","event":"app-id","event_payload":"01"}])");
+  expect_rejected(verify_trusting({"--event-log", path("log")}), "event_log_mismatch");
+  write("log", "no log");
+  expect_rejected(verify_trusting({"--event-log", path("log")}), "evidence_malformed");
+  expect_failed(verify_trusting({"--event-log", path("absent")}));
+}
+
 TEST_F(VerifyCommand, RejectsWhatItCannotRead) {
   write("quote", "nothing of the kind");
   expect_rejected(verify_trusting(), "evidence_malformed");

@@ -119,6 +119,22 @@ bool any_lab_marker(std::span<const x509::CertificatePtr> certificates) {
   return std::ranges::any_of(certificates, [](const auto& certificate) { return evidence::has_lab_marker(*certificate); });
 }
 
+std::vector<x509::CertificatePtr> leaf_first(std::vector<x509::CertificatePtr> given) {
+  const auto issued_one = [&](const x509::CertificatePtr& issuer) {
+    return std::ranges::any_of(given, [&](const auto& one) { return one->issuer == issuer->subject && !is_root(*one); });
+  };
+  std::vector<x509::CertificatePtr> ordered;
+  std::ranges::copy_if(given, std::back_inserter(ordered), [&](const auto& one) { return !issued_one(one); });
+  if (ordered.size() != 1) return given;
+  while (ordered.size() < given.size()) {
+    if (is_root(*ordered.back())) return given;
+    const auto issuer = std::ranges::find(given, ordered.back()->issuer, [](const auto& one) -> const Bytes& { return one->subject; });
+    if (issuer == given.end()) return given;
+    ordered.push_back(*issuer);
+  }
+  return ordered;
+}
+
 Result<Chain> resolve_chain(std::span<const x509::CertificatePtr> given, ChainShape shape, const TrustAnchors& anchors,
                             Errc invalid) {
   const auto length = length_of(shape);

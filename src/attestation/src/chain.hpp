@@ -26,6 +26,10 @@ struct Chain {
   [[nodiscard]] const crypto::x509::Certificate& root() const { return *certificates.back(); }
 };
 
+/// The certificates, each before its issuer, by their names: some quotes bring them in another order, and Intel's own
+/// verification takes them in any. Unchanged when they are no single chain.
+[[nodiscard]] std::vector<crypto::x509::CertificatePtr> leaf_first(std::vector<crypto::x509::CertificatePtr> given);
+
 /// `given` is leaf first; the root itself may be missing. Errors: `invalid` for what is wrong with the chain,
 /// `root_untrusted`, `lab_root_not_trusted`.
 [[nodiscard]] Result<Chain> resolve_chain(std::span<const crypto::x509::CertificatePtr> given, ChainShape shape,

@@ -83,7 +83,7 @@ class Verification : private Recorder {
     check_matches();
     check_qe_report();
     record(CheckId::quote_signature, quote_signature());
-    if (quote_.td() != nullptr) record(CheckId::tdx_module, tdx_module(*quote_.td()));
+    check_tdx_module();
     evaluate();
     return std::move(*this).take();
   }
@@ -102,9 +102,10 @@ class Verification : private Recorder {
       skip(CheckId::pck_dates, "no chain");
       return;
     }
-    pck_leaf_ = given->front();
-    report().lab |= any_lab_marker(*given);
-    auto chain = resolve_chain(*given, ChainShape::pck, anchors_, Errc::pck_chain_invalid);
+    const auto certificates = leaf_first(std::move(*given));
+    pck_leaf_ = certificates.front();
+    report().lab |= any_lab_marker(certificates);
+    auto chain = resolve_chain(certificates, ChainShape::pck, anchors_, Errc::pck_chain_invalid);
     if (!chain) {
       record(CheckId::pck_chain, chain.error());
       skip(CheckId::pck_dates, "no chain to a trusted root");
@@ -165,7 +166,7 @@ class Verification : private Recorder {
     CheckId dates;
     Errc signature_invalid;
     WindowCodes window;
-    const Certificates& certificates;
+    Certificates certificates;
     std::string_view body;
     const ByteArray<64>& signature_bytes;
     UnixTime issued;
@@ -175,14 +176,14 @@ class Verification : private Recorder {
     const auto& document = collateral_.tcb_info;
     return {"the TCB info", CheckId::tcb_info_chain, CheckId::tcb_info_signature, CheckId::tcb_info_dates,
             Errc::tcb_info_signature_invalid, {Errc::tcb_info_not_yet_valid, Errc::tcb_info_expired},
-            collateral_.tcb_info_issuer_chain, document.body, document.signature, document.info.issue_date,
+            leaf_first(collateral_.tcb_info_issuer_chain), document.body, document.signature, document.info.issue_date,
             document.info.next_update};
   }
   [[nodiscard]] SignedDocument qe_identity() const {
     const auto& document = collateral_.qe_identity;
     return {"the QE identity", CheckId::qe_identity_chain, CheckId::qe_identity_signature, CheckId::qe_identity_dates,
             Errc::qe_identity_signature_invalid, {Errc::qe_identity_not_yet_valid, Errc::qe_identity_expired},
-            collateral_.qe_identity_issuer_chain, document.body, document.signature, document.identity.issue_date,
+            leaf_first(collateral_.qe_identity_issuer_chain), document.body, document.signature, document.identity.issue_date,
             document.identity.next_update};
   }
 
@@ -301,6 +302,12 @@ class Verification : private Recorder {
     return {};
   }
 
+  void check_tdx_module() {
+    if (quote_.td() == nullptr) return;
+    if (!collateral_.tcb_info.info.tdx_module) return skip(CheckId::tdx_module, "the TCB info is not of TDX");
+    record(CheckId::tdx_module, tdx_module(*quote_.td()));
+  }
+
   /// The module's signer and attributes, from the identity of its major version (version 0: from the base entry).
   /// Attributes must be those of the identity and zero, as Intel's own verification demands.
   Result<void> tdx_module(const evidence::TdBody& td) const {
@@ -309,7 +316,7 @@ class Verification : private Recorder {
     const auto* identity = major > 0 ? find_module(info, major) : nullptr;
     const evidence::TdxModule* module = nullptr;
     if (identity != nullptr) module = &identity->module;
-    if (major == 0 && info.tdx_module) module = &*info.tdx_module;
+    if (major == 0) module = &*info.tdx_module;
     constexpr auto kCode = Errc::tdx_module_mismatch;
     if (module == nullptr) return Error{kCode, "the TCB info has no identity for module version " + std::to_string(major)};
     if (td.mr_signer_seam != module->mr_signer) {

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "cloister/codec/der.hpp"
 #include "cloister/codec/text.hpp"
 #include "cloister/crypto/hash.hpp"
 #include "cloister/evidence/lab_marker.hpp"
@@ -28,6 +29,12 @@ TEST(TrustAnchor, RefusesWhatIsNoRoot) {
   EXPECT_EQ(refusal(platform, AnchorKind::given), Errc::root_untrusted);
   platform = SyntheticPlatform{};
   platform.root.path_length = 0;
+  EXPECT_EQ(refusal(platform, AnchorKind::given), Errc::root_untrusted);
+  platform = SyntheticPlatform{};
+  platform.root.key_usage = 0x0200;  // CRLs alone
+  EXPECT_EQ(refusal(platform, AnchorKind::given), Errc::root_untrusted);
+  platform = SyntheticPlatform{};
+  platform.root.extensions.push_back({codec::der::oid("1.2.3.4"), true, codec::der::null()});
   EXPECT_EQ(refusal(platform, AnchorKind::given), Errc::root_untrusted);
 }
 

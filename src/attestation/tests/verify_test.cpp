@@ -205,7 +205,7 @@ TEST(VerifyPckChain, RefusesOtherNumbersOfCertificates) {
     for (const auto i : which) out += codec::to_pem("CERTIFICATE", blocks[i].der);
     return out;
   };
-  for (const auto& pem : {chain({0}), chain({0, 2}), chain({0, 1, 1, 2}), chain({1, 0, 2}), chain({0, 1, 2, 2})}) {
+  for (const auto& pem : {chain({0}), chain({0, 2}), chain({0, 1, 1, 2}), chain({1, 2}), chain({0, 1, 2, 2})}) {
     platform.certification = evidence::CertificationData{evidence::CertificationType::pck_chain, to_bytes(pem)};
     const auto outcome = verify_built(platform.build());
     EXPECT_EQ(outcome.report.check(CheckId::pck_chain).result, CheckResult::fail);
@@ -261,6 +261,9 @@ TEST(VerifyNames, OfTheSignersAreCheckedUnderAnIntelAnchor) {
   auto platform = with_intel_names();
   platform.tcb_signer.common_name = "Intel SGX PCK Certificate";
   expect_only(platform, CheckId::tcb_info_chain, Errc::tcb_signing_chain_invalid, AnchorKind::intel);
+  platform = with_intel_names();
+  platform.qe_signer.common_name = "Intel SGX PCK Certificate";
+  expect_only(platform, CheckId::qe_identity_chain, Errc::tcb_signing_chain_invalid, AnchorKind::intel);
 }
 
 TEST(VerifyNames, OfTheRootAreCheckedUnderAnIntelAnchor) {

@@ -307,5 +307,102 @@ TEST(X509Vectors, CrlMutantsAreNeverReadMorePermissively) {
   EXPECT_GT(read, 500U);
 }
 
+/// Every byte changed in three ways, left away, doubled, and with a zero before it; every length below the whole.
+void for_all_changes(ByteView der, const std::function<void(ByteView)>& use) {
+  auto changed = to_bytes(der);
+  for (std::size_t at = 0; at < der.size(); ++at) {
+    for (const std::uint8_t flip : {std::uint8_t{0x01}, std::uint8_t{0x80}, std::uint8_t{0xFF}}) {
+      changed[at] = static_cast<std::uint8_t>(der[at] ^ flip);
+      use(changed);
+    }
+    changed[at] = der[at];
+    const auto place = static_cast<std::ptrdiff_t>(at);
+    for (const std::uint8_t extra : {der[at], std::uint8_t{0}}) {
+      auto longer = to_bytes(der);
+      longer.insert(longer.begin() + place, extra);
+      use(longer);
+    }
+    auto shorter = to_bytes(der);
+    shorter.erase(shorter.begin() + place);
+    use(shorter);
+    use(der.first(at));
+  }
+}
+
+/// One certificate of each kind that signs quotes, reports and collateral: by the names of subject and issuer.
+std::map<std::pair<std::string, std::string>, CertificatePtr> one_of_each_kind(const Corpus& all) {
+  std::map<std::pair<std::string, std::string>, CertificatePtr> out;
+  for (const auto& [der, file] : all.certificates) {
+    const auto of = [&](std::string_view folder) { return file.starts_with("attestation/" + std::string{folder}); };
+    if (!of("sgx/") && !of("tdx/") && !of("dcap-cases/") && !of("snp/")) continue;
+    if (const auto one = parse_certificate(der)) out.emplace(std::pair{(*one)->subject_common_name, (*one)->issuer_common_name}, *one);
+  }
+  return out;
+}
+
+/// The two readers agree on whatever ours takes, and so do the verifiers of its signature.
+template <class Parsed, class Theirs, class Parse, class Decode, class Verify>
+std::size_t compare_changes(ByteView der, const Certificate* issuer, const Parse& parse, const Decode& read, const Verify& verify) {
+  const auto issuer_there = issuer == nullptr ? nullptr : openssl_certificate(issuer->der);
+  const auto original = parse(der);
+  if (!original.ok()) return 0;
+  std::size_t taken = 0;
+  for_all_changes(der, [&](ByteView changed) {
+    const auto ours = parse(changed);
+    if (!ours.ok()) return;
+    ++taken;
+    const Theirs theirs = read(changed);
+    ASSERT_NE(theirs, nullptr) << codec::to_hex(changed);
+    // Only where what was signed stands as it was can a signature hold.
+    if (issuer == nullptr || !same_bytes(ours->tbs, original->tbs)) return;
+    if (!verify_signature(static_cast<const Parsed&>(*ours), *issuer).ok()) return;
+    EXPECT_EQ(verify(theirs.get(), X509_get0_pubkey(issuer_there.get())), 1) << codec::to_hex(changed);
+    EXPECT_TRUE(same_bytes(changed, der)) << codec::to_hex(changed);
+  });
+  return taken;
+}
+
+TEST(X509Vectors, NoChangedCertificateIsReadOrTrustedMorePermissively) {
+  CLOISTER_VECTORS_OR_SKIP(folder);
+  const auto kinds = one_of_each_kind(corpus(folder));
+  EXPECT_GE(kinds.size(), 12U);
+  std::size_t taken = 0;
+  const auto parse = [](ByteView der) -> Result<Certificate> {
+    CLOISTER_TRY(one, parse_certificate(der));
+    // A key of a kind that is not supported can do nothing; OpenSSL refuses some of them earlier.
+    if (std::holds_alternative<std::monostate>(one->key)) return Error{Errc::unsupported, "key"};
+    return *one;
+  };
+  for (const auto& [names, one] : kinds) {
+    SCOPED_TRACE(names.first);
+    const auto issuer = std::ranges::find_if(kinds, [&](const auto& kind) {
+      return kind.second->subject == one->issuer && verify_signature(*one, *kind.second).ok();
+    });
+    taken += compare_changes<Certificate, X509Ptr>(one->der, issuer == kinds.end() ? nullptr : issuer->second.get(), parse,
+                                                   openssl_certificate, X509_verify);
+    if (HasFatalFailure()) return;
+  }
+  EXPECT_GT(taken, 1'000U);
+}
+
+TEST(X509Vectors, NoChangedCrlIsReadOrTrustedMorePermissively) {
+  CLOISTER_VECTORS_OR_SKIP(folder);
+  const auto kinds = one_of_each_kind(corpus(folder));
+  constexpr std::size_t kLongest = 1'000;  // longer ones repeat entries that are all alike
+  std::size_t taken = 0;
+  for (const auto& [der, file] : corpus(folder).crls) {
+    if (der.size() > kLongest) continue;
+    SCOPED_TRACE(file);
+    const auto list = parse_crl(der);
+    const auto issuer = std::ranges::find_if(kinds, [&](const auto& kind) {
+      return kind.second->subject == list->issuer && verify_signature(*list, *kind.second).ok();
+    });
+    taken += compare_changes<Crl, CrlPtr>(der, issuer == kinds.end() ? nullptr : issuer->second.get(), parse_crl, openssl_crl,
+                                          X509_CRL_verify);
+    if (HasFatalFailure()) return;
+  }
+  EXPECT_GT(taken, 500U);
+}
+
 }  // namespace
 }  // namespace cloister::crypto::x509

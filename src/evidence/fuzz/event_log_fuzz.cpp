@@ -17,6 +17,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const ByteView input{data, size};
   check(parse_ccel(input));
   check(parse_dstack_event_log(as_text(input)));
+  check(parse_event_log(input));
   const auto events = parse_guest_event_log(input);
   if (!events) return 0;
   require(same_bytes(encode_guest_event_log(*events), input));

@@ -168,6 +168,29 @@ Result<Event> read_dstack_event(const json::Value& value, std::size_t number) {
   return out;
 }
 
+Result<EventLog> read_dstack_list(const json::Value& list) {
+  const auto* items = list.as_array();
+  if (items == nullptr) return malformed("an array expected");
+  EventLog out;
+  for (const auto& item : *items) {
+    CLOISTER_TRY(event, read_dstack_event(item, out.size()));
+    out.push_back(std::move(event));
+  }
+  return out;
+}
+
+/// The list, or what dstack's agent answers with the list in it.
+Result<EventLog> read_dstack_document(std::string_view text) {
+  CLOISTER_CHECK(check_size(text.size()));
+  const auto root = json::parse(text);
+  if (!root) return malformed(root.error().text());
+  if (root->as_array() != nullptr) return read_dstack_list(*root);
+  const auto* member = root->find("event_log");
+  if (member == nullptr) return malformed("an object with a member event_log expected");
+  const auto* inner = member->as_string();
+  return inner != nullptr ? parse_dstack_event_log(*inner) : read_dstack_list(*member);
+}
+
 }  // namespace
 
 Result<EventLog> parse_ccel(ByteView bytes) {
@@ -179,14 +202,7 @@ Result<EventLog> parse_dstack_event_log(std::string_view text) {
   CLOISTER_CHECK(check_size(text.size()));
   const auto root = json::parse(text);
   if (!root) return malformed(root.error().text());
-  const auto* items = root->as_array();
-  if (items == nullptr) return malformed("an array expected");
-  EventLog out;
-  for (const auto& item : *items) {
-    CLOISTER_TRY(event, read_dstack_event(item, out.size()));
-    out.push_back(std::move(event));
-  }
-  return out;
+  return read_dstack_list(*root);
 }
 
 Digest48 guest_event_digest(std::string_view name, ByteView payload) {
@@ -228,6 +244,16 @@ EventLog to_event_log(const std::vector<GuestEvent>& events) {
     out.push_back({event.rtmr, kEventGuest, guest_event_digest(event.name, event.payload), event.name, event.payload});
   }
   return out;
+}
+
+Result<EventLog> parse_event_log(ByteView bytes) {
+  constexpr std::uint8_t kCborPair = 0x82;  // an array of two
+  const auto text = as_text(bytes);
+  const auto first = text.find_first_not_of(" \t\r\n");
+  if (first != std::string_view::npos && (text[first] == '[' || text[first] == '{')) return read_dstack_document(text);
+  if (bytes.empty() || bytes.front() != kCborPair) return parse_ccel(bytes);
+  CLOISTER_TRY(events, parse_guest_event_log(bytes));
+  return to_event_log(events);
 }
 
 }  // namespace cloister::evidence

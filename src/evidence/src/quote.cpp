@@ -144,7 +144,7 @@ Result<QuoteBody> read_body(codec::Reader& in, BodyType type) {
 Result<CertificationData> read_certification(codec::Reader& in) {
   CLOISTER_TRY(type, take_u16(in, "the certification data"));
   CLOISTER_TRY(size, take_u32(in, "the certification data"));
-  if (type < 1 || type > 7) return unsupported("certification data type 1 to 7 expected, got " + std::to_string(type));
+  if (type < 1 || type > 6) return unsupported("certification data type 1 to 6 expected, got " + std::to_string(type));
   CLOISTER_TRY(data, take(in, size, "the certification data"));
   return CertificationData{CertificationType{type}, to_bytes(data)};
 }

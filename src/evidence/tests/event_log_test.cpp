@@ -356,5 +356,33 @@ TEST(GuestEventLog, RefusesMoreThanItsLimits) {
   expect_guest_refused(encode_guest_event_log(std::vector<GuestEvent>(kMaxEvents + 1)), "");
 }
 
+// --- whichever it is ---
+
+TEST(EventLog, IsToldApartByHowItBegins) {
+  const auto event = dstack_event(3, kEventDstackRuntime, "", "app-id", "0102");
+  const auto list = json::write(json::Array{event});
+  const auto as_value = json::write(json::Object{{"event_log", json::Array{event}}});
+  const auto as_string = " " + json::write(json::Object{{"event_log", list}, {"quote", ""}});
+  const auto expected = parse_dstack_event_log(list);
+  for (const auto& text : {list, as_value, as_string}) {
+    const auto log = parse_event_log(as_bytes(text));
+    ASSERT_TRUE(log) << log.error().text();
+    EXPECT_EQ(*log, *expected);
+  }
+  const auto guest = sample_guest_events();
+  EXPECT_EQ(*parse_event_log(encode_guest_event_log(guest)), to_event_log(guest));
+  EXPECT_EQ(parse_event_log(sample_ccel().out.bytes())->size(), 3U);
+}
+
+TEST(EventLog, RefusesWhatIsNone) {
+  for (const auto* text : {"", "{}", "{\"event_log\":1}", "{\"event_log\":\"{}\"}", "[1]", "[", "events"}) {
+    const auto log = parse_event_log(as_bytes(std::string_view{text}));
+    ASSERT_FALSE(log) << text;
+    EXPECT_EQ(log.error().code(), Errc::evidence_malformed) << text;
+  }
+  EXPECT_EQ(parse_event_log(Bytes(kMaxEventLogSize + 1, ' ')).error().code(), Errc::limit_exceeded);
+  EXPECT_EQ(parse_event_log(to_bytes("{" + std::string(kMaxEventLogSize, ' '))).error().code(), Errc::limit_exceeded);
+}
+
 }  // namespace
 }  // namespace cloister::evidence

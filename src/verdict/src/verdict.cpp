@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cloister/verdict/event_log.hpp"
 #include "cloister/verdict/json.hpp"
 
 namespace cloister::verdict {
@@ -83,6 +84,28 @@ json::Value tcb_of(const attestation::Report* report) {
   return json::Value{json::Object{{"status", nullptr}}};
 }
 
+/// The claims of the log that was given, else of the one that the evidence brought; nothing where there is none.
+std::optional<Result<json::Value>> judge_event_log(const std::optional<Bytes>& given,
+                                                   const std::optional<evidence::EventLog>& brought,
+                                                   const evidence::TdBody* td) {
+  if (!given && !brought) return std::nullopt;
+  const auto judged = [&]() -> Result<json::Value> {
+    if (td == nullptr) return Error{Errc::evidence_unsupported, "event logs are of TDs only"};
+    if (!given) return event_log_claims(*brought, *td);
+    CLOISTER_TRY(log, evidence::parse_event_log(*given));
+    return event_log_claims(log, *td);
+  };
+  return judged();
+}
+
+Line event_log_line(const Verdict& verdict) {
+  using attestation::CheckResult;
+  constexpr std::string_view kId = "event_log";
+  if (!verdict.event_log) return {kId, CheckResult::skipped, "none given"};
+  if (*verdict.event_log) return {kId, CheckResult::pass, "its replay equals all four RTMRs"};
+  return {kId, CheckResult::fail, verdict.event_log->error().detail()};
+}
+
 json::Value optional_time(const std::optional<UnixTime>& time) {
   return time ? json::Value{to_rfc3339(*time)} : json::Value{};
 }
@@ -105,7 +128,9 @@ Result<Verdict> judge(ByteView evidence, std::string_view tee, const Terms& term
   if (!authentic) return authentic.error();
   if (!verdict.report) return verdict;
   if (terms.report_data) attestation::check_report_data(*verdict.report, *terms.report_data);
+  verdict.event_log = judge_event_log(terms.event_log, found->event_log, verdict.report->claims.unverified().td());
   verdict.error = verdict.report->error();
+  if (!verdict.error && verdict.event_log && !*verdict.event_log) verdict.error = verdict.event_log->error();
   if (verdict.error || !*authentic) return verdict;
   verdict.decision = policy::decide(terms.policy, **authentic);
   if (!verdict.decision->accepted) verdict.error = verdict.decision->error();
@@ -134,14 +159,22 @@ std::vector<Line> lines_of(const Verdict& verdict) {
   for (const auto& check : verdict.report->checks) {
     out.push_back({attestation::to_string(check.id), check.result, check.detail});
   }
+  if (verdict.event_log || verdict.kind == EvidenceKind::tdx_quote) out.push_back(event_log_line(verdict));
   if (!verdict.decision) {
-    out.push_back({"policy", CheckResult::skipped, "not authentic"});
+    out.push_back({"policy", CheckResult::skipped, verdict.authentic() ? "the event log is not this evidence's" : "not authentic"});
     return out;
   }
   std::string reasons;
   for (const auto& reason : verdict.decision->reasons) reasons += (reasons.empty() ? "" : "; ") + reason.detail;
   out.push_back({"policy", verdict.decision->accepted ? CheckResult::pass : CheckResult::fail, reasons});
   return out;
+}
+
+json::Value claims_of(const Verdict& verdict) {
+  if (!verdict.report) return json::Value{json::Object{}};
+  auto claims = to_json(verdict.report->claims.unverified());
+  if (verdict.event_log && *verdict.event_log) claims.set("event_log", **verdict.event_log);
+  return claims;
 }
 
 json::Value to_json(const Verdict& verdict) {
@@ -171,7 +204,7 @@ json::Value to_json(const Verdict& verdict) {
       {"tcb", tcb_of(report)},
       {"collateral", json::Object{{"issued", optional_time(issued)}, {"expires", optional_time(expires)}}},
       {"checks", std::move(checks)},
-      {"claims", report != nullptr ? to_json(report->claims.unverified()) : json::Value{json::Object{}}},
+      {"claims", claims_of(verdict)},
       {"error", std::move(error)}}};
 }
 

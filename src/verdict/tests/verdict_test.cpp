@@ -82,7 +82,8 @@ TEST(Judge, ShowsEveryCheckAndThePolicyLast) {
   const Scene s;
   const auto verdict = s.judge();
   const auto lines = lines_of(verdict);
-  ASSERT_EQ(lines.size(), verdict.report->checks.size() + 1);
+  ASSERT_EQ(lines.size(), verdict.report->checks.size() + 2);
+  EXPECT_EQ(lines[lines.size() - 2].id, "event_log");
   EXPECT_EQ(lines.back().id, "policy");
   EXPECT_EQ(lines.back().result, attestation::CheckResult::pass);
 }

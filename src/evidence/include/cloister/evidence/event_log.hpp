@@ -63,4 +63,8 @@ struct GuestEvent {
 /// With digests computed, for replay.
 [[nodiscard]] EventLog to_event_log(const std::vector<GuestEvent>& events);
 
+/// A log in any of these forms, told apart by how it begins: JSON (dstack's list, or an object that has it as its member
+/// `event_log`, itself or as text), CBOR (a guest's own), else a CCEL's data.
+[[nodiscard]] Result<EventLog> parse_event_log(ByteView bytes);
+
 }  // namespace cloister::evidence

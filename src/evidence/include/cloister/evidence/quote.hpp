@@ -103,7 +103,6 @@ enum class CertificationType : std::uint16_t {
   pck_leaf = 4,      // one certificate
   pck_chain = 5,     // PEM, leaf to root, sometimes with a NUL at the end
   qe_report = 6,     // the outer wrapper from version 4 on; never the inner type
-  platform_manifest = 7,
 };
 
 struct CertificationData {

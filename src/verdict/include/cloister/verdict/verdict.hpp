@@ -25,6 +25,7 @@ struct Terms {
   UnixTime at;
   std::optional<Digest64> report_data;
   policy::Policy policy;
+  std::optional<Bytes> event_log{};  // as `evidence::parse_event_log` takes it, in place of the one that the evidence brings
 };
 
 /// What came out, as far as it came.
@@ -32,7 +33,8 @@ struct Verdict {
   std::optional<evidence::EvidenceKind> kind;
   std::string format;  // "quote-v4", "snp-report-v3"; empty until the evidence was parsed
   std::optional<attestation::Report> report;
-  std::optional<policy::Decision> decision;  // only of authentic evidence
+  std::optional<Result<codec::json::Value>> event_log;  // the claims of the log beside it; absent without one
+  std::optional<policy::Decision> decision;  // only of authentic evidence whose event log, if any, is its own
   std::optional<Error> error;                // why it is not accepted
 
   [[nodiscard]] bool authentic() const { return report && report->authentic(); }
@@ -66,6 +68,9 @@ struct Line {
   std::string detail;
 };
 [[nodiscard]] std::vector<Line> lines_of(const Verdict& verdict);
+
+/// What evidence that could be read says of itself, and its event log, where that is its own; else an empty object.
+[[nodiscard]] codec::json::Value claims_of(const Verdict& verdict);
 
 /// The object that `cloister verify --json` prints.
 [[nodiscard]] codec::json::Value to_json(const Verdict& verdict);
