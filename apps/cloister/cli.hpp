@@ -47,6 +47,7 @@ void add_audit(CLI::App& app, Context& context);
 void add_receipt(CLI::App& app, Context& context);
 void add_lab(CLI::App& app, Context& context);
 void add_validator(CLI::App& app, Context& context);
+void add_collateral(CLI::App& app, Context& context);
 
 /// The whole program: `arguments` without the program's name. Returns the exit code.
 [[nodiscard]] int run(std::vector<std::string> arguments, std::ostream& out, std::ostream& err, const Clock& clock);

@@ -5,8 +5,30 @@
 #include <memory>
 
 #include "cli.hpp"
+#include "cloister/collateral_service/serve.hpp"
 
 namespace cloister::cli {
+
+namespace {
+
+void add_collateral_service(CLI::App& lab, Context& context) {
+  auto* command = lab.add_subcommand("collateral", "Serve collateral by the vendors' routes on loopback until Ctrl-C");
+  const auto options = std::make_shared<collateral_service::ServeOptions>();
+  const auto state = std::make_shared<std::filesystem::path>();
+  auto* source = command->add_option_group("source")->require_option(1);
+  source->add_option("--state", *state, "directory of a platform: its collateral, as it is renewed");
+  source->add_option("--data", options->data, "a QuoteCollateralV3 file, or a bundle of `cloister collateral export`");
+  command->add_option("--port", options->port, "0: any that is free");
+  command->callback([options, state, &context] {
+    if (!state->empty()) options->data = *state / "collateral.json";
+    log::StderrLogger logger{"lab-collateral", log::Level::info};
+    if (auto served = collateral_service::serve(*options, context.out, logger); !served) {
+      context.fail(served.error(), "a running `cloister lab platform` writes collateral into its --state");
+    }
+  });
+}
+
+}  // namespace
 
 void add_lab(CLI::App& app, Context& context) {
   auto* lab = app.add_subcommand("lab", "The lab: simulated TEEs. LAB ONLY - NOT HARDWARE");
@@ -27,6 +49,7 @@ void add_lab(CLI::App& app, Context& context) {
       context.fail(served.error(), "another platform may run on this state; name another --state");
     }
   });
+  add_collateral_service(*lab, context);
 }
 
 }  // namespace cloister::cli

@@ -5,6 +5,7 @@
 #include "cloister/codec/json.hpp"
 #include "cloister/collateral/bundle.hpp"
 #include "cloister/collateral/recognise.hpp"
+#include "cloister/collateral/transfer.hpp"
 
 namespace cloister::collateral {
 namespace {
@@ -28,6 +29,7 @@ Result<Bytes> read(const fs::path& path) {
 struct Entry {
   std::string file;
   std::string kind;  // empty: whatever it is
+  std::string key;   // for people, and for caches
 };
 
 Result<std::vector<Entry>> read_manifest(const fs::path& path) {
@@ -41,8 +43,8 @@ Result<std::vector<Entry>> read_manifest(const fs::path& path) {
   std::vector<Entry> out;
   for (const auto& item : *files) {
     json::Fields fields{item, "file"};
-    Entry entry{fields.string("file"), fields.optional_string("kind").value_or("")};
-    static_cast<void>(fields.optional_any("key"));
+    Entry entry{fields.string("file"), fields.optional_string("kind").value_or(""), {}};
+    if (const auto* key = fields.optional_any("key"); key != nullptr && key->as_string() != nullptr) entry.key = *key->as_string();
     if (auto end = fields.finish_lenient(); !end) return malformed(end.error().text());
     if (fs::path{entry.file}.filename() != fs::path{entry.file} || entry.file.empty() || entry.file.starts_with('.')) {
       return malformed('"' + entry.file + "\" is not the name of a file in this directory");
@@ -57,7 +59,7 @@ Result<std::vector<Entry>> list_files(const fs::path& directory) {
   std::error_code failure;
   for (fs::directory_iterator at{directory, failure}, end; !failure && at != end; at.increment(failure)) {
     const auto name = at->path().filename().string();
-    if (at->is_regular_file(failure) && !name.starts_with('.')) out.push_back({name, {}});
+    if (at->is_regular_file(failure) && !name.starts_with('.')) out.push_back({name, {}, {}});
     if (out.size() > kMaxBundleFiles) return Error{Errc::limit_exceeded, directory.string() + ": more than 1024 files"};
   }
   if (failure) return Error{Errc::io_error, directory.string() + ": " + failure.message()};
@@ -75,7 +77,7 @@ bool kind_agrees(std::string_view kind, const Recognised& content) {
   return true;
 }
 
-Result<Bundle> open_directory(const fs::path& directory) {
+Result<std::vector<BundleFile>> read_directory(const fs::path& directory) {
   std::error_code failure;
   const bool listed = fs::exists(directory / kManifest, failure);
   CLOISTER_TRY(entries, listed ? read_manifest(directory / kManifest) : list_files(directory));
@@ -87,17 +89,25 @@ Result<Bundle> open_directory(const fs::path& directory) {
     if (part && !kind_agrees(entry.kind, *part)) {
       return Error{Errc::collateral_malformed, entry.file + ": the manifest calls it " + entry.kind + ", and it is none"};
     }
-    files.push_back({entry.file, std::move(content)});
+    files.push_back({entry.file, std::move(content), entry.key});
   }
-  return Bundle::from_files(files);
+  return files;
 }
 
 }  // namespace
 
+Result<std::vector<BundleFile>> read_bundle(const fs::path& path) {
+  std::error_code failure;
+  if (fs::is_directory(path, failure)) return read_directory(path);
+  CLOISTER_TRY(content, read(path));
+  return std::vector<BundleFile>{{path.filename().string(), std::move(content)}};
+}
+
 Result<std::unique_ptr<CollateralSource>> open_collateral(const fs::path& path) {
   std::error_code failure;
   if (fs::is_directory(path, failure)) {
-    CLOISTER_TRY(bundle, open_directory(path));
+    CLOISTER_TRY(files, read_directory(path));
+    CLOISTER_TRY(bundle, Bundle::from_files(files));
     return std::unique_ptr<CollateralSource>{std::make_unique<Bundle>(std::move(bundle))};
   }
   CLOISTER_TRY(text, read(path));

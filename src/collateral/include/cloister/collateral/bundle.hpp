@@ -27,6 +27,7 @@ class SingleCollateral final : public CollateralSource {
 struct BundleFile {
   std::string name;
   Bytes content;
+  std::string key{};  // what a manifest says beside it; may be empty
 };
 
 /// Responses of a provisioning certification service, of any number of platforms, recognised by their content: TCB

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <iosfwd>
+
+#include "cloister/core/log.hpp"
+#include "cloister/core/result.hpp"
+
+namespace cloister::collateral_service {
+
+struct ServeOptions {
+  std::filesystem::path data;  // a collateral file, or a bundle
+  std::uint16_t port = 0;      // on loopback; 0: the system chooses
+};
+
+/// The service as all that this process does (`cloister lab collateral`): reads the documents, writes one JSON line to
+/// `out` once it serves, {"url", "documents": how many, "lab": true}, and serves on loopback until SIGTERM or SIGINT.
+[[nodiscard]] Result<void> serve(const ServeOptions& options, std::ostream& out, log::Logger& logger);
+
+}  // namespace cloister::collateral_service
