@@ -1,0 +1,369 @@
+//! Rego by `regorus`: modules are compiled into an engine once, and each evaluation works on a copy of it, which shares
+//! what was compiled.
+
+use std::cell::RefCell;
+use std::num::NonZeroU32;
+use std::sync::Once;
+use std::time::Duration;
+
+use regorus::utils::limits::{ExecutionTimerConfig, LimitError};
+use regorus::{Engine, Value};
+
+use crate::boundary::{array, guarded, Buffer, View};
+
+const OK: i32 = 0;
+const INVALID_ARGUMENT: i32 = 1;
+const POLICY_INVALID: i32 = 2;
+const INPUT_INVALID: i32 = 3;
+const TIME_EXCEEDED: i32 = 4;
+const MEMORY_EXCEEDED: i32 = 5;
+const RESULT_TOO_LARGE: i32 = 6;
+const EVALUATION_FAILED: i32 = 7;
+const INTERNAL: i32 = 8;
+
+/// The timer looks at the clock once in so many steps.
+const STEPS_BETWEEN_CLOCK_READS: NonZeroU32 = NonZeroU32::new(32).unwrap();
+
+#[repr(C)]
+pub struct ModuleView {
+    name: View,
+    text: View,
+}
+
+#[repr(C)]
+pub struct ErrorOut {
+    message: Buffer,
+    module: Buffer,
+    line: u32,
+    column: u32,
+}
+
+/// A refusal on its way out.
+#[derive(Debug)]
+struct Failure {
+    status: i32,
+    message: String,
+    module: String,
+    line: u32,
+    column: u32,
+}
+
+impl Failure {
+    fn new(status: i32, message: impl Into<String>) -> Failure {
+        Failure { status, message: message.into(), module: String::new(), line: 0, column: 0 }
+    }
+
+    /// Reads the position out of the engine's message, whose form is
+    /// "\n--> MODULE:LINE:COLUMN\n…\nerror: TEXT".
+    fn of(status: i32, error: &anyhow::Error) -> Failure {
+        let status = match error.downcast_ref::<LimitError>() {
+            Some(LimitError::TimeLimitExceeded { .. }) => TIME_EXCEEDED,
+            Some(LimitError::MemoryLimitExceeded { .. }) => MEMORY_EXCEEDED,
+            _ => status,
+        };
+        let text = error.to_string();
+        let message = match text.rfind("error: ") {
+            Some(at) => text[at + "error: ".len()..].trim(),
+            None => text.trim(),
+        };
+        let mut failure = Failure::new(status, message.lines().next().unwrap_or_default());
+        let position = text.trim_start().strip_prefix("--> ").and_then(|rest| rest.lines().next());
+        if let Some(position) = position {
+            let mut parts = position.rsplitn(3, ':');
+            let column = parts.next().and_then(|part| part.parse().ok());
+            let line = parts.next().and_then(|part| part.parse().ok());
+            if let (Some(column), Some(line), Some(module)) = (column, line, parts.next()) {
+                failure.line = line;
+                failure.column = column;
+                failure.module = module.to_owned();
+            }
+        }
+        failure
+    }
+}
+
+thread_local! {
+    /// What query_reference_value answers from during an evaluation of this thread.
+    static REFERENCE_VALUES: RefCell<Value> = const { RefCell::new(Value::Null) };
+}
+
+/// Sets the thread's reference values for the time that it lives.
+struct WithReferenceValues;
+
+impl WithReferenceValues {
+    fn new(values: Value) -> WithReferenceValues {
+        REFERENCE_VALUES.with(|current| *current.borrow_mut() = values);
+        WithReferenceValues
+    }
+}
+impl Drop for WithReferenceValues {
+    fn drop(&mut self) {
+        REFERENCE_VALUES.with(|current| *current.borrow_mut() = Value::Null);
+    }
+}
+
+fn query_reference_value(args: Vec<Value>) -> anyhow::Result<Value> {
+    REFERENCE_VALUES.with(|values| {
+        let found = match &*values.borrow() {
+            Value::Object(members) => members.get(&args[0]).cloned(),
+            _ => None,
+        };
+        Ok(found.unwrap_or(Value::Null))
+    })
+}
+
+/// `cr_rego_policy`.
+pub struct Policy {
+    engine: Engine,
+    entrypoints: Vec<(String, bool)>, // whether any module has such a rule
+}
+
+fn memory_limit_once() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        if regorus::global_memory_limit().is_none() {
+            regorus::set_global_memory_limit(Some(DEFAULT_MEMORY_LIMIT));
+        }
+    });
+}
+
+const DEFAULT_MEMORY_LIMIT: u64 = 256 << 20;
+
+/// Under v0, `allow if {…}` reads as two rules. Nobody means that.
+fn has_rule_named_by_keyword(engine: &mut Engine) -> bool {
+    use regorus::unstable::{Rule, RuleHead};
+    engine.get_modules().last().is_some_and(|module| {
+        module.policy.iter().any(|rule| {
+            let refr = match &**rule {
+                Rule::Spec { head: RuleHead::Compr { refr, .. }, .. }
+                | Rule::Spec { head: RuleHead::Set { refr, .. }, .. }
+                | Rule::Spec { head: RuleHead::Func { refr, .. }, .. }
+                | Rule::Default { refr, .. } => refr,
+            };
+            matches!(refr.span().text(), "if" | "contains" | "in" | "every")
+        })
+    })
+}
+
+/// A module is read as v1; what v1 refuses and v0 means is read as v0. The error is v1's.
+fn add_module(engine: &mut Engine, name: &str, text: &str) -> Result<(), Failure> {
+    engine.set_rego_v0(false);
+    let Err(v1_error) = engine.add_policy(name.to_owned(), text.to_owned()) else { return Ok(()) };
+    let mut as_v0 = engine.clone();
+    as_v0.set_rego_v0(true);
+    if as_v0.add_policy(name.to_owned(), text.to_owned()).is_err() || has_rule_named_by_keyword(&mut as_v0) {
+        return Err(Failure::of(POLICY_INVALID, &v1_error));
+    }
+    *engine = as_v0;
+    Ok(())
+}
+
+fn compile(modules: &[(&str, &str)], entrypoints: &[&str]) -> Result<Policy, Failure> {
+    memory_limit_once();
+    let invalid = |error: anyhow::Error| Failure::of(POLICY_INVALID, &error);
+    let mut engine = Engine::new();
+    engine.set_gather_prints(true); // else print writes to the process's standard error
+    engine.add_extension("query_reference_value".to_owned(), 1, Box::new(query_reference_value)).map_err(invalid)?;
+    crate::builtins::install(&mut engine).map_err(|error| Failure::of(INTERNAL, &error))?;
+    for (name, text) in modules {
+        add_module(&mut engine, name, text)?;
+    }
+    let mut known = Vec::new();
+    for entrypoint in entrypoints {
+        let mut found = false;
+        for (name, _) in modules {
+            found |= engine.has_declared_rule_rooted_at(name, entrypoint).map_err(invalid)?;
+        }
+        known.push(((*entrypoint).to_owned(), found));
+    }
+    // Analysis happens here, so that what does not compile is refused now and evaluations share the outcome.
+    if let Some((first, _)) = known.iter().find(|(_, found)| *found) {
+        engine.compile_with_entrypoint(&first.as_str().into()).map_err(invalid)?;
+    } else {
+        engine.eval_query("true".to_owned(), false).map_err(invalid)?;
+    }
+    Ok(Policy { engine, entrypoints: known })
+}
+
+fn json(text: &str, what: &str, object: bool) -> Result<Value, Failure> {
+    let value = Value::from_json_str(text).map_err(|error| {
+        let mut failure = Failure::of(INPUT_INVALID, &error);
+        failure.message = format!("{what}: {}", failure.message);
+        failure
+    })?;
+    if object && value.as_object().is_err() {
+        return Err(Failure::new(INPUT_INVALID, format!("{what}: a JSON object expected")));
+    }
+    Ok(value)
+}
+
+/// A writer that refuses to grow beyond its limit.
+struct Bounded {
+    bytes: Vec<u8>,
+    limit: usize,
+}
+impl std::io::Write for Bounded {
+    fn write(&mut self, more: &[u8]) -> std::io::Result<usize> {
+        if more.len() > self.limit - self.bytes.len() {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(more);
+        Ok(more.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn evaluation_failure(error: &anyhow::Error) -> Failure {
+    let mut failure = Failure::of(EVALUATION_FAILED, error);
+    if let Some(too_large) = error.downcast_ref::<crate::builtins::TooLarge>() {
+        failure.status = MEMORY_EXCEEDED;
+        failure.message = too_large.to_string();
+    }
+    failure
+}
+
+fn evaluate(
+    policy: &Policy, input: &str, data: &str, reference_values: &str, limit: Duration, max_result: usize,
+) -> Result<Vec<u8>, Failure> {
+    use serde::ser::{SerializeMap, Serializer};
+    let mut engine = policy.engine.clone();
+    engine.set_execution_timer_config(ExecutionTimerConfig { limit, check_interval: STEPS_BETWEEN_CLOCK_READS });
+    engine.set_input(json(input, "input", false)?);
+    if !data.is_empty() {
+        let value = json(data, "data", true)?;
+        engine.add_data(value).map_err(|error| Failure::of(INPUT_INVALID, &error))?;
+    }
+    let values = if reference_values.is_empty() { Value::Null } else { json(reference_values, "reference values", true)? };
+    let _values = WithReferenceValues::new(values);
+
+    let mut results = Vec::new();
+    for (entrypoint, declared) in &policy.entrypoints {
+        if *declared {
+            let value = engine.eval_rule(entrypoint.clone()).map_err(|error| evaluation_failure(&error))?;
+            if value != Value::Undefined {
+                results.push((entrypoint, value));
+            }
+        }
+    }
+    let mut out = Bounded { bytes: Vec::new(), limit: max_result };
+    let mut serializer = serde_json::Serializer::new(&mut out);
+    let written = serializer.serialize_map(Some(results.len())).and_then(|mut map| {
+        for (entrypoint, value) in &results {
+            map.serialize_entry(entrypoint.as_str(), value)?;
+        }
+        map.end()
+    });
+    match written {
+        Ok(()) => Ok(out.bytes),
+        Err(error) if error.is_io() => Err(Failure::new(RESULT_TOO_LARGE, format!("more than {max_result} bytes"))),
+        Err(error) => Err(Failure::new(EVALUATION_FAILED, error.to_string())),
+    }
+}
+
+/// # Safety
+/// `error` is null or writable.
+unsafe fn finish(failure: Failure, error: *mut ErrorOut) -> i32 {
+    if !error.is_null() {
+        let out = ErrorOut {
+            message: Buffer::of(failure.message.into_bytes()),
+            module: Buffer::of(failure.module.into_bytes()),
+            line: failure.line,
+            column: failure.column,
+        };
+        unsafe { error.write(out) };
+    }
+    failure.status
+}
+
+fn panicked<T>() -> Result<T, Failure> {
+    Err(Failure::new(INTERNAL, "the policy engine failed"))
+}
+fn argument(what: &str) -> Failure {
+    Failure::new(INVALID_ARGUMENT, what)
+}
+
+#[no_mangle]
+pub extern "C" fn cr_set_memory_limit(bytes: u64) {
+    guarded(|| {
+        memory_limit_once();
+        regorus::set_global_memory_limit(Some(bytes));
+    });
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn cr_rego_compile(
+    modules: *const ModuleView, module_count: usize, entrypoints: *const View, entrypoint_count: usize,
+    out: *mut *mut Policy, error: *mut ErrorOut,
+) -> i32 {
+    let result = guarded(|| {
+        if out.is_null() {
+            return Err(argument("no place for the policy"));
+        }
+        let views = unsafe { array(modules, module_count) }.ok_or_else(|| argument("modules"))?;
+        let names = unsafe { array(entrypoints, entrypoint_count) }.ok_or_else(|| argument("entrypoints"))?;
+        let mut texts = Vec::new();
+        for view in views {
+            let name = unsafe { view.name.text() }.ok_or_else(|| argument("a module's name is not UTF-8"))?;
+            texts.push((name, unsafe { view.text.text() }.ok_or_else(|| argument("a module is not UTF-8"))?));
+        }
+        let mut rules = Vec::new();
+        for name in names {
+            rules.push(unsafe { name.text() }.ok_or_else(|| argument("an entrypoint is not UTF-8"))?);
+        }
+        compile(&texts, &rules)
+    })
+    .unwrap_or_else(panicked);
+    match result {
+        Ok(policy) => {
+            unsafe { out.write(Box::into_raw(Box::new(policy))) };
+            OK
+        }
+        Err(failure) => unsafe { finish(failure, error) },
+    }
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn cr_rego_evaluate(
+    policy: *const Policy, input: View, data: View, reference_values: View, time_limit_us: u64, max_result_size: usize,
+    out: *mut Buffer, error: *mut ErrorOut,
+) -> i32 {
+    let result = guarded(|| {
+        let policy = unsafe { policy.as_ref() }.ok_or_else(|| argument("no policy"))?;
+        if out.is_null() {
+            return Err(argument("no place for the result"));
+        }
+        let text = |view: View, what: &str| unsafe { view.text() }.ok_or_else(|| argument(what));
+        evaluate(
+            policy, text(input, "the input is not UTF-8")?, text(data, "the data are not UTF-8")?,
+            text(reference_values, "the reference values are not UTF-8")?, Duration::from_micros(time_limit_us),
+            max_result_size,
+        )
+    })
+    .unwrap_or_else(panicked);
+    match result {
+        Ok(bytes) => {
+            unsafe { out.write(Buffer::of(bytes)) };
+            OK
+        }
+        Err(failure) => unsafe { finish(failure, error) },
+    }
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn cr_rego_free(policy: *mut Policy) {
+    if !policy.is_null() {
+        guarded(|| drop(unsafe { Box::from_raw(policy) }));
+    }
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn cr_rego_error_free(error: *mut ErrorOut) {
+    if let Some(error) = unsafe { error.as_mut() } {
+        guarded(|| unsafe {
+            error.message.release();
+            error.module.release();
+        });
+    }
+}
