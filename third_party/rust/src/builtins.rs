@@ -2,6 +2,7 @@
 //! within a builtin, and an allocation that fails ends the process: so these look at the size of what they would make
 //! first, and refuse it beyond a limit.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use anyhow::{anyhow, Result};
@@ -15,16 +16,15 @@ const MAX_ELEMENTS: u64 = 100_000;
 /// Bits that a number is shifted by; columns that a format verb pads to.
 const MAX_WIDTH: u64 = 4096;
 
-/// Told apart from the engine's own errors by its type.
-#[derive(Debug)]
-pub struct TooLarge(pub &'static str);
-
-impl std::fmt::Display for TooLarge {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "the result of {} would be too large", self.0)
-    }
+thread_local! {
+    static REFUSED: Cell<bool> = const { Cell::new(false) };
 }
-impl std::error::Error for TooLarge {}
+
+/// Whether a builtin of this thread refused since the last time that this was asked. The engine turns a builtin's error
+/// into text, so that its type does not tell.
+pub fn take_refused() -> bool {
+    REFUSED.with(|refused| refused.replace(false))
+}
 
 fn text_size(value: &Value) -> usize {
     match value {
@@ -165,7 +165,8 @@ pub fn install(engine: &mut Engine) -> Result<()> {
         let (span, params) = (span.clone(), params.clone());
         engine.add_extension(name.to_owned(), arity, Box::new(move |args: Vec<Value>| {
             if args.len() > params.len() || !fits(&args) {
-                return Err(TooLarge(name).into());
+                REFUSED.with(|refused| refused.set(true));
+                return Err(anyhow!("the result of {name} would be too large"));
             }
             call(&span, &params[..args.len()], &args, true)
         }))?;

@@ -3,4 +3,6 @@
 
 mod boundary;
 mod builtins;
+mod explain;
 mod rego;
+mod shape;

@@ -3,13 +3,15 @@
 
 use std::cell::RefCell;
 use std::num::NonZeroU32;
-use std::sync::Once;
+use std::sync::{Once, OnceLock};
 use std::time::Duration;
 
 use regorus::utils::limits::{ExecutionTimerConfig, LimitError};
 use regorus::{Engine, Value};
 
 use crate::boundary::{array, guarded, Buffer, View};
+use crate::explain::{self, Decided, Explainer};
+use crate::shape;
 
 const OK: i32 = 0;
 const INVALID_ARGUMENT: i32 = 1;
@@ -40,7 +42,7 @@ pub struct ErrorOut {
 
 /// A refusal on its way out.
 #[derive(Debug)]
-struct Failure {
+pub struct Failure {
     status: i32,
     message: String,
     module: String,
@@ -114,8 +116,9 @@ fn query_reference_value(args: Vec<Value>) -> anyhow::Result<Value> {
 
 /// `cr_rego_policy`.
 pub struct Policy {
-    engine: Engine,
-    entrypoints: Vec<(String, bool)>, // whether any module has such a rule
+    pub engine: Engine,
+    pub entrypoints: Vec<(String, bool)>, // whether any module has such a rule
+    explainer: OnceLock<Option<Explainer>>, // made when first asked for
 }
 
 fn memory_limit_once() {
@@ -129,60 +132,106 @@ fn memory_limit_once() {
 
 const DEFAULT_MEMORY_LIMIT: u64 = 256 << 20;
 
-/// Under v0, `allow if {…}` reads as two rules. Nobody means that.
-fn has_rule_named_by_keyword(engine: &mut Engine) -> bool {
+/// Whether a text can be meant as v0: there, `if`, `in` and `every` are keywords only after an import. Without it
+/// `allow if {…}` would be two rules, the first of them always true.
+fn may_be_v0(name: &str, text: &str) -> bool {
+    use regorus::unstable::{Lexer, Source, TokenKind};
+    let Ok(source) = Source::from_contents(name.to_owned(), text.to_owned()) else { return false };
+    let mut lexer = Lexer::new(&source);
+    let mut keyword = false;
+    while let Ok(token) = lexer.next_token() {
+        match (&token.0, token.1.text()) {
+            (TokenKind::Eof, _) => return !keyword,
+            (TokenKind::Ident, "future") => return true,
+            (TokenKind::Ident, "if" | "in" | "every") => keyword = true,
+            _ => {}
+        }
+    }
+    false
+}
+
+/// A module is read as v1; what v1 refuses and v0 means is read as v0. The error is v1's.
+pub fn add_module(engine: &mut Engine, name: &str, text: &str) -> Result<(), Failure> {
+    engine.set_rego_v0(false);
+    let Err(v1_error) = engine.add_policy(name.to_owned(), text.to_owned()) else { return Ok(()) };
+    engine.set_rego_v0(true);
+    if may_be_v0(name, text) && engine.add_policy(name.to_owned(), text.to_owned()).is_ok() {
+        return Ok(());
+    }
+    Err(Failure::of(POLICY_INVALID, &v1_error))
+}
+
+/// "data.a.b", of plain names.
+fn is_rule_path(path: &str) -> bool {
+    let plain = |name: &str| {
+        name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_')
+    };
+    path.strip_prefix("data.").is_some_and(|rest| rest.split('.').count() >= 2 && rest.split('.').all(plain))
+}
+
+/// Whether a module has a rule at that path, or beneath it.
+fn declares(engine: &mut Engine, path: &str) -> bool {
     use regorus::unstable::{Rule, RuleHead};
-    engine.get_modules().last().is_some_and(|module| {
+    engine.get_modules().iter().any(|module| {
+        let package = module.package.refr.span().text();
+        let Some(wanted) = path.strip_prefix("data.").and_then(|rest| rest.strip_prefix(package)?.strip_prefix('.')) else {
+            return false;
+        };
         module.policy.iter().any(|rule| {
             let refr = match &**rule {
-                Rule::Spec { head: RuleHead::Compr { refr, .. }, .. }
-                | Rule::Spec { head: RuleHead::Set { refr, .. }, .. }
-                | Rule::Spec { head: RuleHead::Func { refr, .. }, .. }
+                Rule::Spec { head: RuleHead::Compr { refr, .. } | RuleHead::Set { refr, .. }, .. }
                 | Rule::Default { refr, .. } => refr,
+                Rule::Spec { head: RuleHead::Func { .. }, .. } => return false,
             };
-            matches!(refr.span().text(), "if" | "contains" | "in" | "every")
+            let beneath = refr.span().text().strip_prefix(wanted);
+            beneath.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         })
     })
 }
 
-/// A module is read as v1; what v1 refuses and v0 means is read as v0. The error is v1's.
-fn add_module(engine: &mut Engine, name: &str, text: &str) -> Result<(), Failure> {
-    engine.set_rego_v0(false);
-    let Err(v1_error) = engine.add_policy(name.to_owned(), text.to_owned()) else { return Ok(()) };
-    let mut as_v0 = engine.clone();
-    as_v0.set_rego_v0(true);
-    if as_v0.add_policy(name.to_owned(), text.to_owned()).is_err() || has_rule_named_by_keyword(&mut as_v0) {
-        return Err(Failure::of(POLICY_INVALID, &v1_error));
+/// An engine with the builtins of ours, without modules.
+pub fn new_engine() -> Result<Engine, Failure> {
+    let defect = |error: anyhow::Error| Failure::of(INTERNAL, &error);
+    let mut engine = Engine::new();
+    engine.set_gather_prints(true); // else print writes to the process's standard error
+    engine.add_extension("query_reference_value".to_owned(), 1, Box::new(query_reference_value)).map_err(defect)?;
+    crate::builtins::install(&mut engine).map_err(defect)?;
+    Ok(engine)
+}
+
+/// Analyses the modules now: what does not compile is refused here, and copies of the engine share the outcome.
+pub fn prepare(engine: &mut Engine, entrypoints: &[(String, bool)]) -> anyhow::Result<()> {
+    match entrypoints.iter().find(|(_, declared)| *declared) {
+        Some((first, _)) => engine.compile_with_entrypoint(&first.as_str().into()).map(drop),
+        None => engine.eval_query("true".to_owned(), false).map(drop),
     }
-    *engine = as_v0;
-    Ok(())
 }
 
 fn compile(modules: &[(&str, &str)], entrypoints: &[&str]) -> Result<Policy, Failure> {
     memory_limit_once();
     let invalid = |error: anyhow::Error| Failure::of(POLICY_INVALID, &error);
-    let mut engine = Engine::new();
-    engine.set_gather_prints(true); // else print writes to the process's standard error
-    engine.add_extension("query_reference_value".to_owned(), 1, Box::new(query_reference_value)).map_err(invalid)?;
-    crate::builtins::install(&mut engine).map_err(|error| Failure::of(INTERNAL, &error))?;
+    let mut engine = new_engine()?;
     for (name, text) in modules {
+        shape::check_text(name, text).map_err(|found| Failure {
+            status: POLICY_INVALID,
+            message: found.message,
+            module: (*name).to_owned(),
+            line: found.line,
+            column: found.column,
+        })?;
         add_module(&mut engine, name, text)?;
     }
+    shape::check_rules(&mut engine).map_err(|message| Failure::new(POLICY_INVALID, message))?;
     let mut known = Vec::new();
     for entrypoint in entrypoints {
-        let mut found = false;
-        for (name, _) in modules {
-            found |= engine.has_declared_rule_rooted_at(name, entrypoint).map_err(invalid)?;
+        if !is_rule_path(entrypoint) {
+            return Err(Failure::new(POLICY_INVALID, format!("'{entrypoint}' is no path of a rule")));
         }
-        known.push(((*entrypoint).to_owned(), found));
+        known.push(((*entrypoint).to_owned(), declares(&mut engine, entrypoint)));
     }
-    // Analysis happens here, so that what does not compile is refused now and evaluations share the outcome.
-    if let Some((first, _)) = known.iter().find(|(_, found)| *found) {
-        engine.compile_with_entrypoint(&first.as_str().into()).map_err(invalid)?;
-    } else {
-        engine.eval_query("true".to_owned(), false).map_err(invalid)?;
-    }
-    Ok(Policy { engine, entrypoints: known })
+    prepare(&mut engine, &known).map_err(invalid)?;
+    Ok(Policy { engine, entrypoints: known, explainer: OnceLock::new() })
 }
 
 fn json(text: &str, what: &str, object: bool) -> Result<Value, Failure> {
@@ -217,45 +266,69 @@ impl std::io::Write for Bounded {
 
 fn evaluation_failure(error: &anyhow::Error) -> Failure {
     let mut failure = Failure::of(EVALUATION_FAILED, error);
-    if let Some(too_large) = error.downcast_ref::<crate::builtins::TooLarge>() {
+    if crate::builtins::take_refused() {
         failure.status = MEMORY_EXCEEDED;
-        failure.message = too_large.to_string();
     }
     failure
 }
 
-fn evaluate(
-    policy: &Policy, input: &str, data: &str, reference_values: &str, limit: Duration, max_result: usize,
-) -> Result<Vec<u8>, Failure> {
-    use serde::ser::{SerializeMap, Serializer};
-    let mut engine = policy.engine.clone();
-    engine.set_execution_timer_config(ExecutionTimerConfig { limit, check_interval: STEPS_BETWEEN_CLOCK_READS });
-    engine.set_input(json(input, "input", false)?);
-    if !data.is_empty() {
-        let value = json(data, "data", true)?;
-        engine.add_data(value).map_err(|error| Failure::of(INPUT_INVALID, &error))?;
-    }
-    let values = if reference_values.is_empty() { Value::Null } else { json(reference_values, "reference values", true)? };
-    let _values = WithReferenceValues::new(values);
+/// What an evaluation is given beside the policy.
+struct Given {
+    input: Value,
+    data: Value,
+    limit: Duration,
+}
 
+type Results = Vec<(String, Value)>;
+
+fn results_of(prepared: &Engine, entrypoints: &[(String, bool)], given: &Given) -> Result<Results, Failure> {
+    crate::builtins::take_refused();
+    let mut engine = prepared.clone();
+    let config = ExecutionTimerConfig { limit: given.limit, check_interval: STEPS_BETWEEN_CLOCK_READS };
+    engine.set_execution_timer_config(config);
+    engine.set_input(given.input.clone());
+    if given.data != Value::Undefined {
+        engine.add_data(given.data.clone()).map_err(|error| Failure::of(INPUT_INVALID, &error))?;
+    }
     let mut results = Vec::new();
-    for (entrypoint, declared) in &policy.entrypoints {
+    for (entrypoint, declared) in entrypoints {
         if *declared {
             let value = engine.eval_rule(entrypoint.clone()).map_err(|error| evaluation_failure(&error))?;
             if value != Value::Undefined {
-                results.push((entrypoint, value));
+                results.push((entrypoint.clone(), value));
             }
         }
     }
+    Ok(results)
+}
+
+#[derive(serde::Serialize)]
+struct Answer<'a> {
+    #[serde(serialize_with = "as_object")]
+    results: &'a Results,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rules: Option<Vec<Decided>>,
+}
+
+fn as_object<S: serde::Serializer>(results: &&Results, out: S) -> Result<S::Ok, S::Error> {
+    out.collect_map(results.iter().map(|(entrypoint, value)| (entrypoint, value)))
+}
+
+fn evaluate(
+    policy: &Policy, given: &Given, reference_values: Value, explain: bool, max_result: usize,
+) -> Result<Vec<u8>, Failure> {
+    let _values = WithReferenceValues::new(reference_values);
+    let results = results_of(&policy.engine, &policy.entrypoints, given)?;
+    let rules = match explain {
+        true => policy.explainer.get_or_init(|| Explainer::of(policy)).as_ref().and_then(|explainer| {
+            explain::record(|| results_of(explainer.engine(), &policy.entrypoints, given))
+                .filter(|(again, _)| *again == results)
+                .map(|(_, recorded)| explainer.decided(&recorded))
+        }),
+        false => None,
+    };
     let mut out = Bounded { bytes: Vec::new(), limit: max_result };
-    let mut serializer = serde_json::Serializer::new(&mut out);
-    let written = serializer.serialize_map(Some(results.len())).and_then(|mut map| {
-        for (entrypoint, value) in &results {
-            map.serialize_entry(entrypoint.as_str(), value)?;
-        }
-        map.end()
-    });
-    match written {
+    match serde_json::to_writer(&mut out, &Answer { results: &results, rules }) {
         Ok(()) => Ok(out.bytes),
         Err(error) if error.is_io() => Err(Failure::new(RESULT_TOO_LARGE, format!("more than {max_result} bytes"))),
         Err(error) => Err(Failure::new(EVALUATION_FAILED, error.to_string())),
@@ -326,8 +399,8 @@ pub unsafe extern "C" fn cr_rego_compile(
 
 #[no_mangle]
 pub unsafe extern "C" fn cr_rego_evaluate(
-    policy: *const Policy, input: View, data: View, reference_values: View, time_limit_us: u64, max_result_size: usize,
-    out: *mut Buffer, error: *mut ErrorOut,
+    policy: *const Policy, input: View, data: View, reference_values: View, time_limit_us: u64, explain: i32,
+    max_result_size: usize, out: *mut Buffer, error: *mut ErrorOut,
 ) -> i32 {
     let result = guarded(|| {
         let policy = unsafe { policy.as_ref() }.ok_or_else(|| argument("no policy"))?;
@@ -335,11 +408,13 @@ pub unsafe extern "C" fn cr_rego_evaluate(
             return Err(argument("no place for the result"));
         }
         let text = |view: View, what: &str| unsafe { view.text() }.ok_or_else(|| argument(what));
-        evaluate(
-            policy, text(input, "the input is not UTF-8")?, text(data, "the data are not UTF-8")?,
-            text(reference_values, "the reference values are not UTF-8")?, Duration::from_micros(time_limit_us),
-            max_result_size,
-        )
+        let input = json(text(input, "the input is not UTF-8")?, "input", false)?;
+        let object = |view: View, what: &str| match text(view, what)? {
+            "" => Ok(Value::Undefined),
+            found => json(found, what, true),
+        };
+        let given = Given { input, data: object(data, "data")?, limit: Duration::from_micros(time_limit_us) };
+        evaluate(policy, &given, object(reference_values, "reference values")?, explain != 0, max_result_size)
     })
     .unwrap_or_else(panicked);
     match result {
