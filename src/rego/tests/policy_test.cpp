@@ -235,6 +235,22 @@ std::string chain(int count) {
   return text + "r" + std::to_string(count - 1) + " := 1\n";
 }
 
+TEST(RegoLimits, NumberOfOperators) {
+  const auto sum = [](int operators) {
+    std::string text = "package policy\nallow := 1";
+    for (int i = 0; i < operators; ++i) text += (i % 100 == 0 ? "\n+ 1" : " + 1");
+    return text + "\n";
+  };
+  EXPECT_EQ(outcome(sum(1024)), "1025");
+  EXPECT_EQ(compile(sum(1025)).error().text().substr(0, 27), "policy_invalid: policy.rego");
+}
+
+TEST(RegoLimits, DeepPoliciesDoNotNeedTheCallersStack) {
+  std::string text = "package policy\nallow := r1\n";
+  for (int i = 1; i < 511; ++i) text += "r" + std::to_string(i) + " := [[[[[[[[[r" + std::to_string(i + 1) + "]]]]]]]]][0][0][0][0][0][0][0][0][0]\n";
+  EXPECT_EQ(outcome(text + "r511 := 1\n"), "1");
+}
+
 TEST(RegoLimits, NumberOfRules) {
   EXPECT_EQ(outcome(chain(512)), "1");
   EXPECT_EQ(compile(chain(513)).error().text(), "policy_invalid: 513 rules, at most 512 are allowed");

@@ -11,7 +11,7 @@ use regorus::{Engine, Value};
 
 use crate::boundary::{array, guarded, Buffer, View};
 use crate::explain::{self, Decided, Explainer};
-use crate::shape;
+use crate::shape::{self, Depth};
 
 const OK: i32 = 0;
 const INVALID_ARGUMENT: i32 = 1;
@@ -118,6 +118,7 @@ fn query_reference_value(args: Vec<Value>) -> anyhow::Result<Value> {
 pub struct Policy {
     pub engine: Engine,
     pub entrypoints: Vec<(String, bool)>, // whether any module has such a rule
+    depth: Depth,
     explainer: OnceLock<Option<Explainer>>, // made when first asked for
 }
 
@@ -212,17 +213,19 @@ fn compile(modules: &[(&str, &str)], entrypoints: &[&str]) -> Result<Policy, Fai
     memory_limit_once();
     let invalid = |error: anyhow::Error| Failure::of(POLICY_INVALID, &error);
     let mut engine = new_engine()?;
+    let mut depth = Depth::default();
     for (name, text) in modules {
-        shape::check_text(name, text).map_err(|found| Failure {
+        let found = shape::check_text(name, text).map_err(|found| Failure {
             status: POLICY_INVALID,
             message: found.message,
             module: (*name).to_owned(),
             line: found.line,
             column: found.column,
         })?;
+        depth = depth.and(found);
         add_module(&mut engine, name, text)?;
     }
-    shape::check_rules(&mut engine).map_err(|message| Failure::new(POLICY_INVALID, message))?;
+    depth = depth.and(shape::check_rules(&mut engine).map_err(|message| Failure::new(POLICY_INVALID, message))?);
     let mut known = Vec::new();
     for entrypoint in entrypoints {
         if !is_rule_path(entrypoint) {
@@ -231,7 +234,7 @@ fn compile(modules: &[(&str, &str)], entrypoints: &[&str]) -> Result<Policy, Fai
         known.push(((*entrypoint).to_owned(), declares(&mut engine, entrypoint)));
     }
     prepare(&mut engine, &known).map_err(invalid)?;
-    Ok(Policy { engine, entrypoints: known, explainer: OnceLock::new() })
+    Ok(Policy { engine, entrypoints: known, depth, explainer: OnceLock::new() })
 }
 
 fn json(text: &str, what: &str, object: bool) -> Result<Value, Failure> {
@@ -350,6 +353,18 @@ unsafe fn finish(failure: Failure, error: *mut ErrorOut) -> i32 {
     failure.status
 }
 
+/// Runs it on a thread with a stack for any policy that is accepted.
+fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T, Failure> + Send) -> Result<T, Failure> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(shape::STACK).spawn_scoped(scope, || guarded(work));
+        match thread.map(|running| running.join()) {
+            Ok(Ok(Some(result))) => result,
+            Ok(_) => panicked(),
+            Err(_) => Err(Failure::new(INTERNAL, "no thread for the policy could be started")),
+        }
+    })
+}
+
 fn panicked<T>() -> Result<T, Failure> {
     Err(Failure::new(INTERNAL, "the policy engine failed"))
 }
@@ -385,7 +400,7 @@ pub unsafe extern "C" fn cr_rego_compile(
         for name in names {
             rules.push(unsafe { name.text() }.ok_or_else(|| argument("an entrypoint is not UTF-8"))?);
         }
-        compile(&texts, &rules)
+        on_large_stack(|| compile(&texts, &rules))
     })
     .unwrap_or_else(panicked);
     match result {
@@ -414,7 +429,13 @@ pub unsafe extern "C" fn cr_rego_evaluate(
             found => json(found, what, true),
         };
         let given = Given { input, data: object(data, "data")?, limit: Duration::from_micros(time_limit_us) };
-        evaluate(policy, &given, object(reference_values, "reference values")?, explain != 0, max_result_size)
+        let values = object(reference_values, "reference values")?;
+        let work = || evaluate(policy, &given, values, explain != 0, max_result_size);
+        if policy.depth.is_small() && (explain == 0 || policy.explainer.get().is_some()) {
+            work()
+        } else {
+            on_large_stack(work)
+        }
     })
     .unwrap_or_else(panicked);
     match result {

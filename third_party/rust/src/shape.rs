@@ -10,6 +10,13 @@ use regorus::Engine;
 const MAX_NESTING: usize = 12;
 /// Definitions of rules in all: each may need the next, one deeper on the stack.
 const MAX_RULES: usize = 512;
+/// Binary operators in a module: each may nest one deeper than the one before.
+const MAX_OPERATORS: usize = 1024;
+/// What the engine's recursion is estimated to need at most, times a few: a level of brackets, of a rule's own or of an
+/// operator took less than 2 KiB.
+pub const STACK: usize = 64 << 20;
+/// Up to this many levels, any thread's stack will do.
+const MAX_LEVELS_INLINE: usize = 512;
 
 /// What is wrong, and where in the text.
 pub struct Misshapen {
@@ -32,9 +39,32 @@ fn tokens(name: &str, text: &str) -> Vec<(TokenKind, String, u32, u32)> {
     out
 }
 
-/// Before parsing: how deep brackets go.
-pub fn check_text(name: &str, text: &str) -> Result<(), Misshapen> {
+/// How deep a policy may make the engine recurse, at most.
+#[derive(Clone, Copy, Default)]
+pub struct Depth {
+    nesting: usize,
+    operators: usize,
+    rules: usize,
+}
+
+impl Depth {
+    pub fn and(self, other: Depth) -> Depth {
+        Depth {
+            nesting: self.nesting.max(other.nesting),
+            operators: self.operators + other.operators,
+            rules: self.rules + other.rules,
+        }
+    }
+    /// Whether the stack of the caller's thread is enough.
+    pub fn is_small(self) -> bool {
+        self.rules * (self.nesting + 2) + self.operators <= MAX_LEVELS_INLINE
+    }
+}
+
+/// Before parsing: how deep brackets go, and how many operators there are.
+pub fn check_text(name: &str, text: &str) -> Result<Depth, Misshapen> {
     let mut depth = 0_usize;
+    let mut found = Depth::default();
     for (kind, symbol, line, column) in tokens(name, text) {
         if kind != TokenKind::Symbol {
             continue;
@@ -42,21 +72,26 @@ pub fn check_text(name: &str, text: &str) -> Result<(), Misshapen> {
         match symbol.as_str() {
             "(" | "[" | "{" => depth += 1,
             ")" | "]" | "}" => depth = depth.saturating_sub(1),
+            "+" | "-" | "*" | "/" | "%" | "&" | "|" | "==" | "!=" | "<" | ">" | "<=" | ">=" => found.operators += 1,
             _ => {}
+        }
+        found.nesting = found.nesting.max(depth);
+        if found.operators > MAX_OPERATORS {
+            return Err(Misshapen { message: format!("more than {MAX_OPERATORS} operators"), line, column });
         }
         if depth > MAX_NESTING {
             let message = format!("more than {MAX_NESTING} brackets within each other");
             return Err(Misshapen { message, line, column });
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 type Calls = BTreeMap<String, BTreeSet<String>>;
 
 /// After parsing: how many rules there are, and that no function calls itself, directly or through others. Calls are
 /// found by name; where a name is an import's, every function of that name is taken to be called.
-pub fn check_rules(engine: &mut Engine) -> Result<(), String> {
+pub fn check_rules(engine: &mut Engine) -> Result<Depth, String> {
     let mut rules = 0;
     let mut texts: Vec<(String, String, String)> = Vec::new(); // package, function, text
     for module in engine.get_modules().iter() {
@@ -126,6 +161,6 @@ pub fn check_rules(engine: &mut Engine) -> Result<(), String> {
     }
     match calls.keys().next() {
         Some(function) => Err(format!("recursion: {function} calls itself")),
-        None => Ok(()),
+        None => Ok(Depth { rules, ..Depth::default() }),
     }
 }
