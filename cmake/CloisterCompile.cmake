@@ -3,6 +3,9 @@
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_C_STANDARD 11)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS OFF)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 # One code model for libraries and programs, so that all can share the precompiled header.
 add_compile_options(-fPIC)
@@ -36,7 +39,8 @@ endif()
 
 add_library(cloister_warnings INTERFACE)
 target_compile_options(cloister_warnings INTERFACE
-  -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wnon-virtual-dtor -Werror)
+  -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror
+  $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor> $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes>)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CLOISTER_SANITIZE)
   # GCC 12 reports false positives of these once sanitizers instrument the code (GCC bugs 105329, 105593).
   target_compile_options(cloister_warnings INTERFACE -Wno-maybe-uninitialized -Wno-restrict -Wno-stringop-overflow -Wno-array-bounds)

@@ -5,7 +5,9 @@
 #   Both must be rows of the table that name allows, in a smaller layer, declared earlier.
 # cloister_test(NAME t MODULE m SRCS … [USES m…] [LINK lib…] [LABELS l…] [STARTS program…] [RESOURCE_LOCK r])
 #   STARTS: programs, e.g. of cloister_test_program; the test has the path of NAME as CLOISTER_NAME in capitals.
-# cloister_test_program(NAME p SRCS … [USES m…] [STATIC]): what a test starts
+# cloister_test_program(NAME p SRCS … [USES m…] [LINK lib…] [STATIC]): what a test starts
+# cloister_shared_library(NAME l MODULE m EXPORTS map): lib<l>.so of everything that m needs, which exports what the map
+#   names; its header is m's include/*.h.
 # cloister_fuzz(NAME f [MODULE m] SRC file [USES m…] [LINK lib…]): a libFuzzer binary, or a replay of fuzz/corpus/<name>
 #   beside the calling CMakeLists.txt as a test.
 
@@ -76,7 +78,8 @@ function(cloister_module)
   cloister_check_edges(${M_NAME} ${M_EXPOSES} ${M_USES})
 
   set(target cloister_${M_NAME})
-  file(GLOB_RECURSE headers CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/include/*.hpp")
+  file(GLOB_RECURSE headers CONFIGURE_DEPENDS
+    "${CMAKE_CURRENT_SOURCE_DIR}/include/*.hpp" "${CMAKE_CURRENT_SOURCE_DIR}/include/*.h")
   add_library(${target} STATIC ${M_SRCS})
   target_sources(${target} PUBLIC FILE_SET HEADERS BASE_DIRS include FILES ${headers})
   target_include_directories(${target} PRIVATE src)
@@ -88,6 +91,20 @@ function(cloister_module)
   if(M_ASIO)
     cloister_use_asio(${target})
   endif()
+endfunction()
+
+# The module's whole archive, so that what the map exports is there although nothing inside calls it.
+function(cloister_shared_library)
+  cmake_parse_arguments(L "" "NAME;MODULE;EXPORTS" "" ${ARGN})
+  file(CONFIGURE OUTPUT "${CMAKE_CURRENT_BINARY_DIR}/${L_NAME}.cpp" CONTENT "// All of it comes from the modules.\n" @ONLY)
+  add_library(${L_NAME} SHARED "${CMAKE_CURRENT_BINARY_DIR}/${L_NAME}.cpp")
+  target_link_libraries(${L_NAME} PRIVATE "$<LINK_LIBRARY:WHOLE_ARCHIVE,cloister_${L_MODULE}>")
+  target_include_directories(${L_NAME} INTERFACE "${CMAKE_CURRENT_SOURCE_DIR}/include")
+  target_link_options(${L_NAME} PRIVATE "LINKER:--version-script=${CMAKE_CURRENT_SOURCE_DIR}/${L_EXPORTS}" LINKER:-z,now)
+  set_target_properties(${L_NAME} PROPERTIES
+    VERSION ${PROJECT_VERSION} SOVERSION 1
+    LINK_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/${L_EXPORTS}"
+    LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/lib")
 endfunction()
 
 # Asio and Beast, compiled once, with one precompiled header for whoever includes them.
@@ -151,13 +168,13 @@ endfunction()
 
 # A program that tests start. STATIC: alone in a root without libraries, hence also without sanitizers.
 function(cloister_test_program)
-  cmake_parse_arguments(P "STATIC" "NAME" "SRCS;USES" ${ARGN})
+  cmake_parse_arguments(P "STATIC" "NAME" "SRCS;USES;LINK" ${ARGN})
   if(NOT BUILD_TESTING OR CLOISTER_FUZZ)
     return()
   endif()
   add_executable(${P_NAME} ${P_SRCS})
   list(TRANSFORM P_USES PREPEND cloister_)
-  target_link_libraries(${P_NAME} PRIVATE ${P_USES} cloister_warnings)
+  target_link_libraries(${P_NAME} PRIVATE ${P_USES} ${P_LINK} cloister_warnings)
   set_target_properties(${P_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
   if(P_STATIC)
     target_compile_options(${P_NAME} PRIVATE -fno-sanitize=all)

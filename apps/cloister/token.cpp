@@ -4,6 +4,7 @@
 #include "cli.hpp"
 #include "connection.hpp"
 #include "files.hpp"
+#include "token_verify.hpp"
 
 namespace cloister::cli {
 namespace {
@@ -79,7 +80,7 @@ Result<void> revoke(const Options& options, Context& context) {
 }  // namespace
 
 void add_token(CLI::App& app, Context& context) {
-  auto* token = app.add_subcommand("token", "Tokens: who may call the server, and as what");
+  auto* token = app.add_subcommand("token", "Tokens: who may call the server, and as what; and what verifiers say");
   token->require_subcommand(1);
   const auto options = std::make_shared<Options>();
   const auto on = [&context, options](CLI::App* command, Result<void> (*work)(const Options&, Context&)) {
@@ -105,6 +106,8 @@ void add_token(CLI::App& app, Context& context) {
   auto* revoke_command = token->add_subcommand("revoke", "Make a token invalid, at once");
   revoke_command->add_option("ID", options->id, "its id, tok-…")->required();
   on(revoke_command, revoke);
+
+  add_token_verify(*token, context);
 }
 
 }  // namespace cloister::cli

@@ -2,6 +2,7 @@
 
 #include "cloister/codec/text.hpp"
 #include "jws.hpp"
+#include "x509_rsa.hpp"
 
 namespace cloister::crypto::jose {
 namespace {
@@ -9,6 +10,7 @@ namespace {
 namespace json = codec::json;
 
 constexpr json::Limits kLimits{.bytes = kMaxTokenSize, .depth = 16, .values = 1024};
+constexpr json::Limits kSignedLimits{.bytes = kMaxSignedTokenSize, .depth = 32, .values = 100'000};
 
 Result<Bytes> decode(std::string_view part, std::string_view place) {
   auto bytes = codec::from_base64url(part);
@@ -31,11 +33,16 @@ Result<Header> parse_header(ByteView bytes) {
   return out;
 }
 
-}  // namespace
+struct Parts {
+  Bytes header;
+  Bytes payload;
+  Bytes signature;
+  std::string_view signing_input;
+};
 
-Result<Jws> parse_jws(std::string_view token) {
-  if (token.size() > kMaxTokenSize) {
-    return Error{Errc::limit_exceeded, "token: at most " + std::to_string(kMaxTokenSize) + " bytes expected, got " +
+Result<Parts> split(std::string_view token, std::size_t at_most) {
+  if (token.size() > at_most) {
+    return Error{Errc::limit_exceeded, "token: at most " + std::to_string(at_most) + " bytes expected, got " +
                                            std::to_string(token.size())};
   }
   const auto first = token.find('.');
@@ -43,11 +50,18 @@ Result<Jws> parse_jws(std::string_view token) {
   if (first == std::string_view::npos || first == last || token.find('.', first + 1) != last) {
     return Error{Errc::malformed, "token: three parts with two dots between them expected"};
   }
-  CLOISTER_TRY(header_bytes, decode(token.substr(0, first), "header"));
-  CLOISTER_TRY(header, parse_header(header_bytes));
+  CLOISTER_TRY(header, decode(token.substr(0, first), "header"));
   CLOISTER_TRY(payload, decode(token.substr(first + 1, last - first - 1), "payload"));
   CLOISTER_TRY(signature, decode(token.substr(last + 1), "signature"));
-  return Jws{std::move(header), token.substr(0, last), std::move(payload), std::move(signature)};
+  return Parts{std::move(header), std::move(payload), std::move(signature), token.substr(0, last)};
+}
+
+}  // namespace
+
+Result<Jws> parse_jws(std::string_view token) {
+  CLOISTER_TRY(parts, split(token, kMaxTokenSize));
+  CLOISTER_TRY(header, parse_header(parts.header));
+  return Jws{std::move(header), parts.signing_input, std::move(parts.payload), std::move(parts.signature)};
 }
 
 Result<Bytes> verified_payload(const Jws& jws, const Ed25519Public& key) {
@@ -56,6 +70,12 @@ Result<Bytes> verified_payload(const Jws& jws, const Ed25519Public& key) {
 }
 
 std::string sign_jws(const Ed25519Key& key, std::string_view header, ByteView payload) {
+  auto token = codec::to_base64url(as_bytes(header)) + "." + codec::to_base64url(payload);
+  token += "." + codec::to_base64url(key.sign(as_bytes(token)));
+  return token;
+}
+
+std::string sign_jws(const EcPrivateKey& key, std::string_view header, ByteView payload) {
   auto token = codec::to_base64url(as_bytes(header)) + "." + codec::to_base64url(payload);
   token += "." + codec::to_base64url(key.sign(as_bytes(token)));
   return token;
@@ -83,6 +103,65 @@ Result<json::Value> verify_ed25519(std::string_view token, const Ed25519Public& 
   if (!value) return value.error().in("token payload");
   if (value->as_object() == nullptr) return Error{Errc::malformed, "token payload: an object expected"};
   return value;
+}
+
+Result<SignedToken> parse_signed(std::string_view token) {
+  CLOISTER_TRY(parts, split(token, kMaxSignedTokenSize));
+  auto value = json::parse(as_text(parts.header), kLimits);
+  if (!value) return value.error().in("token header");
+  json::Fields fields{*value, "token header"};
+  const auto name = fields.string("alg");
+  auto key_id = fields.optional_string("kid");
+  auto type = fields.optional_string("typ");
+  const auto* jwk = fields.optional_object("jwk");
+  const auto* chain = fields.optional_any("x5c");
+  CLOISTER_CHECK(fields.finish_lenient());
+  for (const auto* changing : {"crit", "b64"}) {
+    if (value->find(changing) != nullptr) {
+      return Error{Errc::unsupported, std::string{"token header: "} + changing + " is not supported"};
+    }
+  }
+  const auto algorithm = algorithm_from_string(name);
+  if (!algorithm) return Error{Errc::unsupported, "token header: ES256, ES384, RS256 or PS384 expected, got " + name};
+  std::optional<PublicKey> key;
+  if (jwk != nullptr) {
+    auto read = read_public_key(*jwk);
+    if (!read) return read.error().in("token header");
+    key = *std::move(read);
+  }
+  const bool certificates = chain != nullptr || (jwk != nullptr && jwk->find("x5c") != nullptr);
+  return SignedToken{*algorithm,    std::move(key_id),   std::move(type),          std::move(key),
+                     certificates, parts.signing_input, std::move(parts.payload), std::move(parts.signature)};
+}
+
+Result<void> verify_signature(const SignedToken& token, const Jwk& key) {
+  if (token.algorithm != key.algorithm) {
+    return Error{Errc::token_algorithm_mismatch, "token: signed with " + std::string{to_string(token.algorithm)} +
+                                                     ", and the key is one for " + std::string{to_string(key.algorithm)}};
+  }
+  const auto message = as_bytes(token.signing_input);
+  if (const auto* ec = std::get_if<EcPublicKey>(&key.key)) return ec->verify(message, token.signature);
+  const auto& rsa = std::get<x509::RsaPublicKey>(key.key);
+  // RFC 8017 sections 8.1.2 and 8.2.2, step 1.
+  if (token.signature.size() != rsa.modulus.size()) {
+    return Error{Errc::signature_invalid, "RSA: a signature of " + std::to_string(rsa.modulus.size()) + " bytes expected"};
+  }
+  const auto scheme = key.algorithm == Algorithm::ps384 ? x509::RsaScheme{"SHA2-384", true} : x509::RsaScheme{"SHA2-256", false};
+  return x509::verify_rsa(rsa, scheme, message, token.signature);
+}
+
+Result<json::Value> payload_of(const SignedToken& token) {
+  auto value = json::parse(as_text(token.payload), kSignedLimits);
+  if (!value) return value.error().in("token payload");
+  if (value->as_object() == nullptr) return Error{Errc::malformed, "token payload: an object expected"};
+  return value;
+}
+
+std::string sign_es256(const EcPrivateKey& key, std::string_view key_id, std::string_view type, const json::Value& payload) {
+  CLOISTER_ASSERT(key.public_key().curve() == Curve::p256);
+  json::Value header{json::Object{}};
+  header.set("alg", "ES256").set("kid", key_id).set("typ", type);
+  return sign_jws(key, json::write(header), as_bytes(json::write(payload)));
 }
 
 }  // namespace cloister::crypto::jose

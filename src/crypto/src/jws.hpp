@@ -6,6 +6,7 @@
 #include "cloister/core/bytes.hpp"
 #include "cloister/core/result.hpp"
 #include "cloister/crypto/curve25519.hpp"
+#include "cloister/crypto/jwk.hpp"
 
 /// Compact JWS below the level of JSON payloads.
 namespace cloister::crypto::jose {
@@ -27,5 +28,11 @@ struct Jws {
 /// The payload, after the signature was verified.
 [[nodiscard]] Result<Bytes> verified_payload(const Jws& jws, const Ed25519Public& key);
 [[nodiscard]] std::string sign_jws(const Ed25519Key& key, std::string_view header, ByteView payload);
+[[nodiscard]] std::string sign_jws(const EcPrivateKey& key, std::string_view header, ByteView payload);
+
+/// The members of a JWK that make the key (`kty` and its own), without what it may be used for.
+[[nodiscard]] Result<PublicKey> read_public_key(const codec::json::Value& value);
+[[nodiscard]] Result<Jwk> read_jwk(const codec::json::Value& value);
+[[nodiscard]] bool same_key(const PublicKey& a, const PublicKey& b);
 
 }  // namespace cloister::crypto::jose

@@ -3,6 +3,7 @@
 
 #include "cloister/crypto/x509.hpp"
 #include "openssl.hpp"
+#include "x509_rsa.hpp"
 
 namespace cloister::crypto::x509 {
 namespace {
@@ -37,11 +38,6 @@ ossl::PkeyPtr rsa_handle(const RsaPublicKey& key) {
   return ossl::PkeyPtr{out};
 }
 
-struct RsaScheme {
-  const char* hash;
-  bool pss;
-};
-
 std::optional<RsaScheme> rsa_scheme(SignatureAlgorithm algorithm) noexcept {
   switch (algorithm) {
     case SignatureAlgorithm::rsa_pss_sha384: return RsaScheme{"SHA2-384", true};
@@ -53,6 +49,8 @@ std::optional<RsaScheme> rsa_scheme(SignatureAlgorithm algorithm) noexcept {
   }
   return std::nullopt;
 }
+
+}  // namespace
 
 Result<void> verify_rsa(const RsaPublicKey& key, const RsaScheme& scheme, ByteView message, ByteView signature) {
   if (key.modulus.size() < kMinRsaBytes || key.modulus.size() > kMaxRsaBytes ||
@@ -76,6 +74,8 @@ Result<void> verify_rsa(const RsaPublicKey& key, const RsaScheme& scheme, ByteVi
   }
   return {};
 }
+
+namespace {
 
 /// The curve whose hash the algorithm names.
 std::optional<Curve> ecdsa_curve(SignatureAlgorithm algorithm) noexcept {

@@ -1,0 +1,134 @@
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "cli.hpp"
+#include "cloister/codec/json.hpp"
+#include "cloister/crypto/jose.hpp"
+#include "cloister/token/ear.hpp"
+#include "support/support.hpp"
+
+namespace cloister::cli {
+namespace {
+
+namespace json = codec::json;
+
+constexpr std::int64_t kNow = 1'780'000'000;
+
+struct Ran {
+  int code;
+  std::string out;
+  std::string err;
+
+  [[nodiscard]] json::Value object() const {
+    const auto value = json::parse(out);
+    EXPECT_TRUE(value.ok()) << out << err;
+    return value ? *value : json::Value{};
+  }
+  [[nodiscard]] std::string error() const {
+    const auto value = object();
+    const auto* found = value.find("error");
+    return found == nullptr || found->is_null() ? "" : *found->find("code")->as_string();
+  }
+};
+
+class TokenVerifyCommand : public testing::Test {
+ protected:
+  TokenVerifyCommand() {
+    write("token", signed_ear() + "\n");
+    const crypto::jose::Jwk jwk{key_.public_key(), crypto::jose::Algorithm::es256, "key-1"};
+    write("jwks", json::write(to_json(std::vector{jwk})));
+    write("key", json::write(to_json(jwk)));
+  }
+  void write(const std::string& name, std::string_view text) const {
+    std::ofstream{folder_.path() / name, std::ios::binary} << text;
+  }
+  [[nodiscard]] std::string path(const std::string& name) const { return (folder_.path() / name).string(); }
+
+  [[nodiscard]] std::string signed_ear(std::string_view status = "affirming", bool lab = false) const {
+    const json::Object claims{
+        {"eat_profile", token::kEarProfile}, {"iss", "srv-a"}, {"aud", "us"}, {"eat_nonce", "0102"},
+        {"iat", kNow}, {"exp", kNow + 300}, {"cloister.lab", lab},
+        {"ear.verifier-id", json::Object{{"developer", "d"}, {"build", "b"}}},
+        {"submods", json::Object{{"cpu0", json::Object{{"ear.status", status}}}}}};
+    return crypto::jose::sign_es256(key_, "key-1", "JWT", json::Value{claims});
+  }
+
+  [[nodiscard]] Ran run(std::vector<std::string> more) const {
+    std::vector<std::string> all{"token", "verify", path("token")};
+    all.insert(all.end(), more.begin(), more.end());
+    const test::FakeClock clock{UnixTime{std::chrono::seconds{kNow + 1}}};
+    std::ostringstream out;
+    std::ostringstream err;
+    const int code = cli::run(std::move(all), out, err, clock);
+    return {code, out.str(), err.str()};
+  }
+  /// With the key set and --json.
+  [[nodiscard]] Ran verify(std::vector<std::string> more = {}) const {
+    more.insert(more.end(), {"--jwks", path("jwks"), "--json"});
+    return run(std::move(more));
+  }
+
+  test::TempDir folder_;
+  crypto::EcPrivateKey key_ = crypto::EcPrivateKey::generate(crypto::Curve::p256);
+};
+
+TEST_F(TokenVerifyCommand, AcceptsWhatHolds) {
+  const auto ran = verify({"--issuer", "srv-a", "--audience", "us", "--nonce", "0102"});
+  EXPECT_EQ(ran.code, kOk) << ran.out << ran.err;
+  EXPECT_EQ(*ran.object().find("verdict"), json::Value{"accepted"});
+  EXPECT_EQ(*ran.object().find("kind"), json::Value{"ear"});
+  EXPECT_TRUE(ran.object().find("error")->is_null());
+  EXPECT_EQ(run({"--key", path("key")}).code, kOk);
+}
+
+TEST_F(TokenVerifyCommand, PrintsItForPeople) {
+  const auto ran = run({"--key", path("key")});
+  EXPECT_TRUE(ran.out.starts_with("accepted: ear\n")) << ran.out;
+  EXPECT_NE(ran.out.find("srv-a"), std::string::npos);
+  const auto refused = run({"--key", path("key"), "--issuer", "srv-b"});
+  EXPECT_EQ(refused.code, kRejected);
+  EXPECT_TRUE(refused.out.starts_with("rejected\nbecause: token_issuer_mismatch")) << refused.out;
+}
+
+TEST_F(TokenVerifyCommand, RejectsWhatDoesNot) {
+  const auto expect = [](const Ran& ran, std::string_view error) {
+    EXPECT_EQ(ran.code, kRejected) << ran.err;
+    EXPECT_EQ(ran.error(), error);
+    EXPECT_EQ(*ran.object().find("verdict"), json::Value{"rejected"});
+  };
+  expect(verify({"--issuer", "srv-b"}), "token_issuer_mismatch");
+  expect(verify({"--audience", "them"}), "token_audience_mismatch");
+  expect(verify({"--nonce", "03"}), "token_nonce_mismatch");
+  expect(verify({"--at", "2030-01-01T00:00:00Z"}), "token_expired");
+  expect(verify({"--at", "2020-01-01T00:00:00Z"}), "token_not_yet_valid");
+  write("token", signed_ear("warning"));
+  expect(verify(), "token_status_not_accepted");
+  EXPECT_EQ(verify({"--accept", "warning"}).code, kOk);
+  write("token", signed_ear("affirming", true));
+  expect(verify(), "token_of_lab");
+  EXPECT_EQ(verify({"--lab"}).code, kOk);
+  write("token", "nothing");
+  expect(verify(), "malformed");
+  write("token", std::string(2U << 20, 'a'));
+  expect(verify(), "limit_exceeded");
+}
+
+TEST_F(TokenVerifyCommand, FailsWhereItCannotBeginAtAll) {
+  const auto expect_failed = [](const Ran& ran) {
+    EXPECT_EQ(ran.code, kFailed);
+    EXPECT_TRUE(ran.out.empty());
+    EXPECT_FALSE(ran.err.empty());
+  };
+  expect_failed(run({}));
+  expect_failed(verify({"--at", "yesterday"}));
+  expect_failed(verify({"--accept", "anything"}));
+  expect_failed(run({"--jwks", path("absent")}));
+  expect_failed(run({"--jwks", path("token")}));
+  std::filesystem::remove(path("token"));
+  expect_failed(verify());
+}
+
+}  // namespace
+}  // namespace cloister::cli
