@@ -22,14 +22,17 @@ namespace host = protocol::host;
 class MovableClock final : public Clock {
  public:
   explicit MovableClock(UnixTime begin) : begin_{begin} {}
-  [[nodiscard]] UnixTime now() const override { return begin_ + moved_.load(); }
+  [[nodiscard]] UnixTime now() const override { return begin_ + moved_.load() + jumped_.load(); }
   [[nodiscard]] SteadyTime steady() const override { return machine_.steady() + moved_.load(); }
   void advance(std::chrono::microseconds span) { moved_ = moved_.load() + span; }
+  /// The wall time alone.
+  void jump(std::chrono::microseconds span) { jumped_ = jumped_.load() + span; }
 
  private:
   UnixTime begin_;
   SystemClock machine_;
   std::atomic<std::chrono::microseconds> moved_{};
+  std::atomic<std::chrono::microseconds> jumped_{};
 };
 
 /// The fleet behind a real server, with hosts and TDs whose every word a test chooses. Blocking, for the test's thread.
