@@ -428,6 +428,53 @@ TEST_F(Fleet, RefusesEvidenceThatNobodyAskedFor) {
   expect_state(id, InstanceState::refused);
 }
 
+// --- the disk is slow ---
+
+TEST_F(Fleet, WritesDownWhatEndedOnceTheDiskTakesIt) {
+  std::optional<HostEnd> host{std::in_place, w};
+  host->join();
+  host->verify();
+  const auto id = asked(*host);
+  auto td = host->started(id);
+  ASSERT_TRUE(td.become_ready(w.world.launch()));
+  expect_state(id, InstanceState::ready);
+  {
+    const auto other_writer = w.world.database->write();
+    ASSERT_TRUE(w.eventually([&] { return w.world.database->slow(); }));
+    EXPECT_TRUE(host->send(host::Exited{id, 0}));
+    EXPECT_TRUE(td.ended());
+    host.reset();
+    EXPECT_TRUE(w.eventually([&] { return w.logger.count >= 2; })) << "neither could be written";
+    EXPECT_EQ(w.instance(id).state, InstanceState::ready);
+  }
+  expect_state(id, InstanceState::lost);
+  EXPECT_EQ(failure(id), "peer_closed: its TD ended, status 0");
+  EXPECT_TRUE(w.eventually([&] { return w.validator_row().state == model::ValidatorState::lost; }));
+}
+
+TEST_F(Fleet, AttestsAnewWhatCouldNotBeWrittenDownAsReady) {
+  HostEnd host{w};
+  host.join();
+  host.verify();
+  const auto id = asked(host);
+  auto td = host.started(id);
+  const auto machine = w.world.launch();
+  ASSERT_TRUE(td.shake(protocol::Role::instance));
+  ASSERT_TRUE(td.send(td.answer(machine, td.expect<protocol::Challenge>())));
+  td.expect<protocol::Accepted>();
+  td.expect<protocol::Release>();
+  {
+    const auto other_writer = w.world.database->write();
+    ASSERT_TRUE(w.eventually([&] { return w.world.database->slow(); }));
+    EXPECT_TRUE(td.send(protocol::Ready{1}));
+    EXPECT_TRUE(td.ended());
+  }
+  auto again = host.started(id);
+  EXPECT_TRUE(again.become_ready(machine));
+  expect_state(id, InstanceState::ready);
+  EXPECT_EQ(w.instances().size(), 1U);
+}
+
 // --- the server's clock jumps, and nobody else's ---
 
 class ClockJump : public Fleet, public testing::WithParamInterface<std::chrono::hours> {};

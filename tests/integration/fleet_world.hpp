@@ -35,6 +35,15 @@ class MovableClock final : public Clock {
   std::atomic<std::chrono::microseconds> jumped_{};
 };
 
+/// Counts what could not be written down.
+class StorageFailures final : public log::Logger {
+ public:
+  void write(log::Level, std::string_view event, std::initializer_list<log::Field>) override {
+    if (event == "storage.failed") ++count;
+  }
+  std::atomic<int> count = 0;
+};
+
 /// The fleet behind a real server, with hosts and TDs whose every word a test chooses. Blocking, for the test's thread.
 class FleetWorld {
  public:
@@ -63,7 +72,7 @@ class FleetWorld {
   World world;
   MovableClock clock{world.clock.now()};
   SystemRandom random;
-  log::NullLogger logger;
+  StorageFailures logger;
   audit::Refusals refusals;
   crypto::Ed25519Key hotkey = crypto::Ed25519Key::generate(random);
   ValidatorId validator;
