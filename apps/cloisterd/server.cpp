@@ -29,6 +29,7 @@ namespace json = codec::json;
 using runtime::Task;
 
 constexpr std::size_t kPoolThreads = 4;
+constexpr std::size_t kReaderThreads = 4;
 constexpr std::size_t kPoolQueue = 4096;
 constexpr std::chrono::seconds kCertificateEvery{2};
 constexpr std::chrono::hours kAdminLifetime{24 * 366};
@@ -135,6 +136,7 @@ class Server {
     const auto server = *std::move(listening);
     runtime::TaskGroup tasks{strand_, logger_, "server"};
     tasks.spawn("reconcile", fleet_->reconcile());
+    tasks.spawn("beat", beat());
     tasks.spawn("housekeeping", housekeeping());
     tasks.spawn("reload", runtime::IoContext::on_signal(SIGHUP, [this, &server] { reload_certificate(*server); }));
     tasks.spawn("certificate", watch_certificate(server.get()));
@@ -146,6 +148,9 @@ class Server {
     static_cast<void>(runtime::block_on(io_, runtime::run_on(strand_, stop_fleet())));
     runtime::block_on(io_, server->stop());
     runtime::block_on(io_, tasks.cancel_and_wait());
+    // Work that its request has left may go on; what it uses is here until then.
+    pool_.stop();
+    readers_.stop();
     // What was committed since the last second gets its head before the end.
     CLOISTER_TRY(head, log_->advance(now()));
     static_cast<void>(head);
@@ -183,7 +188,7 @@ class Server {
                                clock_, random_, logger_},
         std::move(fleet), strand_);
     services_.emplace(api::Services{*database_, *blobs_, *log_, *registry_, *broker_, *jobs_, *dispatcher_, *fleet_,
-                                    *tokens_, pool_, clock_, random_, *monitor_, logger_, anchors_, find, pinned,
+                                    *tokens_, pool_, readers_, clock_, random_, *monitor_, logger_, anchors_, find, pinned,
                                     keys_->server_id, CLOISTER_VERSION});
   }
 
@@ -267,10 +272,18 @@ class Server {
     }
   }
 
+  /// The loop goes round, whatever the storage does.
+  Task<void> beat() {
+    for (;;) {
+      monitor_->beat();
+      auto slept = co_await runtime::sleep_for(std::chrono::seconds{1});
+      if (!slept) co_return;
+    }
+  }
+
   /// Once a second: leases and deadlines that are over, the audit log's head, refusals of strangers, used-up nonces.
   Task<void> housekeeping() {
     for (;;) {
-      monitor_->beat();
       auto work = [this]() -> Result<scheduler::Ended> {
         CLOISTER_TRY(ended, jobs_->tick(now()));
         CLOISTER_CHECK(refusals_.flush(*database_, *log_, now()));
@@ -309,6 +322,7 @@ class Server {
   attestation::TrustAnchors anchors_;
   runtime::IoContext io_{1};
   runtime::BlockingPool pool_{kPoolThreads, kPoolQueue};
+  runtime::BlockingPool readers_{kReaderThreads, kPoolQueue};
   runtime::Executor strand_;
   std::unique_ptr<challenge::Registry> registry_;
   std::unique_ptr<session::AttestedSessions> sessions_;

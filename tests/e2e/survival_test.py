@@ -49,6 +49,45 @@ class Survival(harness.System):
         self.start_server()
         self.assertEqual(self.wait_for("the instance again", self.ready), before)
 
+    def test_a_server_killed_while_an_instance_starts_comes_back_to_a_true_state(self):
+        self.start_platform()
+        self.start_server()
+        self.listen = self.server["url"].split("//")[1]
+        self.start_validator()
+        self.wait_verified()
+        self.version = self.push_example()
+        self.wait_for("a start", lambda: "instance.starting" in self.log("server"))
+        self.kill("server")
+        self.start_server()
+        self.wait_for("a ready instance", self.ready)
+        states = [i["state"] for i in self.listed("instance")["instances"]]
+        self.assertEqual(sorted(set(states) - {"lost"}), ["ready"], states)
+        self.submit("after")
+
+    def test_a_server_killed_while_a_challenge_is_pushed_has_it_whole_or_not(self):
+        self.start_platform()
+        self.start_server()
+        self.listen = self.server["url"].split("//")[1]
+        self.start_validator()
+        self.wait_verified()
+        self.ok("challenge", "build", harness.BIN / "keyword-search", "--out", self.home / "first")
+        before = set((self.home / "server/blobs").rglob("*"))
+        push = self.spawn("challenge", "push", self.home / "first", "--id", "keyword-search", *self.connection)
+        self.wait_for("a blob", lambda: set((self.home / "server/blobs").rglob("*")) - before)
+        self.kill("server")
+        pushed = push.wait() == 0
+        self.start_server()
+        challenges = [c["id"] for c in self.listed("challenge")["challenges"]]
+        if pushed:
+            self.assertEqual(challenges, ["keyword-search"])
+        if challenges:
+            self.wait_for("a ready instance", self.ready)
+        self.version = self.push_example()
+        self.wait_for("a ready instance of it", lambda: [
+            i for i in self.listed("instance")["instances"]
+            if i["state"] == "ready" and i["version"] == self.version["id"]])
+        self.submit("after")
+
     def test_a_killed_platform_takes_its_tds_with_it_and_others_are_started(self):
         before = self.whole()
         guests = {pid: harness.started_at(pid) for pid in self.guests()}

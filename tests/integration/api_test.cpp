@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -20,6 +21,7 @@
 #include "cloister/http/client.hpp"
 #include "cloister/storage/fleet.hpp"
 #include "instance_link.hpp"
+#include "support/disk.hpp"
 
 namespace cloister::test {
 namespace {
@@ -55,6 +57,19 @@ struct Reply {
   }
 };
 
+/// Another clock, ahead of which it is as far as a test says.
+class AheadClock final : public Clock {
+ public:
+  explicit AheadClock(const Clock& base) : base_{base} {}
+  [[nodiscard]] UnixTime now() const override { return base_.now(); }
+  [[nodiscard]] SteadyTime steady() const override { return base_.steady() + ahead_.load(); }
+  void advance(std::chrono::seconds span) { ahead_ = ahead_.load() + span; }
+
+ private:
+  const Clock& base_;
+  std::atomic<std::chrono::seconds> ahead_{};
+};
+
 class Api : public testing::Test {
  protected:
   explicit Api(scheduler::JobService::Options jobs = World::tried_twice()) : world{jobs} {}
@@ -70,11 +85,11 @@ class Api : public testing::Test {
                                refusals, pool, clock, random, logger},
         std::move(fleet_options), strand);
     services.emplace(api::Services{*world.database, *world.blobs, *world.log, *world.registry, *world.broker,
-                                   *world.jobs, dispatcher, *fleet, tokens, pool, clock, random, monitor, logger, world.anchors,
+                                   *world.jobs, dispatcher, *fleet, tokens, pool, readers, clock, random, monitor, logger, world.anchors,
                                    [this](const evidence::Quote&) -> Result<evidence::QuoteCollateral> {
                                      return world.collateral;
                                    },
-                                   {world.server_key.public_key()}, kServerId, "0.0.0"});
+                                   {world.server_key.public_key()}, kServerId, "0.0.0", request_patience});
     http::ServerOptions options;
     options.upload_directory = world.dir.path();
     options.authenticator = api::make_authenticator(*services);
@@ -94,6 +109,8 @@ class Api : public testing::Test {
   }
   void TearDown() override {
     if (server) runtime::block_on(io, server->stop());
+    pool.stop();
+    readers.stop();
   }
 
   /// A token that the server issued and remembers.
@@ -169,10 +186,13 @@ class Api : public testing::Test {
   SystemRandom random;
   log::NullLogger logger;
   audit::Refusals refusals;
-  api::Monitor monitor{*world.database, clock, {"a taint"}};
+  AheadClock monitor_clock{clock};
+  api::Monitor monitor{*world.database, monitor_clock, {"a taint"}};
+  std::chrono::milliseconds request_patience{20'000};  // of a request with its work
   session::OperatorTokens tokens{crypto::Ed25519Key::generate(random), kServerId};
   runtime::IoContext io{1};
   runtime::BlockingPool pool{2, 64};
+  runtime::BlockingPool readers{2, 64};
   runtime::Executor strand;
   links::Attestor attestor{links::Attestor::Services{*world.sessions, pool, clock, logger},
                            [this](const evidence::Quote&) -> Result<evidence::QuoteCollateral> { return world.collateral; },
@@ -471,6 +491,152 @@ TEST_F(Api, MetricsFollowWhatHappens) {
   EXPECT_GT(value(R"(cloister_database_size_bytes{file="database"})"), 4095);
   monitor.stopping();
   EXPECT_EQ(value("cloister_ready"), 0);
+}
+
+TEST_F(Api, HealthEndsWhenTheLoopStandsStill) {
+  const auto warned = [&] { return get("/status", admin).text.find(R"("code":"stalled")") != std::string::npos; };
+  EXPECT_EQ(get("/health", "").status, 200);
+  EXPECT_FALSE(warned());
+  monitor_clock.advance(std::chrono::seconds{61});
+  const auto reply = get("/health", "");
+  EXPECT_EQ(reply.status, 503);
+  EXPECT_EQ(reply.string("detail"), "stalled");
+  EXPECT_TRUE(warned());
+  monitor.beat();
+  EXPECT_EQ(get("/health", "").status, 200);
+  EXPECT_FALSE(warned());
+}
+
+TEST_F(Api, ReadinessEndsBeforeTheDiskIsFull) {
+  const auto bytes_free = [&] { return sample(get("/metrics", admin).text, "cloister_storage_free_bytes"); };
+  EXPECT_EQ(get("/ready", "").status, 200);
+  {
+    const FreeSpace little{8U << 20};
+    monitor_clock.advance(std::chrono::seconds{1});
+    const auto reply = get("/ready", "");
+    EXPECT_EQ(reply.status, 503);
+    EXPECT_EQ(reply.string("detail"), "disk_almost_full");
+    EXPECT_EQ(bytes_free(), 8U << 20);
+  }
+  const FreeSpace enough{64U << 20};
+  monitor_clock.advance(std::chrono::seconds{1});
+  EXPECT_EQ(get("/ready", "").status, 200);
+  EXPECT_EQ(bytes_free(), 64U << 20);
+}
+
+TEST_F(Api, LeasesAreCountedByHowTheyEnd) {
+  const auto count = [&](const std::string& outcome) {
+    return sample(get("/metrics", admin).text,
+                  "cloister_job_lease_duration_seconds_count{outcome=\"" + outcome + "\"}");
+  };
+  admin = token(kAdmin, "default", std::chrono::hours{24});
+  const auto instance = world.ready();
+  const auto leased = [&](const std::string& key) {
+    auto job = world.seal({&instance}, key);
+    job.request.deadline = std::chrono::minutes{10};
+    EXPECT_EQ(submit(job, admin).status, 201);
+    auto assigned = world.jobs->lease(instance.session, world.clock.now());
+    EXPECT_TRUE(assigned.ok() && assigned->has_value());
+    return **assigned;
+  };
+  for (const auto* outcome : {"failed", "lost", "cancelled", "expired"}) EXPECT_EQ(count(outcome), -1) << outcome;
+
+  const auto failing = leased("failing");
+  const protocol::AttemptFailed failed{failing.attempt, failing.fence, "input_commitment_mismatch"};
+  EXPECT_TRUE(world.jobs->fail(instance.session, failed, world.clock.now()).ok());
+  EXPECT_EQ(count("failed"), 1);
+
+  const auto cancelled = leased("cancelled");
+  EXPECT_EQ(send(Method::post, "/api/v1/jobs/" + cancelled.job.str() + "/cancel", admin).status, 200);
+  EXPECT_EQ(count("cancelled"), 1);
+
+  const auto expired = leased("expired");
+  world.clock.set(world.clock.now() + std::chrono::minutes{11});  // the date alone: no lease ends
+  EXPECT_TRUE(world.jobs->tick(world.clock.now()).ok());
+  EXPECT_EQ(count("expired"), 1);
+  EXPECT_EQ(count("lost"), -1);
+
+  const auto lost = leased("lost");
+  world.clock.advance(std::chrono::seconds{31});
+  EXPECT_TRUE(world.jobs->tick(world.clock.now()).ok());
+  EXPECT_EQ(count("lost"), 1);
+  EXPECT_EQ(count("succeeded"), -1);
+}
+
+/// A disk that takes no commit.
+class OnASlowDisk : public Api {
+ protected:
+  OnASlowDisk() { request_patience = storage::Database::kWriterPatience + std::chrono::seconds{2}; }
+  /// Over a connection of its own.
+  std::future<Reply> put_meanwhile(const std::string& path) {
+    return std::async(std::launch::async, [this, path] {
+      http::ClientOptions options;
+      options.base_url = server->base_url();
+      auto own = *http::BlockingClient::make(std::move(options));
+      auto answer = own->request(Method::put, path, {{"Authorization", "Bearer " + admin}}, to_bytes("x"), kTimeout);
+      if (!answer) return Reply{};
+      Reply out{answer->status, answer->headers, std::string{as_text(answer->body)}, {}};
+      if (auto parsed = json::parse(out.text)) out.body = std::move(*parsed);
+      return out;
+    });
+  }
+  bool eventually(const std::function<bool()>& condition) {
+    const auto end = std::chrono::steady_clock::now() + kTimeout;
+    while (!condition()) {
+      if (std::chrono::steady_clock::now() > end) return false;
+      std::this_thread::yield();
+    }
+    return true;
+  }
+  std::size_t secrets(const std::string& prefix) {
+    const auto text = get("/api/v1/secrets", admin).text;
+    std::size_t found = 0;
+    for (auto at = text.find(prefix); at != std::string::npos; at = text.find(prefix, at + 1)) ++found;
+    return found;
+  }
+};
+
+TEST_F(OnASlowDisk, WritesAreRefusedInTimeReadsAreServedAndNothingIsLost) {
+  const auto monitoring = token(kMonitor);
+  const auto queued = [&] { return sample(get("/metrics", monitoring).text, "cloister_work_queue_length"); };
+  const auto job = world.seal({}, "before");
+  ASSERT_EQ(submit(job, client).status, 201);
+  ASSERT_EQ(send(Method::put, "/api/v1/secrets/before", admin, {}, to_bytes("x")).status, 201);
+  ASSERT_EQ(get("/ready", "").status, 200);
+  EXPECT_EQ(queued(), 0);
+
+  std::vector<std::future<Reply>> puts;
+  {
+    const SlowDisk disk;
+    for (int i = 0; i < 6; ++i) puts.push_back(put_meanwhile("/api/v1/secrets/slow/s" + std::to_string(i)));
+    SlowDisk::wait_until_held();
+    EXPECT_TRUE(eventually([&] { return queued() > 0; })) << "two threads are held, and the rest waits";
+    EXPECT_EQ(get("/health", "").status, 200);
+    EXPECT_EQ(get(path_of(job), client).status, 200);
+    EXPECT_EQ(get("/api/v1/secrets", admin).status, 200);
+    for (auto& put : puts) {
+      const auto reply = put.get();
+      EXPECT_EQ(reply.status, 503) << reply.text;
+      EXPECT_EQ(reply.code(), "storage_failure");
+      EXPECT_TRUE(reply.headers.find("Retry-After"));
+    }
+    const auto ready = get("/ready", "");
+    EXPECT_EQ(ready.status, 503);
+    EXPECT_EQ(ready.string("detail"), "storage_slow");
+    const auto metrics = get("/metrics", monitoring);
+    EXPECT_EQ(sample(metrics.text, "cloister_ready"), 0);
+    EXPECT_GE(sample(metrics.text, R"(cloister_jobs{state="awaiting_rewrap"})"), 1) << "the database can be read";
+    EXPECT_THAT(get("/status", monitoring).text, HasSubstr("storage_slow"));
+    EXPECT_EQ(secrets("slow/"), 0U);
+  }
+  // It mends itself. The one write that had begun is there now, whole; those that had not never come.
+  EXPECT_TRUE(eventually([&] { return get("/ready", "").status == 200; }));
+  EXPECT_EQ(secrets("slow/"), 1U);
+  EXPECT_EQ(secrets("before"), 1U);
+  EXPECT_EQ(submit(job, client).status, 200) << "the same job";
+  EXPECT_EQ(send(Method::put, "/api/v1/secrets/slow/after", admin, {}, to_bytes("x")).status, 201);
+  EXPECT_EQ(secrets("slow/"), 2U);
+  EXPECT_EQ(queued(), 0);
 }
 
 TEST_F(Api, RequestsAreCountedByPatternAndNeverByWhatAPeerMadeUp) {
@@ -797,6 +963,19 @@ TEST_F(Api, TokensAreIssuedListedAndRevoked) {
   EXPECT_EQ(get("/api/v1/jobs", bearer).status, 200);
   EXPECT_EQ(send(Method::del, "/api/v1/tokens/" + issued.string("id"), admin).status, 204);
   EXPECT_EQ(get("/api/v1/jobs", bearer).status, 401);
+}
+
+TEST_F(Api, TokensGoOnWhenTheClockJumps) {
+  const auto lasting = token(kClient, "default", std::chrono::hours{24});
+  const auto start = world.clock.now();
+  world.clock.set(start - std::chrono::hours{1});
+  EXPECT_EQ(get("/api/v1/jobs", client).status, 200) << "made an hour from now";
+  EXPECT_EQ(get("/api/v1/jobs", lasting).status, 200);
+  world.clock.set(start + std::chrono::hours{1});
+  EXPECT_EQ(get("/api/v1/jobs", lasting).status, 200);
+  EXPECT_EQ(get("/api/v1/jobs", client).code(), "unauthenticated") << "it was for an hour";
+  world.clock.set(start);
+  EXPECT_EQ(get("/api/v1/jobs", client).status, 200);
 }
 
 TEST_F(Api, TokensAreForOperatorsAndALimitedTime) {

@@ -3,6 +3,7 @@
 
 #include "cloister/storage/fleet.hpp"
 #include "fleet_world.hpp"
+#include "cloister/metrics/text_writer.hpp"
 
 namespace cloister::test {
 namespace {
@@ -20,6 +21,13 @@ class Fleet : public testing::Test {
   static InstanceId asked(HostEnd& host) { return host.expect<host::Start>().instance; }
   void expect_state(const InstanceId& id, InstanceState state) {
     EXPECT_TRUE(w.eventually([&] { return w.instance(id).state == state; })) << model::to_string(w.instance(id).state);
+  }
+  /// The number after this name and its labels; -1 when there is none.
+  double metric(const std::string& series) {
+    metrics::TextWriter out;
+    w.fleet->write_metrics(out);
+    const auto at = out.text().find("\n" + series + " ");
+    return at == std::string::npos ? -1 : std::stod(out.text().substr(at + series.size() + 2));
   }
   std::string failure(const InstanceId& id) { return w.instance(id).failure.value_or(""); }
 
@@ -287,6 +295,36 @@ TEST_F(Fleet, EndsAnInstanceThatIsNotWhatWasAskedFor) {
   EXPECT_TRUE(td.ended());
   EXPECT_EQ(host.expect<host::Stop>().instance, id);
   expect_state(id, InstanceState::refused);
+  EXPECT_EQ(metric(R"(cloister_attestation_refusals_total{role="instance",code="measurement_mismatch"})"), 1);
+  EXPECT_EQ(metric(R"(cloister_attestation_duration_seconds_count{role="instance",outcome="refused"})"), 1);
+  EXPECT_EQ(metric(R"(cloister_attestation_duration_seconds_count{role="instance",outcome="accepted"})"), -1);
+  EXPECT_EQ(metric(R"(cloister_attestation_duration_seconds_count{role="validator",outcome="accepted"})"), 1);
+}
+
+TEST_F(Fleet, CountsReleasesAndThoseThatItRefused) {
+  HostEnd host{w};
+  host.join();
+  host.verify();
+  const auto id = asked(host);
+  auto td = host.started(id);
+  ASSERT_TRUE(td.become_ready(w.world.launch()));
+  expect_state(id, InstanceState::ready);
+  EXPECT_EQ(metric(R"(cloister_secret_release_duration_seconds_count{outcome="released"})"), 1);
+  EXPECT_EQ(metric(R"(cloister_secret_release_duration_seconds_count{outcome="refused"})"), -1);
+  ASSERT_TRUE(w.world.broker->remove(w.world.tenant, "example/salt", "tester", w.clock.now()));
+  EXPECT_TRUE(host.send(host::Exited{id, 0}));
+  expect_state(id, InstanceState::lost);
+  EXPECT_EQ(host.expect<host::Stop>().instance, id);
+  w.clock.advance(seconds{1});
+  w.fleet->wake();
+  auto other = host.started(asked(host));
+  const auto machine = w.world.launch();
+  ASSERT_TRUE(other.shake(protocol::Role::instance));
+  ASSERT_TRUE(other.send(other.answer(machine, other.expect<protocol::Challenge>())));
+  other.expect<protocol::Accepted>();
+  EXPECT_TRUE(other.ended());
+  EXPECT_EQ(metric(R"(cloister_secret_release_duration_seconds_count{outcome="refused"})"), 1);
+  EXPECT_EQ(metric(R"(cloister_secret_release_duration_seconds_count{outcome="released"})"), 1);
 }
 
 TEST_F(Fleet, EndsAnInstanceWhoseTdEnded) {
@@ -389,6 +427,139 @@ TEST_F(Fleet, RefusesEvidenceThatNobodyAskedFor) {
   EXPECT_TRUE(td.send(td.answer(machine, protocol::Challenge{{}, id, std::nullopt})));
   expect_state(id, InstanceState::refused);
 }
+
+// --- the disk is slow ---
+
+TEST_F(Fleet, WritesDownWhatEndedOnceTheDiskTakesIt) {
+  std::optional<HostEnd> host{std::in_place, w};
+  host->join();
+  host->verify();
+  const auto id = asked(*host);
+  auto td = host->started(id);
+  ASSERT_TRUE(td.become_ready(w.world.launch()));
+  expect_state(id, InstanceState::ready);
+  {
+    const auto other_writer = w.world.database->write();
+    ASSERT_TRUE(w.eventually([&] { return w.world.database->slow(); }));
+    EXPECT_TRUE(host->send(host::Exited{id, 0}));
+    EXPECT_TRUE(td.ended());
+    host.reset();
+    EXPECT_TRUE(w.eventually([&] { return w.logger.count >= 2; })) << "neither could be written";
+    EXPECT_EQ(w.instance(id).state, InstanceState::ready);
+  }
+  expect_state(id, InstanceState::lost);
+  EXPECT_EQ(failure(id), "peer_closed: its TD ended, status 0");
+  EXPECT_TRUE(w.eventually([&] { return w.validator_row().state == model::ValidatorState::lost; }));
+}
+
+TEST_F(Fleet, AttestsAnewWhatCouldNotBeWrittenDownAsReady) {
+  HostEnd host{w};
+  host.join();
+  host.verify();
+  const auto id = asked(host);
+  auto td = host.started(id);
+  const auto machine = w.world.launch();
+  ASSERT_TRUE(td.shake(protocol::Role::instance));
+  ASSERT_TRUE(td.send(td.answer(machine, td.expect<protocol::Challenge>())));
+  td.expect<protocol::Accepted>();
+  td.expect<protocol::Release>();
+  {
+    const auto other_writer = w.world.database->write();
+    ASSERT_TRUE(w.eventually([&] { return w.world.database->slow(); }));
+    EXPECT_TRUE(td.send(protocol::Ready{1}));
+    EXPECT_TRUE(td.ended());
+  }
+  auto again = host.started(id);
+  EXPECT_TRUE(again.become_ready(machine));
+  expect_state(id, InstanceState::ready);
+  EXPECT_EQ(w.instances().size(), 1U);
+}
+
+// --- the server's clock jumps, and nobody else's ---
+
+class ClockJump : public Fleet, public testing::WithParamInterface<std::chrono::hours> {};
+
+/// Guests date their work rightly all the while.
+TEST_P(ClockJump, CostsASessionAndNoResult) {
+  HostEnd host{w};
+  host.join();
+  host.verify();
+  const auto id = asked(host);
+  const auto machine = w.world.launch();
+  const auto submit = [&](const std::string& key) {
+    auto job = w.world.seal_to({{id, machine.payload_key.public_key()}}, key);
+    job.request.deadline = std::chrono::hours{24};
+    EXPECT_TRUE(w.world.jobs->submit(w.world.tenant, job.request, w.clock.now()));
+    return job;
+  };
+  auto first = host.started(id);
+  const auto before = first.become_ready(machine);
+  const auto early = submit("early");
+  const auto assigned = first.expect<protocol::AssignJob>();
+
+  // Its session is of another time: nothing of it counts until it has attested anew, which it does by itself.
+  w.clock.jump(GetParam());
+  EXPECT_TRUE(first.send(w.world.execute(machine, id, *before, assigned)));
+  EXPECT_TRUE(first.ended());
+  auto second = host.started(id);
+  const auto after = second.become_ready(machine);
+  EXPECT_TRUE(second.send(w.world.execute(machine, id, *before, assigned)));
+  EXPECT_EQ(second.expect<protocol::ResultAccepted>().attempt, assigned.attempt);
+  const auto during = submit("during");
+  const auto next = second.expect<protocol::AssignJob>();
+  EXPECT_TRUE(second.send(w.world.execute(machine, id, *after, next)));
+  EXPECT_EQ(second.expect<protocol::ResultAccepted>().attempt, next.attempt);
+
+  w.clock.jump(-GetParam());
+  const auto late = submit("late");
+  EXPECT_TRUE(second.ended());
+  auto third = host.started(id);
+  const auto again = third.become_ready(machine);
+  const auto last = third.expect<protocol::AssignJob>();
+  EXPECT_TRUE(third.send(w.world.execute(machine, id, *again, last)));
+  EXPECT_EQ(third.expect<protocol::ResultAccepted>().attempt, last.attempt);
+
+  EXPECT_EQ(w.instances().size(), 1U);
+  for (const auto* job : {&early, &during, &late}) {
+    EXPECT_EQ(w.world.jobs->get(w.world.tenant, job->keys.job())->state, model::JobState::succeeded);
+    // Its receipt holds for whoever has the right time.
+    ASSERT_TRUE(w.world.log->advance(w.clock.now()));
+    receipt::CheckOptions options;
+    options.now = w.clock.now();
+    const auto checked = receipt::check(w.world.receipt_of(*job), w.world.trust(), options);
+    EXPECT_TRUE(checked) << checked.error().text();
+  }
+}
+
+/// A nonce lives for a minute of the server's own dates.
+TEST_P(ClockJump, EndsAnAttestationOrNot) {
+  HostEnd host{w};
+  host.join();
+  host.verify();
+  const auto id = asked(host);
+  auto td = host.started(id);
+  const auto machine = w.world.launch();
+  ASSERT_TRUE(td.shake(protocol::Role::instance));
+  const auto challenge = td.expect<protocol::Challenge>();
+  w.clock.jump(GetParam());
+  EXPECT_TRUE(td.send(td.answer(machine, challenge)));
+  if (GetParam() < std::chrono::hours{0}) {
+    EXPECT_FALSE(td.expect<protocol::Accepted>().session.empty());
+    return;
+  }
+  EXPECT_EQ(td.expect<protocol::Refused>().code, "nonce_invalid");
+  expect_state(id, InstanceState::refused);
+  EXPECT_EQ(host.expect<host::Stop>().instance, id);
+  w.clock.advance(seconds{1});
+  w.fleet->wake();
+  const auto another = asked(host);
+  auto fresh = host.started(another);
+  EXPECT_TRUE(fresh.become_ready(w.world.launch()));
+  expect_state(another, InstanceState::ready);
+}
+
+INSTANTIATE_TEST_SUITE_P(AnHour, ClockJump, testing::Values(std::chrono::hours{1}, -std::chrono::hours{1}),
+                         [](const auto& jump) { return jump.param.count() > 0 ? "Ahead" : "Back"; });
 
 // --- streams and connections end, instances go on ---
 
@@ -509,6 +680,47 @@ TEST_F(Fleet, ContinuesInstancesAndTheirAttemptsAfterItsOwnRestart) {
   ASSERT_TRUE(w.world.jobs->tick(w.clock.now()));
   HostEnd again{w};
   working.finish_over(again);
+}
+
+/// The server ends while a host starts a TD, whether or not the host heard of it.
+TEST_F(Fleet, ServesAfterItsRestartWhatWasStarting) {
+  std::optional<HostEnd> host{std::in_place, w};
+  host->join();
+  host->verify();
+  const auto id = asked(*host);
+  EXPECT_EQ(w.instance(id).state, InstanceState::starting);
+  w.stop();
+  host.reset();
+  w.open();
+  HostEnd again{w};
+  again.join(4, {id});
+  auto td = again.started(id);
+  again.verify();
+  EXPECT_TRUE(td.become_ready(w.world.launch()));
+  expect_state(id, InstanceState::ready);
+  EXPECT_EQ(w.instances().size(), 1U);
+}
+
+TEST_F(Fleet, StartsAnotherAfterItsRestartForOneThatNeverStarted) {
+  std::optional<HostEnd> host{std::in_place, w};
+  host->join();
+  host->verify();
+  const auto id = asked(*host);
+  w.stop();
+  host.reset();
+  w.open();
+  HostEnd again{w};
+  again.join();
+  expect_state(id, InstanceState::lost);
+  EXPECT_EQ(failure(id), "peer_closed: its host does not have it any more");
+  again.verify();
+  w.clock.advance(seconds{1});
+  w.fleet->wake();
+  const auto other = asked(again);
+  EXPECT_NE(other, id);
+  auto td = again.started(other);
+  EXPECT_TRUE(td.become_ready(w.world.launch()));
+  expect_state(other, InstanceState::ready);
 }
 
 TEST_F(Fleet, LosesAtOnceWhatAHostDoesNotHaveAnyMore) {

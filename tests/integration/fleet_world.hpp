@@ -22,14 +22,26 @@ namespace host = protocol::host;
 class MovableClock final : public Clock {
  public:
   explicit MovableClock(UnixTime begin) : begin_{begin} {}
-  [[nodiscard]] UnixTime now() const override { return begin_ + moved_.load(); }
+  [[nodiscard]] UnixTime now() const override { return begin_ + moved_.load() + jumped_.load(); }
   [[nodiscard]] SteadyTime steady() const override { return machine_.steady() + moved_.load(); }
   void advance(std::chrono::microseconds span) { moved_ = moved_.load() + span; }
+  /// The wall time alone.
+  void jump(std::chrono::microseconds span) { jumped_ = jumped_.load() + span; }
 
  private:
   UnixTime begin_;
   SystemClock machine_;
   std::atomic<std::chrono::microseconds> moved_{};
+  std::atomic<std::chrono::microseconds> jumped_{};
+};
+
+/// Counts what could not be written down.
+class StorageFailures final : public log::Logger {
+ public:
+  void write(log::Level, std::string_view event, std::initializer_list<log::Field>) override {
+    if (event == "storage.failed") ++count;
+  }
+  std::atomic<int> count = 0;
 };
 
 /// The fleet behind a real server, with hosts and TDs whose every word a test chooses. Blocking, for the test's thread.
@@ -60,7 +72,7 @@ class FleetWorld {
   World world;
   MovableClock clock{world.clock.now()};
   SystemRandom random;
-  log::NullLogger logger;
+  StorageFailures logger;
   audit::Refusals refusals;
   crypto::Ed25519Key hotkey = crypto::Ed25519Key::generate(random);
   ValidatorId validator;

@@ -187,7 +187,7 @@ TEST(Result, OfAnEarlierSessionIsAcceptedWhereItsWorkWasDoneInIt) {
   auto assigned = w.jobs->lease(ready.session, w.clock.now());
   ASSERT_TRUE(assigned && *assigned);
   const auto of_first = w.execute(ready, **assigned);
-  const auto too_late = w.execute(ready, **assigned, [&](protocol::Envelope& e) { e.finished += hours{2}; });
+  const auto too_late = w.execute(ready, **assigned, [&](protocol::Envelope& e) { e.finished += hours{4}; });
   const auto stranger = w.ready();
   const auto of_stranger = w.execute(ready, **assigned, [&](protocol::Envelope& e) { e.session = stranger.session.id(); });
   w.clock.advance(std::chrono::minutes{30});
@@ -352,8 +352,8 @@ TEST(Result, IsRefusedWhenItsEnvelopeIsAboutSomethingElse) {
   EXPECT_EQ(l.offer_with([](E& e) { e.fence += 1; }), Errc::stale_fence);
   EXPECT_EQ(l.offer_with([](E& e) { e.input_commitment[0] ^= 1; }), Errc::envelope_invalid);
   EXPECT_EQ(l.offer_with([](E& e) { e.sealed_output_digest[0] ^= 1; }), Errc::envelope_invalid);
-  EXPECT_EQ(l.offer_with([](E& e) { e.finished += hours{2}; }), Errc::envelope_invalid);
-  EXPECT_EQ(l.offer_with([](E& e) { e.started -= hours{1}; }), Errc::envelope_invalid);
+  EXPECT_EQ(l.offer_with([](E& e) { e.finished += hours{4}; }), Errc::envelope_invalid);
+  EXPECT_EQ(l.offer_with([](E& e) { e.started -= hours{3}; }), Errc::envelope_invalid);
   EXPECT_EQ(l.offer_with({}), Errc::internal);  // unchanged: accepted
 }
 
@@ -506,7 +506,7 @@ TEST(Receipt, IsRefusedWhateverCharacterChanges) {
 
 TEST(Receipt, FromTheFutureIsRefused) {
   WithReceipt r;
-  EXPECT_EQ(code_of(receipt::check(r.receipt, r.w.trust(), {std::nullopt, r.w.clock.now() - hours{1}})),
+  EXPECT_EQ(code_of(receipt::check(r.receipt, r.w.trust(), {std::nullopt, r.w.clock.now() - hours{3}})),
             Errc::receipt_invalid);
 }
 

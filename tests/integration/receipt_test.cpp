@@ -6,6 +6,7 @@
 
 #include "cloister/codec/text.hpp"
 #include "cloister/crypto/hash.hpp"
+#include "cloister/protocol/times.hpp"
 #include "world.hpp"
 
 namespace cloister::test {
@@ -109,9 +110,9 @@ TEST_F(Forge, HeadOfOneOfSeveralTrustedKeysHolds) {
 }
 
 TEST_F(Forge, HeadFromTheFuture) {
-  receipt.head.head.time = world.clock.now() + seconds{61};
+  receipt.head.head.time = world.clock.now() + protocol::kClockTolerance + seconds{1};
   EXPECT_EQ(refused(), Errc::receipt_invalid);
-  receipt.head.head.time = world.clock.now() + seconds{60};
+  receipt.head.head.time = world.clock.now() + protocol::kClockTolerance;
   EXPECT_TRUE(check());
 }
 
@@ -319,9 +320,11 @@ TEST_F(Forge, ExecutionOutsideOfItsSession) {
     });
     return refused();
   };
-  EXPECT_EQ(executed(appraised - seconds{61}, appraised), Errc::receipt_invalid);
-  EXPECT_EQ(executed(expires, expires + seconds{61}), Errc::receipt_invalid);
-  EXPECT_EQ(executed(appraised - seconds{60}, expires + seconds{60}), Errc::internal);  // clocks may differ that much
+  const auto apart = protocol::kClockTolerance;
+  EXPECT_EQ(executed(appraised - apart - seconds{1}, appraised), Errc::receipt_invalid);
+  EXPECT_EQ(executed(expires, expires + apart + seconds{1}), Errc::receipt_invalid);
+  EXPECT_EQ(executed(appraised - apart, expires + apart), Errc::internal);  // clocks may differ that much
+  EXPECT_EQ(executed(from_micros(INT64_MIN), from_micros(INT64_MAX)), Errc::receipt_invalid);
 }
 
 // --- the opening ---

@@ -133,7 +133,7 @@ void add_attestation_routes(Routes& routes, const Services& services) {
   routes.add(Method::get, "/api/v1/attestation/self", http::kPublic,
              Doc{"Which keys this server is known by, and its own evidence"}
                  .answers(200, "ServerAttestation"),
-             blocking(services, self));
+             reading(services, self));
 }
 
 }  // namespace cloister::api

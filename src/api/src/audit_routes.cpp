@@ -64,19 +64,19 @@ void add_audit_routes(Routes& routes, const Services& services) {
                  .query("limit", "Limit", "How many at most")
                  .of_the_server()
                  .answers(200, "AuditLeaves"),
-             blocking(services, leaves));
+             reading(services, leaves));
   routes.add(Method::get, "/api/v1/audit/inclusion", operators(),
              Doc{"That a leaf stands in a tree (RFC 6962 section 2.1.1)"}
                  .query("index", "Index", "Of the leaf; else the first")
                  .query("size", "Index", "Of the tree; else that of the newest head")
                  .answers(200, "InclusionProof"),
-             blocking(services, inclusion));
+             reading(services, inclusion));
   routes.add(Method::get, "/api/v1/audit/consistency", operators(),
              Doc{"That a tree continues an older one (RFC 6962 section 2.1.2)"}
                  .query("first", "Index", "Size of the older tree")
                  .query("second", "Index", "Size of the newer tree; else that of the newest head")
                  .answers(200, "ConsistencyProof"),
-             blocking(services, consistency));
+             reading(services, consistency));
 }
 
 }  // namespace cloister::api

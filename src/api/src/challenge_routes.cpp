@@ -92,21 +92,21 @@ void add_challenge_routes(Routes& routes, const Services& services) {
                  .answers(201, "Version"),
              blocking(services, register_version));
   routes.add(Method::get, "/api/v1/challenges", client, Doc{"All challenges, by id"}.paged().answers(200, "ChallengeList"),
-             blocking(services, list_challenges));
+             reading(services, list_challenges));
   routes.add(Method::get, "/api/v1/challenges/{id}/versions", client,
              Doc{"A challenge's versions, newest first"}
                  .query("active", "Flag", "Those alone that are, or are not, kept running")
                  .paged()
                  .answers(200, "VersionList"),
-             blocking(services, list_versions));
+             reading(services, list_versions));
   routes.add(Method::get, "/api/v1/versions/{id}", client,
-             Doc{"A version; with ETag"}.answers(200, "Version").answers(304), blocking(services, get_version));
+             Doc{"A version; with ETag"}.answers(200, "Version").answers(304), reading(services, get_version));
   routes.add(Method::put, "/api/v1/blobs/{digest}", admin,
              Doc{"Stores a blob of an image"}.takes_bytes().answers(201, "Blob").answers(204),
-             blocking(services, put_blob), http::blob_route());
+             on_pool(services, services.pool, 2 * services.patience, put_blob), http::blob_route());
   routes.add(Method::get, "/api/v1/blobs/{digest}", readers,
              Doc{"A blob, or a range of it; with ETag"}.with_head().answers_as(200, kBytes).answers_as(206, kBytes).answers(304),
-             blocking(services, get_blob));
+             reading(services, get_blob));
 }
 
 }  // namespace cloister::api

@@ -70,25 +70,27 @@ Result<Enrolled> enrol_hotkey(const Services& s, const Request& request) {
 
 /// On the fleet's executor, as all handlers are.
 Task<Response> enrol(const Services* s, Request request) {
-  auto work = [s, &request] { return enrol_hotkey(*s, request); };
-  auto enrolled = co_await s->pool.run(std::move(work));
-  if (!enrolled) co_return refuse(request, enrolled.error());
+  const SharedRequest shared = std::make_shared<Request>(std::move(request));
+  auto work = [s, shared] { return enrol_hotkey(*s, *shared); };
+  auto enrolled = co_await run_in_time(s->pool, s->patience, std::move(work));
+  if (!enrolled) co_return refuse(*shared, enrolled.error());
   if (enrolled->resumed) co_await s->fleet.resume(enrolled->validator.id);
   co_return http::json_response(model::to_json(enrolled->validator), enrolled->status);
 }
 
 Task<Response> drain(const Services* s, Request request) {
-  auto work = [s, &request]() -> Result<model::Validator> {
-    CLOISTER_TRY(id, id_param<ValidatorId>(request, "id"));
+  const SharedRequest shared = std::make_shared<Request>(std::move(request));
+  auto work = [s, shared]() -> Result<model::Validator> {
+    CLOISTER_TRY(id, id_param<ValidatorId>(*shared, "id"));
     CLOISTER_TRY(transaction, s->database.write());
     CLOISTER_TRY(validator, storage::validators::get(transaction, id));
     if (validator.state == model::ValidatorState::draining) return validator;
-    CLOISTER_CHECK(change_state(*s, transaction, validator, model::ValidatorState::draining, kValidatorDrained, request));
+    CLOISTER_CHECK(change_state(*s, transaction, validator, model::ValidatorState::draining, kValidatorDrained, *shared));
     CLOISTER_CHECK(transaction.commit());
     return validator;
   };
-  auto drained = co_await s->pool.run(std::move(work));
-  if (!drained) co_return refuse(request, drained.error());
+  auto drained = co_await run_in_time(s->pool, s->patience, std::move(work));
+  if (!drained) co_return refuse(*shared, drained.error());
   s->fleet.drain(drained->id);
   co_return http::json_response(model::to_json(*drained));
 }
@@ -190,9 +192,9 @@ void add_fleet_routes(Routes& routes, const Services& services) {
                  .paged()
                  .of_the_server()
                  .answers(200, "ValidatorList"),
-             blocking(services, list_validators));
+             reading(services, list_validators));
   routes.add(Method::get, "/api/v1/validators/{id}", admin, Doc{"A validator"}.of_the_server().answers(200, "Validator"),
-             blocking(services, get_validator));
+             reading(services, get_validator));
   routes.add(Method::post, "/api/v1/validators/{id}/drain", admin,
              Doc{"Starts nothing more on a validator, and what runs there elsewhere; its instances go on until it leaves"}
                  .of_the_server()
@@ -205,15 +207,15 @@ void add_fleet_routes(Routes& routes, const Services& services) {
                  .query("validator", "Id", "Those on this validator alone")
                  .paged()
                  .answers(200, "InstanceList"),
-             blocking(services, list_instances));
+             reading(services, list_instances));
   routes.add(Method::get, "/api/v1/instances/{id}", client, Doc{"An instance and its evidence"}.answers(200, "Instance"),
-             blocking(services, get_instance));
+             reading(services, get_instance));
   routes.add(Method::get, "/api/v1/versions/{id}/instances", client,
              Doc{"A version's instances with their evidence, oldest first"}
                  .query("state", "InstanceState", "Those alone")
                  .paged()
                  .answers(200, "InstanceList"),
-             blocking(services, version_instances));
+             reading(services, version_instances));
   // Public, because the hotkey is proved inside.
   routes.add_websocket("/api/v1/host", http::kPublic, kHostLimits,
                        Doc{"A host agent's connection, on which it proves its hotkey"}.answers(101),

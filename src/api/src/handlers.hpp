@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <memory>
 
 #include "cloister/api/api.hpp"
 #include "cloister/codec/json.hpp"
@@ -20,16 +21,42 @@ inline http::Response refuse(const http::Request& request, const Error& error) {
   return response;
 }
 
-/// A handler that only needs the database or the disk: runs `work(services, request)`, which gives a Result of a
-/// response, on the pool.
+/// Runs work that owns what it uses. `storage_failure` when it is not done in time: it goes on by itself if it had begun.
 template <class Work>
-[[nodiscard]] http::Handler blocking(const Services& services, Work work) {
-  return [&services, work](http::Request request) -> Task<http::Response> {
-    auto job = [&services, &request, &work]() -> Result<http::Response> { return work(services, request); };
-    auto response = co_await services.pool.run(std::move(job));
-    if (!response) co_return refuse(request, response.error());
+[[nodiscard]] Task<std::invoke_result_t<Work&>> run_in_time(runtime::BlockingPool& pool,
+                                                            std::chrono::milliseconds patience, Work work) {
+  const Deadline deadline{std::chrono::steady_clock::now() + patience};
+  auto out = co_await pool.run_until(deadline, std::move(work));
+  if (out.ok() || out.error().code() != Errc::deadline_exceeded) co_return out;
+  co_return Error{Errc::storage_failure, "the storage did not answer in time; what was asked for may yet come to pass"};
+}
+
+/// A request that work on a pool shares with the handler, which may leave it.
+using SharedRequest = std::shared_ptr<const http::Request>;
+
+template <class Work>
+[[nodiscard]] http::Handler on_pool(const Services& services, runtime::BlockingPool& pool,
+                                    std::chrono::milliseconds patience, Work work) {
+  return [&services, &pool, patience, work](http::Request request) -> Task<http::Response> {
+    const SharedRequest shared = std::make_shared<http::Request>(std::move(request));
+    auto job = [&services, shared, work]() -> Result<http::Response> { return work(services, *shared); };
+    auto response = co_await run_in_time(pool, patience, std::move(job));
+    if (!response) co_return refuse(*shared, response.error());
     co_return *std::move(response);
   };
+}
+
+/// A handler that writes to the database or the disk, or computes for long: runs `work(services, request)`, which gives
+/// a Result of a response.
+template <class Work>
+[[nodiscard]] http::Handler blocking(const Services& services, Work work) {
+  return on_pool(services, services.pool, services.patience, std::move(work));
+}
+
+/// The same for one that only reads, and so waits for nobody who writes.
+template <class Work>
+[[nodiscard]] http::Handler reading(const Services& services, Work work) {
+  return on_pool(services, services.readers, services.patience, std::move(work));
 }
 
 /// A path parameter that is an id.

@@ -84,8 +84,8 @@ Task<Response> get(const Services* s, Request request) {
   const auto tenant = tenant_of(request);
   for (;;) {
     const auto seen = s->jobs.changed().version();
-    auto work = [s, &tenant, &id] { return job_json(*s, tenant, *id); };
-    auto job = co_await s->pool.run(std::move(work));
+    auto work = [s, tenant, id = *id] { return job_json(*s, tenant, id); };
+    auto job = co_await run_in_time(s->readers, s->patience, std::move(work));
     if (!job) co_return refuse(request, job.error());
     const auto* state = job->find("state")->as_string();
     const bool settled = model::is_final(*model::job_state_from(*state));
@@ -116,12 +116,13 @@ Result<Response> add_recipients(const Services& s, const Request& request) {
 Task<Response> cancel(const Services* s, Request request) {
   const auto id = id_param<JobId>(request, "id");
   if (!id) co_return refuse(request, id.error());
-  auto work = [s, &id, &request] {
-    return s->jobs.cancel(tenant_of(request), *id, request.principal->subject, s->clock.now());
+  const SharedRequest shared = std::make_shared<Request>(std::move(request));
+  auto work = [s, id = *id, shared] {
+    return s->jobs.cancel(tenant_of(*shared), id, shared->principal->subject, s->clock.now());
   };
-  auto cancelled = co_await s->pool.run(std::move(work));
-  if (!cancelled) co_return refuse(request, cancelled.error());
-  s->logger.info("job.cancelled", {{"request_id", request.request_id}, {"job", id->str()}});
+  auto cancelled = co_await run_in_time(s->pool, s->patience, std::move(work));
+  if (!cancelled) co_return refuse(*shared, cancelled.error());
+  s->logger.info("job.cancelled", {{"request_id", shared->request_id}, {"job", id->str()}});
   if (cancelled->attempt) s->dispatcher.cancel(*cancelled->attempt);
   co_return http::json_response(model::to_json(cancelled->job));
 }
@@ -189,7 +190,7 @@ void add_job_routes(Routes& routes, const Services& services) {
                  .query("version", "Id", "Those of this version alone")
                  .paged()
                  .answers(200, "JobList"),
-             blocking(services, list));
+             reading(services, list));
   routes.add(Method::get, "/api/v1/jobs/{id}", client,
              Doc{"A job; with `wait`, once it is final, or there are instances to seal it to, or the time is over"}
                  .query("wait", "Wait", "How long; else not at all")
@@ -202,7 +203,7 @@ void add_job_routes(Routes& routes, const Services& services) {
              Doc{"Cancels a job that is not final"}.answers(200, "Job"),
              [&services](Request request) { return cancel(&services, std::move(request)); });
   routes.add(Method::get, "/api/v1/jobs/{id}/result", client,
-             Doc{"The sealed output and its envelope"}.answers(200, "JobResult"), blocking(services, result));
+             Doc{"The sealed output and its envelope"}.answers(200, "JobResult"), reading(services, result));
   routes.add(Method::get, "/api/v1/jobs/{id}/receipt", client,
              Doc{"The evidence chain of a result"}.answers(200, "Receipt"), blocking(services, get_receipt));
 }

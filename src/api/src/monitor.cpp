@@ -19,6 +19,7 @@ std::string_view to_string(Unready reason) noexcept {
     case Unready::stopping: return "stopping";
     case Unready::storage_unreadable: return "storage_unreadable";
     case Unready::storage_unwritable: return "storage_unwritable";
+    case Unready::storage_slow: return "storage_slow";
     case Unready::disk_almost_full: return "disk_almost_full";
   }
   return "starting";
@@ -33,30 +34,51 @@ Monitor::Monitor(storage::Database& database, const Clock& clock, Taints taints)
 
 bool Monitor::alive() const noexcept { return clock_.steady() - beat_.load() < kLife; }
 
-std::optional<Unready> Monitor::unready() {
+runtime::Task<std::optional<Unready>> Monitor::unready() {
   switch (phase_.load()) {
-    case Phase::starting: return Unready::starting;
-    case Phase::stopping: return Unready::stopping;
+    case Phase::starting: co_return Unready::starting;
+    case Phase::stopping: co_return Unready::stopping;
     case Phase::serving: break;
   }
-  const std::unique_lock first{trying_, std::try_to_lock};
-  const auto now = clock_.steady();
-  {
+  const auto seen = ended_.version();
+  begin_trial(clock_.steady());
+  const auto waiting = [this] {
     const std::lock_guard held{mutex_};
-    const bool fresh = tried_ && now - *tried_ < kTryEvery;
-    if (fresh || !first) return found_;
+    return trying_ && clock_.steady() - began_ < kSlow;
+  };
+  if (waiting()) {
+    const Deadline patience{std::chrono::steady_clock::now() + kTryEvery};
+    static_cast<void>(co_await ended_.wait(seen, patience));
   }
-  const auto found = try_storage();
   const std::lock_guard held{mutex_};
-  tried_ = now;
-  found_ = found;
-  return found;
+  if (trying_ && clock_.steady() - began_ >= kSlow) co_return Unready::storage_slow;
+  if (!tried_) co_return Unready::starting;
+  co_return found_;
 }
 
-std::optional<Unready> Monitor::try_storage() {
-  if (!database_.read()) return Unready::storage_unreadable;
-  if (!database_.probe()) return Unready::storage_unwritable;
-  const auto sizes = database_.sizes();
+void Monitor::begin_trial(SteadyTime now) {
+  {
+    const std::lock_guard held{mutex_};
+    if (trying_ || (tried_ && now - began_ < kTryEvery)) return;
+    trying_ = true;
+    began_ = now;
+  }
+  trials_.post([this] {
+    const auto found = try_storage(database_);
+    {
+      const std::lock_guard held{mutex_};
+      trying_ = false;
+      tried_ = true;
+      found_ = found;
+    }
+    ended_.notify_all();
+  });
+}
+
+std::optional<Unready> Monitor::try_storage(storage::Database& database) {
+  if (!database.read()) return Unready::storage_unreadable;
+  if (!database.probe()) return database.slow() ? Unready::storage_slow : Unready::storage_unwritable;
+  const auto sizes = database.sizes();
   if (!sizes) return Unready::storage_unreadable;
   if (sizes->free < kLeastFree) return Unready::disk_almost_full;
   return std::nullopt;

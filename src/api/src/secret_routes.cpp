@@ -14,14 +14,15 @@ constexpr std::size_t kCursorSize = 32;  // hex digits
 
 /// The value is the body, as it is, which is overwritten wherever it was. It is never answered, listed or logged.
 Task<Response> put_secret(const Services* services, Request request) {
-  auto work = [services, &request]() -> Result<std::uint64_t> {
-    return services->broker.put(tenant_of(request), request.param("path"), request.body, request.principal->subject,
+  const SharedRequest shared = std::make_shared<Request>(std::move(request));
+  auto work = [services, shared]() -> Result<std::uint64_t> {
+    return services->broker.put(tenant_of(*shared), shared->param("path"), shared->body, shared->principal->subject,
                                 services->clock.now());
   };
-  auto version = co_await services->pool.run(std::move(work));
-  if (!version) co_return refuse(request, version.error());
+  auto version = co_await run_in_time(services->pool, services->patience, std::move(work));
+  if (!version) co_return refuse(*shared, version.error());
   services->fleet.wake();
-  const json::Value body = json::Object{{"path", request.param("path")}, {"version", *version}};
+  const json::Value body = json::Object{{"path", shared->param("path")}, {"version", *version}};
   co_return http::json_response(body, 201);
 }
 
@@ -58,7 +59,7 @@ void add_secret_routes(Routes& routes, const Services& services) {
              [&services](Request request) { return put_secret(&services, std::move(request)); }, value);
   routes.add(Method::get, "/api/v1/secrets", admin,
              Doc{"The tenant's secrets by path, without their values"}.paged().answers(200, "SecretList"),
-             blocking(services, list_secrets));
+             reading(services, list_secrets));
   routes.add(Method::del, "/api/v1/secrets/{path...}", admin, Doc{"Removes a secret"}.answers(204),
              blocking(services, remove_secret));
 }

@@ -12,6 +12,9 @@ using http::Response;
 using metrics::TextWriter;
 using metrics::Type;
 
+/// Metrics are told without what comes from the database rather than late.
+constexpr std::chrono::milliseconds kCensusPatience{2'000};
+
 constexpr std::array kInstanceStates{model::InstanceState::starting, model::InstanceState::attesting,
                                      model::InstanceState::ready,    model::InstanceState::lost,
                                      model::InstanceState::refused,  model::InstanceState::stopped};
@@ -75,23 +78,30 @@ void write_census(TextWriter& out, const Census& census) {
              static_cast<double>(census.sizes.free));
 }
 
+Task<Result<Census>> census_of(const Services* s, std::chrono::milliseconds patience) {
+  auto work = [s] { return take_census(*s); };
+  co_return co_await run_in_time(s->readers, patience, std::move(work));
+}
+
 /// What can be told is told also while the database cannot be read.
-Result<Response> metrics_of(const Services& s, const Request&) {
+Task<Response> metrics_of(const Services* services, Request request) {
+  const auto& s = *services;
   TextWriter out;
-  const auto unready = s.monitor.unready();
+  const auto unready = co_await s.monitor.unready();
+  auto census = co_await census_of(services, std::min(s.patience, kCensusPatience));
   out.family("cloister_build_info", Type::gauge, "1; the label says which build.");
   out.sample("cloister_build_info", {{"version", s.version}}, 1);
   out.single("cloister_ready", Type::gauge, "1 while /ready says so.", unready ? 0 : 1);
   s.monitor.write_metrics(out);
-  if (auto census = take_census(s)) write_census(out, *census);
+  if (census) write_census(out, *census);
   s.fleet.write_metrics(out);
   s.jobs.write_metrics(out);
   out.single("cloister_audit_log_size", Type::gauge, "Leaves under the newest head of the audit log.",
              static_cast<double>(s.log.head().head.tree_size));
   out.single("cloister_work_queue_length", Type::gauge, "Work that waits for a thread.",
-             static_cast<double>(s.pool.queued()));
-  CLOISTER_CHECK(metrics::write_process(out));
-  return http::bytes_response(std::string{TextWriter::kContentType}, to_bytes(out.text()));
+             static_cast<double>(s.pool.queued() + s.readers.queued()));
+  if (auto written = metrics::write_process(out); !written) co_return refuse(request, written.error());
+  co_return http::bytes_response(std::string{TextWriter::kContentType}, to_bytes(out.text()));
 }
 
 json::Value amounts_json(const std::vector<Amount>& amounts) {
@@ -119,12 +129,15 @@ json::Array warnings_of(const Services& s, const Census& census, const std::opti
   return out;
 }
 
-Result<Response> status(const Services& s, const Request&) {
-  const auto unready = s.monitor.unready();
-  CLOISTER_TRY(census, take_census(s));
+Task<Response> status(const Services* services, Request request) {
+  const auto& s = *services;
+  const auto unready = co_await s.monitor.unready();
+  auto taken = co_await census_of(services, s.patience);
+  if (!taken) co_return refuse(request, taken.error());
+  const auto& census = *taken;
   const auto head = s.log.head().head;
   const auto uptime = std::chrono::floor<std::chrono::seconds>(s.clock.now() - s.monitor.started());
-  return http::json_response(json::Object{
+  const json::Value body = json::Object{
       {"program", "cloisterd"},
       {"version", s.version},
       {"server_id", s.server_id},
@@ -138,25 +151,32 @@ Result<Response> status(const Services& s, const Request&) {
       {"audit", json::Object{{"log", s.log.id()}, {"size", head.tree_size}, {"time", to_rfc3339(head.time)}}},
       {"storage", json::Object{{"database_bytes", census.sizes.database},
                                {"log_bytes", census.sizes.log},
-                               {"free_bytes", census.sizes.free}}}});
+                               {"free_bytes", census.sizes.free}}}};
+  co_return http::json_response(body);
 }
 
-Result<Response> ready(const Services& s, const Request&) {
-  if (const auto unready = s.monitor.unready()) return Error{Errc::unavailable, std::string{to_string(*unready)}};
-  return http::json_response(json::Object{{"status", "ready"}});
+Task<Response> ready(const Services* s, Request request) {
+  const auto unready = co_await s->monitor.unready();
+  if (unready) co_return refuse(request, Error{Errc::unavailable, std::string{to_string(*unready)}});
+  const json::Value body = json::Object{{"status", "ready"}};
+  co_return http::json_response(body);
 }
 
 }  // namespace
 
 void add_system_routes(Routes& routes, const Services& services) {
   const auto get = http::Method::get;
-  // Not on the pool: whether this process lives is not a question of the storage.
+  const auto with = [&services](Task<Response> (*handle)(const Services*, Request)) -> http::Handler {
+    return [&services, handle](Request request) { return handle(&services, std::move(request)); };
+  };
+  // None of these waits for a thread that the storage may hold: whether this process lives is not its question.
   const auto health = [&services](Request request) -> Task<Response> {
     if (!services.monitor.alive()) co_return refuse(request, Error{Errc::unavailable, "stalled"});
-    co_return http::json_response(json::Object{{"status", "ok"}});
+    const json::Value body = json::Object{{"status", "ok"}};
+    co_return http::json_response(body);
   };
   routes.add(get, "/health", http::kPublic, Doc{"Whether the process lives"}.answers(200, "Health"), health);
-  routes.add(get, "/ready", http::kPublic, Doc{"Whether it serves"}.answers(200, "Health"), blocking(services, ready));
+  routes.add(get, "/ready", http::kPublic, Doc{"Whether it serves"}.answers(200, "Health"), with(ready));
   const auto version = [&services](Request) -> Task<Response> {
     const json::Value body =
         json::Object{{"program", "cloisterd"}, {"version", services.version}, {"server_id", services.server_id}};
@@ -165,10 +185,10 @@ void add_system_routes(Routes& routes, const Services& services) {
   routes.add(get, "/version", http::kPublic, Doc{"Which program this is"}.answers(200, "Program"), version);
   routes.add(get, "/status", monitors(),
              Doc{"The state of the server, and what an operator should look at"}.of_the_server().answers(200, "Status"),
-             blocking(services, status));
+             with(status));
   routes.add(get, "/metrics", monitors(),
              Doc{"Metrics, in Prometheus's text format"}.of_the_server().answers_as(200, "text/plain"),
-             blocking(services, metrics_of));
+             with(metrics_of));
 }
 
 }  // namespace cloister::api

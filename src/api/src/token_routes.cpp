@@ -80,7 +80,7 @@ Result<Response> revoke(const Services& s, const Request& request) {
 
 http::Authenticator make_authenticator(const Services& services) {
   return [&services](std::string bearer) -> Task<Result<http::Principal>> {
-    auto work = [&services, &bearer]() -> Result<http::Principal> {
+    auto work = [&services, bearer = std::move(bearer)]() -> Result<http::Principal> {
       CLOISTER_TRY(claims, services.tokens.verify(bearer, services.clock.now()));
       if (claims.role != session::kHostRole) {  // a host's token lives as long as its connection, and is not stored
         CLOISTER_TRY(snapshot, services.database.read());
@@ -90,7 +90,7 @@ http::Authenticator make_authenticator(const Services& services) {
       }
       return http::Principal{claims.subject, claims.tenant.str(), {claims.role}, claims.id};
     };
-    co_return co_await services.pool.run(std::move(work));
+    co_return co_await run_in_time(services.readers, services.patience, std::move(work));
   };
 }
 
@@ -128,7 +128,7 @@ void add_token_routes(Routes& routes, const Services& services) {
                  .query("revoked", "Flag", "Those alone that were, or were not, revoked")
                  .paged()
                  .answers(200, "TokenList"),
-             blocking(services, list));
+             reading(services, list));
   routes.add(Method::del, "/api/v1/tokens/{id}", admin, Doc{"Revokes a token, at once"}.answers(204),
              blocking(services, revoke));
 }

@@ -4,6 +4,8 @@
 #include <csignal>
 
 #include "cloister/api/monitor.hpp"
+#include "cloister/runtime/io_context.hpp"
+#include "support/disk.hpp"
 #include "support/support.hpp"
 
 namespace cloister::api {
@@ -35,7 +37,11 @@ class MonitorTest : public testing::Test {
     ASSERT_TRUE(opened.ok());
     database = std::move(*opened);
     monitor.emplace(*database, clock);
+    io.start();
   }
+  std::optional<Unready> unready() { return runtime::block_on(io, monitor->unready()); }
+
+  runtime::IoContext io{1};
   test::TempDir dir;
   test::FakeClock clock{UnixTime{}};
   std::unique_ptr<storage::Database> database;
@@ -43,33 +49,71 @@ class MonitorTest : public testing::Test {
 };
 
 TEST_F(MonitorTest, IsReadyBetweenStartAndStop) {
-  EXPECT_EQ(monitor->unready(), Unready::starting);
+  EXPECT_EQ(unready(), Unready::starting);
   monitor->serving();
-  EXPECT_EQ(monitor->unready(), std::nullopt);
+  EXPECT_EQ(unready(), std::nullopt);
   monitor->stopping();
-  EXPECT_EQ(monitor->unready(), Unready::stopping);
+  EXPECT_EQ(unready(), Unready::stopping);
 }
 
 TEST_F(MonitorTest, IsUnreadyWhileTheStorageTakesNoWrites) {
   monitor->serving();
-  EXPECT_EQ(monitor->unready(), std::nullopt);
+  EXPECT_EQ(unready(), std::nullopt);
   clock.advance(seconds{1});
   {
     const NoRoom full;
-    EXPECT_EQ(monitor->unready(), Unready::storage_unwritable);
+    EXPECT_EQ(unready(), Unready::storage_unwritable);
   }
   clock.advance(seconds{1});
-  EXPECT_EQ(monitor->unready(), std::nullopt);
+  EXPECT_EQ(unready(), std::nullopt);
 }
 
 TEST_F(MonitorTest, TriesTheStorageOnceASecond) {
   monitor->serving();
-  EXPECT_EQ(monitor->unready(), std::nullopt);
+  EXPECT_EQ(unready(), std::nullopt);
   const NoRoom full;
   clock.advance(std::chrono::milliseconds{999});
-  EXPECT_EQ(monitor->unready(), std::nullopt);
+  EXPECT_EQ(unready(), std::nullopt);
   clock.advance(std::chrono::milliseconds{1});
-  EXPECT_EQ(monitor->unready(), Unready::storage_unwritable);
+  EXPECT_EQ(unready(), Unready::storage_unwritable);
+}
+
+TEST_F(MonitorTest, IsUnreadyWhileTheStorageCannotBeRead) {
+  monitor->serving();
+  std::filesystem::rename(dir.path() / "m.db", dir.path() / "away");
+  EXPECT_EQ(unready(), Unready::storage_unreadable);
+  std::filesystem::rename(dir.path() / "away", dir.path() / "m.db");
+  clock.advance(seconds{1});
+  EXPECT_EQ(unready(), std::nullopt);
+}
+
+TEST_F(MonitorTest, IsUnreadyBeforeTheDiskIsFull) {
+  monitor->serving();
+  {
+    const test::FreeSpace little{(16U << 20) - 4096};
+    EXPECT_EQ(unready(), Unready::disk_almost_full);
+  }
+  clock.advance(seconds{1});
+  EXPECT_EQ(unready(), std::nullopt);
+}
+
+TEST_F(MonitorTest, IsUnreadyWhileTheDiskIsSlowAndWaitsForNothing) {
+  monitor->serving();
+  EXPECT_EQ(unready(), std::nullopt);
+  clock.advance(seconds{1});
+  {
+    const test::SlowDisk disk;
+    EXPECT_EQ(unready(), std::nullopt) << "what was found last";
+    test::SlowDisk::wait_until_held();
+    clock.advance(seconds{5});
+    const auto before = std::chrono::steady_clock::now();
+    EXPECT_EQ(unready(), Unready::storage_slow);
+    EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::milliseconds{900}) << "it waited for the disk";
+  }
+  // The trial that was held may say that all is well again, however late.
+  clock.advance(seconds{1});
+  while (unready() == Unready::storage_slow) {}
+  EXPECT_EQ(unready(), std::nullopt);
 }
 
 TEST_F(MonitorTest, LivesWhileItsLoopGoesRound) {

@@ -19,6 +19,7 @@ using runtime::Task;
 
 constexpr std::chrono::seconds kReconcileEvery{2};
 constexpr std::chrono::seconds kLoginTimeout{10};
+constexpr std::chrono::seconds kWriteAgain{1};
 constexpr unsigned kMaxBackoffShift = 6;  // a minute
 constexpr unsigned kMaxBroken = 5;        // streams of one instance that end before it is ready
 
@@ -194,7 +195,7 @@ Task<void> Fleet::serve_logged_in(HostPtr host) {
   }
   const metrics::Presence connection{*connections_};
   services_.logger.info("host.connected", {{"validator", id.str()}, {"capacity", host->validator.capacity}});
-  co_await set_validator_state(id, ValidatorState::connected);
+  static_cast<void>(co_await set_validator_state(id, ValidatorState::connected));  // followed by `verified`
   end_missing(host);
   host->tasks.spawn("token", renew_token(host));
   auto ended = co_await serve_control(host);
@@ -215,10 +216,11 @@ Task<void> Fleet::leave(HostPtr host) {
     instance->disconnect(services_.clock.steady());
     left.push_back(instance_id);
   }
-  co_await set_states(std::move(left), InstanceState::attesting);
+  static_cast<void>(co_await set_states(std::move(left), InstanceState::attesting));  // followed by its return or end
   if (is_current(host)) {
     hosts_.erase(id);
-    co_await set_validator_state(id, ValidatorState::lost);
+    auto written = co_await set_validator_state(id, ValidatorState::lost);
+    if (!written) records_.spawn("absence", record_absence(id));
   }
   host->left = true;
   host->leaving.notify_all();
@@ -397,7 +399,8 @@ Task<void> Fleet::run_validator_td(HostPtr host, std::shared_ptr<relay::Stream> 
     if (!session) break;
     host->verified = true;
     host->verifying.notify_all();
-    co_await set_validator_state(host->validator.id, ValidatorState::verified);
+    auto written = co_await set_validator_state(host->validator.id, ValidatorState::verified);
+    if (!written) break;  // it logs in again
     wake();
     const auto again = renewal_of(*session);
     bool silent = true;
@@ -447,7 +450,7 @@ Task<void> Fleet::run_instance(HostPtr host, InstancePtr instance, std::shared_p
   }
   services_.logger.info("instance.disconnected", {{"instance", instance->id.str()}, {"detail", why.text()}});
   std::vector<InstanceId> ids = {instance->id};
-  co_await set_states(std::move(ids), InstanceState::attesting);
+  static_cast<void>(co_await set_states(std::move(ids), InstanceState::attesting));
   if (instance->stream == stream) instance->disconnect(since);
   co_await stream->close();  // upon which its host offers another
 }
@@ -462,12 +465,13 @@ Task<Error> Fleet::drive_instance(HostPtr host, InstancePtr instance, std::share
   if (!link) co_return std::move(link).error();
   const metrics::Presence channel{channels_.with({to_string(protocol::Role::instance)})};
   std::vector<InstanceId> ids = {instance->id};
-  co_await set_states(ids, InstanceState::attesting);
+  static_cast<void>(co_await set_states(ids, InstanceState::attesting));
   auto session = co_await services_.attestor.attest(*link, instance->expectation(), step());
   if (!session) co_return std::move(session).error();
   auto slots = co_await supply(*link, *session);
   if (!slots) co_return std::move(slots).error();
-  co_await set_states(std::move(ids), InstanceState::ready);
+  auto written = co_await set_states(std::move(ids), InstanceState::ready);
+  if (!written) co_return std::move(written).error();  // nobody could seal anything to it: it attests anew
   if (!find(instance->id)) co_return Error{Errc::peer_closed, "it ended meanwhile"};
   instance->broken = 0;
   instance->link = *link;
@@ -542,13 +546,30 @@ Task<void> Fleet::record_end(InstanceId id, Error why) {
   auto work = [this, &id, state, &why] {
     return services_.jobs.end_instance(id, state, why.text(), services_.clock.now());
   };
-  auto ended = co_await services_.pool.run(std::move(work));
-  if (!ended) services_.logger.error("storage.failed", {{"detail", ended.error().text()}});
+  // It has ended whatever the storage says, and nobody else writes that down.
+  for (;;) {
+    auto ended = co_await services_.pool.run(work);
+    if (ended) break;
+    services_.logger.error("storage.failed", {{"detail", ended.error().text()}});
+    if (http_status(ended.error().code()) < 500) break;
+    auto slept = co_await runtime::sleep_for(kWriteAgain);
+    if (!slept) co_return;
+  }
   wake();
 }
 
-Task<void> Fleet::set_states(std::vector<InstanceId> ids, InstanceState state) {
-  if (ids.empty()) co_return;
+/// That no host is there, written down as soon as the storage takes it, unless one is there again.
+Task<void> Fleet::record_absence(ValidatorId id) {
+  for (;;) {
+    auto slept = co_await runtime::sleep_for(kWriteAgain);
+    if (!slept || hosts_.contains(id)) co_return;
+    auto written = co_await set_validator_state(id, ValidatorState::lost);
+    if (written) co_return;
+  }
+}
+
+Task<Result<void>> Fleet::set_states(std::vector<InstanceId> ids, InstanceState state) {
+  if (ids.empty()) co_return Result<void>{};
   auto work = [this, &ids, state] {
     return change(services_.database, [&](auto& transaction) -> Result<void> {
       for (const auto& id : ids) {
@@ -560,9 +581,10 @@ Task<void> Fleet::set_states(std::vector<InstanceId> ids, InstanceState state) {
   };
   auto done = co_await services_.pool.run(std::move(work));
   if (!done) services_.logger.error("storage.failed", {{"detail", done.error().text()}});
+  co_return done;
 }
 
-Task<void> Fleet::set_validator_state(ValidatorId id, ValidatorState state) {
+Task<Result<void>> Fleet::set_validator_state(ValidatorId id, ValidatorState state) {
   auto work = [this, id, state] {
     return change(services_.database, [&](auto& transaction) -> Result<void> {
       CLOISTER_TRY(validator, validators::get(transaction, id));
@@ -572,6 +594,7 @@ Task<void> Fleet::set_validator_state(ValidatorId id, ValidatorState state) {
   };
   auto done = co_await services_.pool.run(std::move(work));
   if (!done) services_.logger.error("storage.failed", {{"detail", done.error().text()}});
+  co_return done;
 }
 
 void Fleet::note_failure(const VersionId& version) {
@@ -592,7 +615,7 @@ Task<void> Fleet::resume(ValidatorId validator) {
   if (host == hosts_.end()) co_return;
   host->second->draining = false;
   const auto state = host->second->verified ? ValidatorState::verified : ValidatorState::connected;
-  co_await set_validator_state(validator, state);
+  static_cast<void>(co_await set_validator_state(validator, state));  // an operator's word, who can say it again
   wake();
 }
 
@@ -727,6 +750,7 @@ Task<void> Fleet::shut_down() {
     if (!waited) co_return;
   }
   static_cast<void>(co_await records_.wait_until_empty(step()));
+  co_await records_.cancel_and_wait();
 }
 
 void Fleet::write_metrics(metrics::TextWriter& out) const {

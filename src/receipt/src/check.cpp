@@ -3,13 +3,13 @@
 #include "cloister/codec/text.hpp"
 #include "cloister/crypto/hash.hpp"
 #include "cloister/policy/td.hpp"
+#include "cloister/protocol/times.hpp"
 #include "cloister/receipt/receipt.hpp"
 
 namespace cloister::receipt {
 namespace {
 
 /// Clocks of instance and server may differ by this much.
-constexpr std::chrono::seconds kSkew{60};
 
 Error disagree(std::string_view what) { return Error{Errc::receipt_invalid, std::string{what} + " does not agree"}; }
 
@@ -59,7 +59,7 @@ class Checker {
     if (!trusted) {
       return Error{Errc::audit_key_not_trusted, "the audit head is not signed by a key of the trust file"};
     }
-    if (receipt_.head.head.time > options_.now + kSkew) {
+    if (receipt_.head.head.time > options_.now + protocol::kClockTolerance) {
       return Error{Errc::receipt_invalid, "the audit head is from the future: " + to_rfc3339(receipt_.head.head.time)};
     }
     found("audit head", "signed by a trusted key, " + std::to_string(receipt_.head.head.tree_size) + " leaves, " +
@@ -111,7 +111,7 @@ class Checker {
     if (e.session != receipt_.evidence.session || e.instance != instance_ || e.image_digest != image_digest_) {
       return disagree("session");
     }
-    if (e.started + kSkew < receipt_.evidence.appraised || e.finished > receipt_.evidence.expires + kSkew) {
+    if (!protocol::within_session(e.started, e.finished, receipt_.evidence.appraised, receipt_.evidence.expires)) {
       return Error{Errc::receipt_invalid, "the result's times are not inside the session"};
     }
     CLOISTER_TRY(leaf, proven_leaf(receipt_.result, receipt_.head, "result.accepted", job.id.str()));

@@ -1,12 +1,15 @@
 #include "cloister/runtime/blocking_pool.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <boost/asio.hpp>
 #include <condition_variable>
 #include <list>
 #include <mutex>
 #include <thread>
 #include <vector>
+
+#include "cloister/runtime/event.hpp"
 
 namespace cloister::runtime {
 namespace asio = boost::asio;
@@ -19,6 +22,16 @@ struct Waiting {
   std::function<void()> work;
   std::function<void(Outcome)> finish;
 };
+
+Result<void> result_of(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::done: return {};
+    case Outcome::threw: return Error{Errc::internal, "work of the blocking pool threw"};
+    case Outcome::dropped: return Error{Errc::cancelled, "the work was cancelled before it began"};
+    case Outcome::full: return Error{Errc::overloaded, "too much work is waiting"};
+  }
+  return Error{Errc::internal};
+}
 
 Outcome attempt(const std::function<void()>& work) {
   try {
@@ -49,10 +62,11 @@ struct BlockingPool::Impl : std::enable_shared_from_this<Impl> {
       changed.wait(lock, [this] { return stopping || !queue.empty(); });
       if (stopping) return;
       --free_threads;
-      const Waiting next = std::move(queue.front());
+      std::optional<Waiting> next{std::move(queue.front())};
       queue.pop_front();
       lock.unlock();
-      next.finish(attempt(next.work));
+      next->finish(attempt(next->work));
+      next.reset();  // what it owns ends outside of the lock
       lock.lock();
       ++free_threads;
     }
@@ -81,6 +95,18 @@ struct BlockingPool::Impl : std::enable_shared_from_this<Impl> {
     changed.notify_one();
   }
 
+  /// Calls `finish` once, from a thread of the pool or from `drop`; its number.
+  Result<std::uint64_t> add(std::function<void()> work, std::function<void(Outcome)> finish) {
+    const std::lock_guard lock{mutex};
+    if (stopping) return result_of(Outcome::dropped).error();
+    if (queue.size() >= queue_limit + free_threads) return result_of(Outcome::full).error();
+    const auto number = next_number++;
+    queue.push_back(Waiting{number, std::move(work), std::move(finish)});
+    changed.notify_one();
+    return number;
+  }
+
+  /// Of work that has begun or ended already: nothing.
   void drop(std::uint64_t number) {
     const std::lock_guard lock{mutex};
     const auto entry = std::ranges::find(queue, number, &Waiting::number);
@@ -98,7 +124,9 @@ BlockingPool::BlockingPool(std::size_t threads, std::size_t queue) : impl_{std::
   }
 }
 
-BlockingPool::~BlockingPool() {
+BlockingPool::~BlockingPool() { stop(); }
+
+void BlockingPool::stop() {
   {
     const std::lock_guard lock{impl_->mutex};
     impl_->stopping = true;
@@ -107,6 +135,12 @@ BlockingPool::~BlockingPool() {
   }
   impl_->changed.notify_all();
   for (auto& thread : impl_->threads) thread.join();
+  impl_->threads.clear();
+}
+
+void BlockingPool::post(std::function<void()> work) {
+  std::function<void(Outcome)> nobody = [](Outcome) {};
+  static_cast<void>(impl_->add(std::move(work), std::move(nobody)));
 }
 
 std::size_t BlockingPool::queued() const {
@@ -121,12 +155,37 @@ Task<Result<void>> BlockingPool::submit(std::function<void()> job) {
   auto pending = asio::async_initiate<const asio::use_awaitable_t<>, void(Outcome)>(std::move(initiate),
                                                                                     asio::use_awaitable, std::move(job));
   const Outcome outcome = co_await std::move(pending);
-  switch (outcome) {
-    case Outcome::done: co_return Result<void>{};
-    case Outcome::threw: co_return Error{Errc::internal, "work of the blocking pool threw"};
-    case Outcome::dropped: co_return Error{Errc::cancelled, "the work was cancelled before it began"};
-    case Outcome::full: co_return Error{Errc::overloaded, "too much work is waiting"};
-  }
+  co_return result_of(outcome);
+}
+
+namespace {
+
+/// How work goes on that nobody may be waiting for any longer.
+struct Progress {
+  std::atomic<Outcome> outcome{Outcome::dropped};
+  AsyncEvent ended;
+};
+
+}  // namespace
+
+Task<Result<void>> BlockingPool::submit_until(Deadline deadline, std::function<void()> job) {
+  const auto progress = std::make_shared<Progress>();  // shared with the work
+  const auto seen = progress->ended.version();
+  std::function<void(Outcome)> finish = [progress](Outcome outcome) {
+    progress->outcome = outcome;
+    progress->ended.notify_all();
+  };
+  auto number = impl_->add(std::move(job), std::move(finish));
+  if (!number) co_return std::move(number).error();
+  struct Dropping {
+    std::shared_ptr<Impl> impl;
+    std::uint64_t number;
+    ~Dropping() { impl->drop(number); }
+  };
+  const Dropping dropping{impl_, *number};
+  auto waited = co_await progress->ended.wait(seen, deadline);
+  if (!waited) co_return std::move(waited).error();
+  co_return result_of(progress->outcome);
 }
 
 }  // namespace cloister::runtime

@@ -462,6 +462,50 @@ TEST_F(Runtime, PoolAwaitsStartedWorkOfACancelledTask) {
   EXPECT_EQ(blocked.group.running(), 0U);
 }
 
+TEST_F(Runtime, PoolLeavesOwningWorkThatIsLate) {
+  BlockingPool pool{1, 1};
+  std::promise<void> taken;
+  std::promise<void> release;
+  std::atomic<int> finished = 0;
+  auto job = [&] {
+    taken.set_value();
+    release.get_future().get();
+    ++finished;
+    return Result<int>{1};
+  };
+  auto late = std::async(std::launch::async, [&] { return block_on(io, pool.run_until(soon(), job)); });
+  taken.get_future().get();
+  EXPECT_EQ(late.get().error().code(), Errc::deadline_exceeded);
+  EXPECT_EQ(finished, 0) << "the caller waited for it";
+  // What waits behind it is late, too, and never begins.
+  auto count = [&finished] {
+    ++finished;
+    return Result<int>{1};
+  };
+  EXPECT_EQ(block_on(io, pool.run_until(soon(), count)).error().code(), Errc::deadline_exceeded);
+  EXPECT_EQ(pool.queued(), 0U);
+  release.set_value();
+  EXPECT_EQ(*block_on(io, pool.run_until(far(), one)), 1);
+  pool.stop();
+  EXPECT_EQ(finished, 1) << "work that had begun ends, and no other";
+  EXPECT_EQ(block_on(io, pool.run_until(far(), one)).error().code(), Errc::cancelled);
+}
+
+TEST_F(Runtime, PoolPassesOnWhatOwningWorkGives) {
+  BlockingPool pool{1, 1};
+  std::function<Result<int>()> error = [] { return Result<int>{Error{Errc::conflict}}; };
+  std::function<Result<int>()> throws = []() -> Result<int> { throw std::runtime_error{"no"}; };
+  EXPECT_EQ(block_on(io, pool.run_until(far(), error)).error().code(), Errc::conflict);
+  EXPECT_EQ(block_on(io, pool.run_until(far(), throws)).error().code(), Errc::internal);
+  Blocked blocked{pool, io, logger};
+  auto first = std::async(std::launch::async, [&] { return block_on(io, pool.run_until(far(), one)); });
+  while (pool.queued() == 0) std::this_thread::yield();
+  EXPECT_EQ(block_on(io, pool.run_until(far(), one)).error().code(), Errc::overloaded);
+  blocked.release.set_value();
+  EXPECT_EQ(*first.get(), 1);
+  block_on(io, blocked.group.cancel_and_wait());
+}
+
 TEST(BlockingPool, CancelsQueuedWorkAtItsEnd) {
   IoContext io;
   io.start();

@@ -5,6 +5,7 @@
 #include "cloister/crypto/hash.hpp"
 #include "cloister/protocol/job.hpp"
 #include "cloister/protocol/report_data.hpp"
+#include "cloister/protocol/times.hpp"
 #include "cloister/storage/challenges.hpp"
 #include "cloister/storage/evidence.hpp"
 #include "cloister/storage/fleet.hpp"
@@ -61,7 +62,7 @@ Result<void> check_session(const storage::Reading& reading, const protocol::Enve
     opened = earlier->shown.appraised;
     expires = earlier->shown.expires;
   }
-  if (e.started + kSkew < opened || e.finished > expires + kSkew) return invalid("time");
+  if (!protocol::within_session(e.started, e.finished, opened, expires)) return invalid("time");
   return {};
 }
 

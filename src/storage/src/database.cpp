@@ -83,7 +83,9 @@ struct Database::State {
   std::filesystem::path file;
   File lock;
   std::unique_ptr<Connection> writer;
-  std::mutex writing;
+  std::mutex turn;  // guards the two below
+  std::condition_variable next_turn;
+  std::optional<SteadyTime> writing_since;  // nothing while nobody writes
   std::atomic<std::thread::id> writing_thread;
   std::mutex mutex;  // guards the two below
   std::condition_variable returned;
@@ -92,6 +94,8 @@ struct Database::State {
 
   State(std::filesystem::path path, File held, std::unique_ptr<Connection> connection)
       : file{std::move(path)}, lock{std::move(held)}, writer{std::move(connection)} {}
+  [[nodiscard]] Result<void> take_turn();
+  void end_turn() noexcept;
   [[nodiscard]] Result<std::unique_ptr<Connection>> take_reader();
   void give_back(std::unique_ptr<Connection> reader);
 };
@@ -243,7 +247,7 @@ Transaction::~Transaction() {
 void Transaction::release() noexcept {
   connection_ = nullptr;
   database_->state_->writing_thread = std::thread::id{};
-  database_->state_->writing.unlock();
+  database_->state_->end_turn();
 }
 
 Result<std::uint64_t> Transaction::run(Sql sql, std::initializer_list<Param> params) {
@@ -267,6 +271,28 @@ Result<void> Transaction::commit() {
 }
 
 // --- the database ---
+
+Result<void> Database::State::take_turn() {
+  std::unique_lock held{turn};
+  while (writing_since) {
+    const auto limit = *writing_since + kWriterPatience;
+    if (std::chrono::steady_clock::now() >= limit) {
+      return Error{Errc::storage_failure, "the disk has not taken a commit for " +
+                                              std::to_string(kWriterPatience.count()) + " s; nothing was written"};
+    }
+    next_turn.wait_until(held, limit);
+  }
+  writing_since = std::chrono::steady_clock::now();
+  return {};
+}
+
+void Database::State::end_turn() noexcept {
+  {
+    const std::lock_guard held{turn};
+    writing_since.reset();
+  }
+  next_turn.notify_one();
+}
 
 Result<std::unique_ptr<Connection>> Database::State::take_reader() {
   {
@@ -330,11 +356,19 @@ Result<std::unique_ptr<Database>> Database::open(const std::filesystem::path& fi
 
 Result<Transaction> Database::write() {
   CLOISTER_ASSERT(state_->writing_thread.load() != std::this_thread::get_id());
-  std::unique_lock held{state_->writing};
-  CLOISTER_CHECK(state_->writer->execute("BEGIN IMMEDIATE"));
+  CLOISTER_CHECK(state_->take_turn());
+  if (auto begun = state_->writer->execute("BEGIN IMMEDIATE"); !begun) {
+    state_->end_turn();
+    return std::move(begun).error();
+  }
   state_->writing_thread = std::this_thread::get_id();
-  held.release();
   return Transaction{*this, state_->writer.get()};
+}
+
+bool Database::slow() const {
+  const std::lock_guard held{state_->turn};
+  const auto& since = state_->writing_since;
+  return since && std::chrono::steady_clock::now() - *since >= kWriterPatience;
 }
 
 Result<Snapshot> Database::read() {

@@ -39,7 +39,10 @@ struct Services {
   scheduler::Dispatcher& dispatcher;
   fleet::Fleet& fleet;
   const session::OperatorTokens& tokens;
+  /// What writes or computes, and what only reads: readers do not wait behind a disk that takes no writes. Both are
+  /// stopped before what is named here ends.
   runtime::BlockingPool& pool;
+  runtime::BlockingPool& readers;
   const Clock& clock;
   Random& random;
   Monitor& monitor;
@@ -50,6 +53,8 @@ struct Services {
   std::vector<crypto::X25519Public> server_keys;  // that TDs pin: current, next
   std::string server_id;
   std::string version;  // of the program
+  /// How long a request waits for its work; for the upload of a blob twice as long.
+  std::chrono::milliseconds patience{20'000};
 };
 
 /// The bearer tokens of operators, clients and hosts: signature, times, and whether it was revoked.

@@ -113,8 +113,9 @@ class Fleet {
   [[nodiscard]] InstancePtr find(const InstanceId& id) const;
   void end_instance(const InstancePtr& instance, const Error& why);
   [[nodiscard]] runtime::Task<void> record_end(InstanceId id, Error why);
-  [[nodiscard]] runtime::Task<void> set_states(std::vector<InstanceId> ids, model::InstanceState state);
-  [[nodiscard]] runtime::Task<void> set_validator_state(ValidatorId id, model::ValidatorState state);
+  [[nodiscard]] runtime::Task<void> record_absence(ValidatorId id);
+  [[nodiscard]] runtime::Task<Result<void>> set_states(std::vector<InstanceId> ids, model::InstanceState state);
+  [[nodiscard]] runtime::Task<Result<void>> set_validator_state(ValidatorId id, model::ValidatorState state);
   [[nodiscard]] runtime::Task<void> start_missing();
   void end_overdue();
   void renew_sessions();

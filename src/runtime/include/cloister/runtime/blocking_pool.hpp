@@ -16,7 +16,7 @@ class BlockingPool {
  public:
   /// `queue`: how much work may wait for a thread.
   BlockingPool(std::size_t threads, std::size_t queue);
-  /// Lets started work end; what still waits gets `cancelled`.
+  /// As `stop`.
   ~BlockingPool();
   BlockingPool(const BlockingPool&) = delete;
   BlockingPool& operator=(const BlockingPool&) = delete;
@@ -34,11 +34,37 @@ class BlockingPool {
     co_return std::move(*out);
   }
 
+  /// The same for work that owns what it uses: at the deadline (`deadline_exceeded`), or when the task is cancelled, the
+  /// caller goes on. Work that has not begun by then never does; work that has goes on by itself, and its result is lost.
+  template <class F>
+  [[nodiscard]] Task<std::invoke_result_t<F&>> run_until(Deadline deadline, F work) {
+    using Out = std::invoke_result_t<F&>;
+    struct Owned {
+      explicit Owned(F f) : work{std::move(f)} {}
+      F work;
+      std::optional<Out> out;
+    };
+    const auto owned = std::make_shared<Owned>(std::move(work));
+    std::function<void()> job = [owned] { owned->out.emplace(owned->work()); };
+    auto done = co_await submit_until(deadline, std::move(job));
+    if (!done) co_return std::move(done).error();
+    co_return std::move(*owned->out);
+  }
+
+  /// Runs `work`, which owns what it uses and does not throw, some time before `stop`; nobody waits for it. Dropped when
+  /// the queue is full.
+  void post(std::function<void()> work);
+
+  /// Lets begun work end, however long it takes; what still waits, and what comes later, gets `cancelled`. To be called
+  /// before what work of `run_until` uses ends. Not from a thread of the pool.
+  void stop();
+
   /// Work that waits for a thread now.
   [[nodiscard]] std::size_t queued() const;
 
  private:
   [[nodiscard]] Task<Result<void>> submit(std::function<void()> job);
+  [[nodiscard]] Task<Result<void>> submit_until(Deadline deadline, std::function<void()> job);
   struct Impl;
   std::shared_ptr<Impl> impl_;  // shared with pending cancellations
 };

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -198,11 +199,14 @@ class Database {
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
 
-  /// Waits for the writer before it.
+  /// Waits for the writer before it; `storage_failure`, and nothing is written, when `slow`.
   [[nodiscard]] Result<Transaction> write();
-  /// Waits while `kReaders` snapshots are out.
+  /// Whether one writer has been at it for `kWriterPatience`: the disk does not take what it commits.
+  [[nodiscard]] bool slow() const;
+  static constexpr std::chrono::seconds kWriterPatience{5};
+  /// Waits while `kReaders` snapshots are out; for no writer.
   [[nodiscard]] Result<Snapshot> read();
-  static constexpr std::size_t kReaders = 4;
+  static constexpr std::size_t kReaders = 8;
 
   /// Writes and commits a page of nothing: success means that what is written now gets to the disk. Waits for the
   /// writer before it; costs a sync.
