@@ -22,6 +22,7 @@
 #include "cloister/storage/fleet.hpp"
 #include "instance_link.hpp"
 #include "support/disk.hpp"
+#include "support/synthetic_snp.hpp"
 
 namespace cloister::test {
 namespace {
@@ -1087,6 +1088,28 @@ TEST_F(Api, EvidenceIsJudgedAsTheCommandLineDoes) {
   EXPECT_EQ(rejected.string("verdict"), "rejected");
   EXPECT_EQ(error_of(rejected), "quote_signature_invalid");
   EXPECT_EQ(error_of(post("/api/v1/attestation/verify", client, json::Object{{"evidence", "none"}})), "evidence_malformed");
+}
+
+TEST_F(Api, SnpReportsAreJudgedWithTheCertificatesThatAreGiven) {
+  const auto built = test::SyntheticSnp{}.build();
+  json::Array certificates;
+  for (const auto& certificate : built.endorsements.certificates) certificates.emplace_back(codec::to_base64(certificate->der));
+  json::Object body{{"evidence", codec::to_base64(built.report)}, {"tee", "snp"}, {"at", "2026-01-20T00:00:00Z"}};
+  const auto code = [&] {
+    const auto reply = post("/api/v1/attestation/verify", client, body);
+    const auto* error = reply.body.find("error");
+    const auto* name = error == nullptr ? nullptr : error->find("code");
+    return name == nullptr || name->as_string() == nullptr ? reply.text : *name->as_string();
+  };
+  EXPECT_EQ(code(), "collateral_missing");
+  body.emplace_back("certificates", std::move(certificates));
+  EXPECT_EQ(code(), "root_untrusted");  // by this server's own anchors
+  body.emplace_back("crls", json::Array{json::Value{7}});
+  EXPECT_EQ(post("/api/v1/attestation/verify", client, body).code(), "invalid_argument");
+  body.back().second = json::Array{codec::to_base64(built.endorsements.crls[0].der)};
+  EXPECT_EQ(code(), "root_untrusted");
+  body[3].second = json::Array{json::Value{"none"}};
+  EXPECT_EQ(post("/api/v1/attestation/verify", client, body).status, 400);
 }
 
 TEST_F(Api, TermsOfAVerificationThatCannotBeAreRefused) {

@@ -28,6 +28,10 @@ bool of_intel(const x509::Certificate& certificate) {
   return key != nullptr && key->curve() == crypto::Curve::p256;
 }
 bool of_intel(const x509::Crl& crl) { return crl.algorithm == x509::SignatureAlgorithm::ecdsa_sha256; }
+/// By AMD's algorithm or name, so that it is not taken for a list of the other vendor's.
+bool of_amd(const x509::Crl& crl) {
+  return crl.algorithm == x509::SignatureAlgorithm::rsa_pss_sha384 || crl.issuer_common_name.starts_with("ARK-");
+}
 
 }  // namespace
 
@@ -103,10 +107,10 @@ Result<evidence::QuoteCollateral> Bundle::Parts::assemble(Wanted wanted) const {
   const auto identity =
       std::ranges::find(qe_identities, enclave, [](const evidence::SignedQeIdentity& one) { return one.identity.id; });
   if (identity == qe_identities.end()) return missing("no identity of the quoting enclave " + std::string{evidence::to_string(enclave)});
-  const auto root_crl = std::ranges::find_if(crls, [&](const x509::Crl& crl) { return of_root(crl); });
+  const auto root_crl = std::ranges::find_if(crls, [&](const x509::Crl& crl) { return of_root(crl) && !of_amd(crl); });
   if (root_crl == crls.end()) return missing("no CRL of the root");
   const auto pck_crl = std::ranges::find_if(crls, [&](const x509::Crl& crl) {
-    return !of_root(crl) && (!wanted.ca || ca_type(crl.issuer_common_name) == *wanted.ca);
+    return !of_root(crl) && !of_amd(crl) && (!wanted.ca || ca_type(crl.issuer_common_name) == *wanted.ca);
   });
   if (pck_crl == crls.end()) {
     return missing("no CRL of the " + (wanted.ca ? std::string{to_string(*wanted.ca)} + " " : std::string{}) + "authority of PCK certificates");

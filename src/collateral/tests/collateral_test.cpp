@@ -4,11 +4,13 @@
 #include <fstream>
 
 #include "cloister/attestation/verify.hpp"
+#include "cloister/attestation/verify_snp.hpp"
 #include "cloister/codec/text.hpp"
 #include "cloister/collateral/bundle.hpp"
 #include "cloister/collateral/recognise.hpp"
 #include "support/support.hpp"
 #include "support/synthetic_platform.hpp"
+#include "support/synthetic_snp.hpp"
 
 namespace cloister::collateral {
 namespace {
@@ -258,6 +260,53 @@ TEST(IntelSample, VerifiesFromItsBareFiles) {
   EXPECT_TRUE(attestation::verify(*quote, *documents, anchors, at).evidence.has_value());
   EXPECT_EQ(attestation::verify(*quote, *documents, attestation::TrustAnchors::vendors(), at).report.error()->code(),
             Errc::root_untrusted);
+}
+
+// --- SEV-SNP ---
+
+TEST(SnpEndorsements, AreTheDirectorysCertificatesAndListsOfThatVendor) {
+  const test::TempDir folder;
+  test::SyntheticSnp chip;
+  chip.root.common_name = chip.root.issuer_name = chip.authority.issuer_name = chip.crl->issuer_name = "ARK-Milan";
+  const auto built = chip.build();
+  write_responses(folder.path(), SyntheticPlatform{});
+  write(folder.path() / "vcek", built.endorsements.certificates[0]->der);
+  write(folder.path() / "cert_chain", codec::to_pem("CERTIFICATE", built.endorsements.certificates[1]->der) +
+                                          codec::to_pem("CERTIFICATE", built.endorsements.certificates[2]->der));
+  write(folder.path() / "crl", built.endorsements.crls[0].der);
+  const auto source = open_collateral(folder.path());
+  ASSERT_TRUE(source.ok()) << source.error().text();
+  const auto found = (*source)->snp_endorsements();
+  ASSERT_TRUE(found.ok()) << found.error().text();
+  EXPECT_EQ(found->certificates.size(), 3U);
+  EXPECT_EQ(found->crls.size(), 1U);
+  attestation::TrustAnchors anchors;
+  anchors.add(*attestation::TrustAnchor::make(built.root, attestation::AnchorKind::given));
+  EXPECT_TRUE(attestation::verify(*evidence::parse_snp_report(built.report), *found, anchors, test::SyntheticSnp::now()).evidence);
+  EXPECT_TRUE(verifies(SyntheticPlatform{}, *(*source)->find(wanted_of(SyntheticPlatform{}))));  // the other vendor's, as before
+}
+
+TEST(SnpEndorsements, MayBeOneFile) {
+  const test::TempDir folder;
+  const auto built = test::SyntheticSnp{}.build();
+  write(folder.path() / "chain.pem", codec::to_pem("CERTIFICATE", built.root->der));
+  write(folder.path() / "crl.der", built.endorsements.crls[0].der);
+  const auto chain = open_collateral(folder.path() / "chain.pem");
+  ASSERT_TRUE(chain.ok()) << chain.error().text();
+  EXPECT_EQ((*chain)->snp_endorsements()->certificates.size(), 1U);
+  const auto crl = open_collateral(folder.path() / "crl.der");
+  ASSERT_TRUE(crl.ok()) << crl.error().text();
+  EXPECT_EQ((*crl)->snp_endorsements()->crls.size(), 1U);
+}
+
+TEST(SnpEndorsements, AreMissingWhereOnlyTheOtherVendorsAre) {
+  const test::TempDir folder;
+  write_responses(folder.path(), SyntheticPlatform{});
+  const auto source = open_collateral(folder.path());
+  ASSERT_TRUE(source.ok());
+  EXPECT_EQ((*source)->snp_endorsements().error().code(), Errc::collateral_missing);
+  const SingleCollateral single{SyntheticPlatform{}.build().collateral};
+  EXPECT_EQ(single.snp_endorsements().error().code(), Errc::collateral_missing);
 }
 
 }  // namespace

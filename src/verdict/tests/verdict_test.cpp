@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "support/synthetic_platform.hpp"
+#include "support/synthetic_snp.hpp"
 
 namespace cloister::verdict {
 namespace {
@@ -86,6 +87,70 @@ TEST(Judge, ShowsEveryCheckAndThePolicyLast) {
   EXPECT_EQ(lines[lines.size() - 2].id, "event_log");
   EXPECT_EQ(lines.back().id, "policy");
   EXPECT_EQ(lines.back().result, attestation::CheckResult::pass);
+}
+
+/// One chip's report and everything that it is judged by.
+struct SnpScene {
+  test::SyntheticSnpEvidence built = test::SyntheticSnp{}.build();
+  Terms terms{anchors(), test::SyntheticSnp::now(), std::nullopt, {}};
+  Sources sources{{}, [this](const evidence::SnpReport&) { return Result<evidence::SnpEndorsements>{built.endorsements}; }};
+
+  [[nodiscard]] attestation::TrustAnchors anchors() const {
+    attestation::TrustAnchors out;
+    out.add(*attestation::TrustAnchor::make(built.root, attestation::AnchorKind::given));
+    return out;
+  }
+  [[nodiscard]] Verdict judge(std::string_view tee = {}) const { return *verdict::judge(built.report, tee, terms, sources); }
+};
+
+TEST(JudgeSnp, AcceptsWhatIsAuthenticAndAllowed) {
+  const SnpScene s;
+  const auto verdict = s.judge("snp");
+  EXPECT_TRUE(verdict.accepted()) << verdict.error->text();
+  EXPECT_EQ(tee_name(verdict), "snp");
+  EXPECT_EQ(verdict.format, "snp-report-v3");
+  const auto object = to_json(verdict);
+  EXPECT_TRUE(object.find("tcb")->find("status")->is_null());
+  EXPECT_EQ(*object.find("tcb")->find("launch")->find("snp"), codec::json::Value{24});
+  EXPECT_EQ(lines_of(verdict).size(), verdict.report->checks.size() + 1);
+  EXPECT_EQ(s.judge("tdx").error->code(), Errc::evidence_unsupported);
+}
+
+TEST(JudgeSnp, SaysWhichCheckFailed) {
+  SnpScene s;
+  s.terms.report_data = Digest64{1};
+  EXPECT_EQ(s.judge().error->code(), Errc::report_data_mismatch);
+  s.terms.report_data.reset();
+  s.built.report[0x90] ^= 1;
+  const auto verdict = s.judge();
+  EXPECT_EQ(verdict.error->code(), Errc::report_signature_invalid);
+  EXPECT_FALSE(verdict.authentic());
+  EXPECT_FALSE(verdict.decision);
+  EXPECT_NE(to_json(verdict).find("claims")->find("measurement"), nullptr);
+  s.built.report[0x34] = 9;
+  EXPECT_EQ(s.judge().error->code(), Errc::evidence_unsupported);
+  EXPECT_EQ(lines_of(s.judge()).front().id, "evidence");
+}
+
+TEST(JudgeSnp, TakesTheCertificatesThatComeWithTheReport) {
+  SnpScene s;
+  s.sources = {};
+  EXPECT_EQ(s.judge().error->code(), Errc::collateral_missing);
+  append(s.built.report, evidence::encode_snp_certificate_table(s.built.endorsements));
+  EXPECT_TRUE(s.judge().accepted());
+}
+
+TEST(JudgeSnp, FailsOnlyWhereCertificatesCannotBeRead) {
+  SnpScene s;
+  s.sources.endorsements = [](const evidence::SnpReport&) { return Error{Errc::io_error, "the disk"}; };
+  EXPECT_EQ(judge(s.built.report, "", s.terms, s.sources).error().code(), Errc::io_error);
+  s.sources.endorsements = [](const evidence::SnpReport&) { return Error{Errc::collateral_malformed, "a file"}; };
+  EXPECT_EQ(s.judge().error->code(), Errc::collateral_malformed);
+}
+
+TEST(Judge, HasNothingWhereNoSourceIsGiven) {
+  const Scene s;
+  EXPECT_EQ(judge(s.built.quote, "", s.terms, {})->error->code(), Errc::collateral_missing);
 }
 
 TEST(ReportDataOfNonce, IsTheNonceAndZeros) {
