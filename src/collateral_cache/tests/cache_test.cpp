@@ -5,6 +5,7 @@
 
 #include <fstream>
 #include <future>
+#include <stdexcept>
 #include <thread>
 
 #include "cloister/codec/text.hpp"
@@ -188,6 +189,15 @@ TEST_F(CacheTest, ConcurrentCallsShareAFailureToo) {
   service_.open_gate();
   EXPECT_EQ(first.get().error().code(), Errc::collateral_missing);
   EXPECT_EQ(second.get().error().code(), Errc::collateral_missing);
+}
+
+TEST_F(CacheTest, AFetchThatThrowsLeavesNobodyWaiting) {
+  struct Throwing final : Transport {
+    Result<Answer> get(const Request&) override { throw std::runtime_error{"out of something"}; }
+  } transport;
+  Cache cache{*store_, &transport, clock_, logger_, options_};
+  EXPECT_THROW((void)cache.get(kTcb, Need::current), std::runtime_error);
+  EXPECT_THROW((void)cache.get(kTcb, Need::current), std::runtime_error);  // and not: waits for the first
 }
 
 TEST_F(CacheTest, KeysDoNotWaitForEachOther) {
