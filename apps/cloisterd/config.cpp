@@ -11,6 +11,8 @@
 
 #include <toml++/toml.h>
 
+#include "cloister/collateral/service.hpp"
+
 namespace cloister::server {
 namespace {
 
@@ -34,6 +36,21 @@ class Table {
   std::string required(std::string_view key) {
     if (!table_.contains(key)) mistake(key, "missing");
     return text(key).value_or("");
+  }
+
+  std::vector<std::string> texts(std::string_view key) {
+    known_.emplace(key);
+    const auto node = table_[key];
+    if (!node) return {};
+    std::vector<std::string> out;
+    const auto* const list = node.as_array();
+    if (list != nullptr) {
+      for (const auto& one : *list) {
+        if (auto value = one.value_exact<std::string>()) out.push_back(std::move(*value));
+      }
+    }
+    if (list == nullptr || out.empty() || out.size() != list->size()) mistake(key, "a list of texts expected");
+    return out;
   }
 
   void duration(std::string_view key, milliseconds& into, milliseconds min, milliseconds max) {
@@ -163,7 +180,21 @@ Result<Config> read_config(std::string_view text, const std::filesystem::path& d
   Config config;
   config.data = path(root.required("data"));
   config.guest = path(root.required("guest"));
-  config.collateral = path(root.required("collateral"));
+  if (const auto* services = root.table("collateral_services")) {
+    Table table{*services, "collateral_services.", mistakes};
+    config.collateral_services.emplace();
+    config.collateral_services->folder = path(table.required("folder"));
+    config.collateral_services->services = table.texts("services");
+    for (const auto& url : config.collateral_services->services) {
+      const auto endpoint = collateral::parse_endpoint(collateral::Endpoint::Kind::pcs, url);
+      if (!endpoint) table.mistake("services", endpoint.error().detail());
+    }
+    if (const auto ca = table.text("ca")) config.collateral_services->ca = path(*ca);
+    table.refuse_unknown();
+    if (root.text("collateral")) root.mistake("collateral", "either this or [collateral_services]");
+  } else {
+    config.collateral = path(root.required("collateral"));
+  }
   if (const auto trust = root.text("trust")) config.trust = path(*trust);
   if (const auto listen = root.text("listen"); listen && !split_listen(*listen, config.address, config.port)) {
     root.mistake("listen", "an address and a port such as \"127.0.0.1:7443\" expected");
@@ -197,6 +228,7 @@ void check_files(const Config& config, std::vector<std::string>& mistakes) {
   };
   check("guest", config.guest);
   check("collateral", config.collateral);
+  if (config.collateral_services && config.collateral_services->ca) check("collateral_services.ca", *config.collateral_services->ca);
   if (config.trust) check("trust", *config.trust);
   if (config.tls_certificate) check("tls.certificate", *config.tls_certificate);
   if (config.tls_key) check("tls.key", *config.tls_key);

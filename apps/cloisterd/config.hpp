@@ -20,12 +20,20 @@ struct Limits {
   std::uint32_t requests_per_second_per_token = 1000;
 };
 
+/// Where the server gets collateral by itself. What it gives is verified like what a file gives.
+struct CollateralServices {
+  std::filesystem::path folder;        // of the cache; made if it is missing
+  std::vector<std::string> services;   // PCS or PCCS, in the order in which they are asked; none: Intel's
+  std::optional<std::filesystem::path> ca;  // authorities of the services, PEM; the system's
+};
+
 /// Everything that cloisterd is told, from one TOML file; validated whole before anything starts.
 ///
 ///   data = "/var/lib/cloister"         # database, blobs, keys; made if it is missing
 ///   listen = "127.0.0.1:7443"          # port 0: any free one
 ///   guest = "/usr/libexec/cloister-guest"   # what runs in every TD; its measurement is part of reference values
 ///   collateral = "/etc/cloister/collateral" # bundle: a directory or a QuoteCollateralV3 JSON file
+///                                           # or, instead, [collateral_services]
 ///   trust = "/etc/cloister/trust.json"      # roots beyond the vendors' (lab roots)
 ///   session_lifetime = "1h"
 ///   lease = "30s"
@@ -33,6 +41,10 @@ struct Limits {
 ///   [tls]                              # needed to listen beyond loopback
 ///   certificate = "server.pem"         # with its chain; read again when it changes, and at SIGHUP
 ///   key = "server.key"
+///   [collateral_services]              # instead of `collateral`: fetched when it is needed, and kept
+///   folder = "/var/cache/cloister"
+///   services = ["https://pccs.example:8081"]  # PCS or PCCS, first first; without it Intel's
+///   ca = "pccs-ca.pem"                 # without it the system's authorities
 ///   [limits]                           # see Limits
 ///   connections = 1024
 ///   pending_requests = 512
@@ -43,7 +55,8 @@ struct Config {
   std::string address = "127.0.0.1";
   std::uint16_t port = 7443;
   std::filesystem::path guest;
-  std::filesystem::path collateral;
+  std::filesystem::path collateral;  // empty: `collateral_services`
+  std::optional<CollateralServices> collateral_services;
   std::optional<std::filesystem::path> trust;
   std::optional<std::filesystem::path> tls_certificate;
   std::optional<std::filesystem::path> tls_key;

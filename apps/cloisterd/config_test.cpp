@@ -73,6 +73,39 @@ ties = 1
   }
 }
 
+constexpr std::string_view kServices = R"(data = "d"
+guest = "g"
+[collateral_services]
+folder = "cache"
+)";
+
+TEST(Config, TakesServicesOfCollateralInsteadOfFiles) {
+  auto least = parse_config(kServices, "/e");
+  ASSERT_TRUE(least) << least.error().text();
+  EXPECT_TRUE(least->collateral.empty());
+  EXPECT_EQ(least->collateral_services->folder, "/e/cache");
+  EXPECT_TRUE(least->collateral_services->services.empty());
+  auto all = parse_config(std::string{kServices} + "services = [\"https://a\", \"http://b:8081/sgx/certification/v3/\"]\nca = \"ca.pem\"\n", "/e");
+  ASSERT_TRUE(all) << all.error().text();
+  EXPECT_EQ(all->collateral_services->services.size(), 2U);
+  EXPECT_EQ(all->collateral_services->ca, "/e/ca.pem");
+}
+
+TEST(Config, RefusesWrongServicesOfCollateral) {
+  const auto refused = [](const std::string& text) {
+    auto config = parse_config(text, "/e");
+    return config ? std::string{"none"} : config.error().detail();
+  };
+  const std::string base{kServices};
+  EXPECT_NE(refused("collateral = \"c\"\n" + base).find("collateral: either"), std::string::npos);
+  EXPECT_NE(refused(base + "services = \"https://a\"").find("collateral_services.services: a list"), std::string::npos);
+  EXPECT_NE(refused(base + "services = []").find("collateral_services.services: a list"), std::string::npos);
+  EXPECT_NE(refused(base + "services = [1]").find("collateral_services.services: a list"), std::string::npos);
+  EXPECT_NE(refused(base + "services = [\"a\"]").find("collateral_services.services: \"a\""), std::string::npos);
+  EXPECT_NE(refused(base + "grace = \"1h\"").find("collateral_services.grace: no such setting"), std::string::npos);
+  EXPECT_NE(refused("data = \"d\"\nguest = \"g\"\n[collateral_services]\n").find("collateral_services.folder: missing"), std::string::npos);
+}
+
 TEST(Config, WantsACertificateBeyondLoopback) {
   for (const auto* address : {"0.0.0.0:1", "[::]:1", "192.0.2.1:1"}) {
     auto config = parse_config(std::string{kLeast} + "listen = \"" + address + "\"", "/e");

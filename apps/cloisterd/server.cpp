@@ -19,6 +19,7 @@
 #include "cloister/kms/software.hpp"
 #include "cloister/policy/trust_file.hpp"
 #include "cloister/runtime/task_group.hpp"
+#include "collateral_fetcher.hpp"
 #include "collateral_files.hpp"
 #include "keys.hpp"
 
@@ -32,6 +33,7 @@ constexpr std::size_t kPoolThreads = 4;
 constexpr std::size_t kReaderThreads = 4;
 constexpr std::size_t kPoolQueue = 4096;
 constexpr std::chrono::seconds kCertificateEvery{2};
+constexpr std::chrono::hours kCollateralEvery{1};
 constexpr std::chrono::hours kAdminLifetime{24 * 366};
 constexpr std::chrono::hours kHostLifetime{24};
 
@@ -105,8 +107,7 @@ class Server {
     log_ = std::move(log);
     CLOISTER_TRY(anchors, load_anchors(config_.trust));
     anchors_ = std::move(anchors);
-    CLOISTER_TRY(collateral, CollateralFiles::open(config_.collateral));
-    collateral_ = std::move(collateral);
+    CLOISTER_CHECK(open_collateral());
     CLOISTER_TRY(mrtd, builder::guest_mrtd(config_.guest));
     assemble(mrtd);
     return make_admin_token();
@@ -140,6 +141,7 @@ class Server {
     tasks.spawn("housekeeping", housekeeping());
     tasks.spawn("reload", runtime::IoContext::on_signal(SIGHUP, [this, &server] { reload_certificate(*server); }));
     tasks.spawn("certificate", watch_certificate(server.get()));
+    if (fetcher_) tasks.spawn("collateral", refresh_collateral());
     monitor_->serving();
     announce(server->base_url());
     auto signalled = runtime::block_on(io_, io_.wait_for_signal({SIGINT, SIGTERM}));
@@ -160,6 +162,17 @@ class Server {
  private:
   [[nodiscard]] UnixTime now() const { return clock_.now(); }
 
+  Result<void> open_collateral() {
+    if (config_.collateral_services) {
+      CLOISTER_TRY(fetcher, CollateralFetcher::open(*config_.collateral_services, clock_, logger_));
+      fetcher_ = std::move(fetcher);
+    } else {
+      CLOISTER_TRY(files, CollateralFiles::open(config_.collateral));
+      collateral_ = std::move(files);
+    }
+    return {};
+  }
+
   void assemble(const Digest48& mrtd) {
     monitor_ = std::make_unique<api::Monitor>(*database_, clock_, taints_of(anchors_));
     for (const auto& taint : monitor_->taints()) logger_.warn("tainted", {{"setting", taint}});
@@ -172,7 +185,9 @@ class Server {
     scheduler::JobService::Options jobs;
     jobs.lease = config_.lease;
     jobs_ = std::make_unique<scheduler::JobService>(*database_, *log_, random_, clock_, jobs);
-    auto find = [this](const evidence::Quote& quote) { return collateral_->find(quote); };
+    auto find = [this](const evidence::Quote& quote) {
+      return fetcher_ ? fetcher_->find(quote) : collateral_->find(quote);
+    };
     attestor_ = std::make_unique<links::Attestor>(links::Attestor::Services{*sessions_, pool_, clock_, logger_},
                                                   find, anchors_, policy::Policy{});
     dispatcher_ = std::make_unique<scheduler::Dispatcher>(*jobs_, pool_, clock_, logger_);
@@ -281,6 +296,17 @@ class Server {
     }
   }
 
+  /// Ahead of its end, so that no verification waits for it.
+  Task<void> refresh_collateral() {
+    for (;;) {
+      auto work = [this] { return fetcher_->refresh(); };
+      auto failures = co_await pool_.run(std::move(work));
+      if (!failures) logger_.error("collateral.not_refreshed", {{"detail", failures.error().text()}});
+      auto slept = co_await runtime::sleep_for(kCollateralEvery);
+      if (!slept) co_return;
+    }
+  }
+
   /// Once a second: leases and deadlines that are over, the audit log's head, refusals of strangers, used-up nonces.
   Task<void> housekeeping() {
     for (;;) {
@@ -318,7 +344,8 @@ class Server {
   std::unique_ptr<storage::BlobStore> blobs_;
   std::unique_ptr<audit::Log> log_;
   audit::Refusals refusals_;
-  std::unique_ptr<CollateralFiles> collateral_;
+  std::unique_ptr<CollateralFiles> collateral_;  // this, or the fetcher
+  std::unique_ptr<CollateralFetcher> fetcher_;
   attestation::TrustAnchors anchors_;
   runtime::IoContext io_{1};
   runtime::BlockingPool pool_{kPoolThreads, kPoolQueue};

@@ -135,6 +135,7 @@ struct Reading {
     const auto& name = read.second.issuer_common_name;
     const auto role = wanted.ca == CaType::processor ? "PCK Processor CA" : "PCK Platform CA";
     if (name.find(role) == std::string::npos) return crl_of(read.second);
+    if (chain.empty()) return std::move(read.first);  // the quote brings the issuer
     CLOISTER_TRY(certificates, read_chain(key, chain));
     add_chain(read.first, certificates);
     return std::move(read.first);
@@ -286,7 +287,7 @@ Result<Outcome> interpret(const Key& key, ApiVersion version, const Answer& answ
   std::string chain;
   if (const auto name = issuer_chain_header(key, version); !name.empty()) {
     const auto header = answer.header(name);
-    if (!header) return Error{Errc::missing_member, to_string(key) + ": exactly one header " + std::string{name} + " expected"};
+    if (!header || header->empty()) return Error{Errc::missing_member, to_string(key) + ": exactly one header " + std::string{name} + " expected"};
     auto decoded = percent_decoded(*header);
     if (!decoded) return malformed(key, std::string{name} + ": an escape is not whole");
     chain = std::move(*decoded);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "cloister/codec/der.hpp"
 #include "cloister/codec/text.hpp"
 #include "cloister/collateral/freshness.hpp"
 #include "cloister/collateral/transfer.hpp"
@@ -141,6 +142,80 @@ TEST(ReadDocument, RefusesOtherChains) {
   EXPECT_EQ(read_chain("amd_chain/vcek/Milan", chain({1, 0})), "collateral_mismatch");
   EXPECT_EQ(read_chain("amd_chain/vcek/Milan", chain({0})), "collateral_malformed");
   EXPECT_EQ(read_chain("amd_chain/vcek/Milan", chain({0, 1, 2})), "collateral_malformed");
+}
+
+// --- a chip's certificate, one part wrong at a time ---
+
+/// A VCEK as AMD issues them, but under a key of our own: who signed it is not what is read here.
+struct VcekPlan {
+  std::string common_name = "SEV-VCEK";
+  std::string product = "Milan-B0";
+  Bytes hwid = Bytes(64, 0xAB);
+  std::vector<std::pair<std::string, Bytes>> versions{{"3.1", codec::der::integer(3)},  {"3.2", codec::der::integer(0)},
+                                                      {"3.3", codec::der::integer(22)}, {"3.8", codec::der::integer(213)}};
+
+  [[nodiscard]] Bytes build() const {
+    const auto key = crypto::EcPrivateKey::derive(crypto::Curve::p384, as_bytes("chip"), as_bytes("VCEK"));
+    const auto name = crypto::x509::encode_name({.common_name = common_name, .organization = {}, .locality = {}, .state = {}, .country = {}});
+    crypto::x509::CertificateSpec spec{.serial = {1}, .issuer = name, .subject = name, .not_before = kBegin, .not_after = kBegin + 24h * 2555, .key = key.public_key()};
+    const auto add = [&spec](const std::string& arc, Bytes value) {
+      spec.extensions.push_back({codec::der::oid("1.3.6.1.4.1.3704.1." + arc), false, std::move(value)});
+    };
+    if (!product.empty()) add("2", codec::der::element(codec::der::tag::kIa5String, as_bytes(product)));
+    for (const auto& [arc, value] : versions) add(arc, value);
+    if (!hwid.empty()) add("4", hwid);
+    return crypto::x509::issue_certificate(spec, key);
+  }
+  static inline const UnixTime kBegin = *from_civil(2026, 1, 1, 0, 0, 0);
+};
+
+const Key kVcek = key_of("vcek/Milan/" + codec::to_hex(Bytes(64, 0xAB)) + "/bl3-tee0-snp22-ucode213");
+
+std::string vcek_refusal(const VcekPlan& plan, const Key& key = kVcek) {
+  const auto document = read_document(key, plan.build(), {});
+  return document ? "none" : std::string{to_string(document.error().code())};
+}
+
+TEST(Vcek, IsReadInBothFormsOfItsHwid) {
+  VcekPlan plan;
+  EXPECT_EQ(vcek_refusal(plan), "none");
+  plan.hwid = codec::der::octet_string(plan.hwid);
+  EXPECT_EQ(vcek_refusal(plan), "none");
+  const auto pem = codec::to_pem("CERTIFICATE", plan.build());
+  EXPECT_TRUE(read_document(kVcek, as_bytes(pem), {}).ok());
+}
+
+TEST(Vcek, OfTurinHasItsLayout) {
+  VcekPlan plan;
+  plan.product = "Turin-B1";
+  plan.hwid = Bytes(8, 0xAB);
+  plan.versions.emplace_back("3.9", codec::der::integer(1));
+  const auto key = key_of("vcek/Turin/" + codec::to_hex(plan.hwid) + "/fmc1-bl3-tee0-snp22-ucode213");
+  EXPECT_EQ(vcek_refusal(plan, key), "none");
+  plan.versions.pop_back();
+  EXPECT_EQ(vcek_refusal(plan, key), "collateral_malformed");
+}
+
+TEST(Vcek, WantsEachOfItsParts) {
+  const auto refusal_after = [](auto change) {
+    VcekPlan plan;
+    change(plan);
+    return vcek_refusal(plan);
+  };
+  EXPECT_EQ(refusal_after([](VcekPlan& p) { p.common_name = "SEV-VLEK"; }), "collateral_malformed");
+  EXPECT_EQ(refusal_after([](VcekPlan& p) { p.product = ""; }), "collateral_malformed");
+  EXPECT_EQ(refusal_after([](VcekPlan& p) { p.product = "Rome"; }), "collateral_malformed");
+  EXPECT_EQ(refusal_after([](VcekPlan& p) { p.product = "Genoa"; }), "collateral_mismatch");
+  EXPECT_EQ(refusal_after([](VcekPlan& p) { p.hwid = {}; }), "collateral_malformed");
+  EXPECT_EQ(refusal_after([](VcekPlan& p) { p.hwid.pop_back(); }), "collateral_malformed");
+  EXPECT_EQ(refusal_after([](VcekPlan& p) { p.hwid = codec::der::octet_string(Bytes(8, 0xAB)); }), "collateral_malformed");
+  EXPECT_EQ(refusal_after([](VcekPlan& p) { p.hwid[63] ^= 1; }), "collateral_mismatch");
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(refusal_after([i](VcekPlan& p) { p.versions.erase(p.versions.begin() + static_cast<std::ptrdiff_t>(i)); }), "collateral_malformed");
+    EXPECT_EQ(refusal_after([i](VcekPlan& p) { p.versions[i].second = codec::der::integer(256); }), "collateral_malformed");
+    EXPECT_EQ(refusal_after([i](VcekPlan& p) { p.versions[i].second = codec::der::null(); }), "collateral_malformed");
+    EXPECT_EQ(refusal_after([i](VcekPlan& p) { p.versions[i].second = codec::der::integer(99); }), "collateral_mismatch");
+  }
 }
 
 // --- waiting ---

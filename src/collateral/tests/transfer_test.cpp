@@ -65,6 +65,41 @@ TEST(DocumentsOf, RefusesADamagedFile) {
   EXPECT_EQ(found.error().code(), Errc::collateral_malformed);
 }
 
+TEST(DocumentsOf, DoesWithoutTheIssuerOfAPckCrl) {
+  auto whole = SyntheticPlatform{}.build().collateral;
+  whole.pck_crl_issuer_chain = whole.tcb_info_issuer_chain;  // as many files of collateral have it
+  const auto found = documents_of({{"collateral.json", to_bytes(evidence::write_quote_collateral(whole))}});
+  ASSERT_TRUE(found.ok()) << found.error().text();
+  EXPECT_TRUE(found->left_out.empty());
+  EXPECT_EQ(found->documents.size(), 4U);
+}
+
+TEST(CarriedBundle, HasEverythingOfRealCollateral) {
+  CLOISTER_VECTORS_OR_SKIP(vectors);
+  std::size_t count = 0;
+  for (const auto& file : std::filesystem::directory_iterator{vectors / "attestation/dcap-cases/bundles"}) {
+    SCOPED_TRACE(file.path().filename().string());
+    const auto files = read_bundle(file.path());
+    ASSERT_TRUE(files.ok());
+    const auto found = documents_of(*files);
+    ASSERT_TRUE(found.ok()) << found.error().text();
+    EXPECT_TRUE(found->left_out.empty()) << found->left_out.front();
+    EXPECT_EQ(found->documents.size(), 4U);
+    const auto bundle = Bundle::from_files(write_bundle(found->documents));
+    ASSERT_TRUE(bundle.ok()) << bundle.error().text();
+    const auto original = evidence::parse_quote_collateral(as_text(files->front().content)).value();
+    const auto tcb = evidence::parse_tcb_info_body(original.tcb_info).value();
+    const auto carried = bundle->find({.tee = tcb.tee, .fmspc = tcb.fmspc, .ca = {}});
+    ASSERT_TRUE(carried.ok()) << carried.error().text();
+    EXPECT_EQ(carried->tcb_info, original.tcb_info);
+    EXPECT_EQ(carried->qe_identity, original.qe_identity);
+    EXPECT_EQ(carried->pck_crl, original.pck_crl);
+    EXPECT_EQ(carried->root_ca_crl, original.root_ca_crl);
+    ++count;
+  }
+  EXPECT_GT(count, 0U);
+}
+
 TEST(CarriedBundle, IsWrittenForVerifiersAndForCaches) {
   const test::TempDir folder;
   const SyntheticPlatform platform;

@@ -213,15 +213,21 @@ Result<Held> Cache::get(const Key& key, Need need) {
     flight = std::make_shared<Flight>();
     impl_->flights.emplace(name, flight);
   }
-  auto outcome = impl_->look_and_fetch(key, name, need, std::move(known));
-  {
+  const auto land = [&](Result<Held> outcome) {
     const std::lock_guard lock{impl_->mutex};
-    flight->outcome = outcome;
+    flight->outcome = std::move(outcome);
     flight->done = true;
     impl_->flights.erase(name);
+    impl_->landed.notify_all();
+  };
+  try {
+    auto outcome = impl_->look_and_fetch(key, name, need, std::move(known));
+    land(outcome);
+    return outcome;
+  } catch (...) {
+    land(Error{Errc::internal, to_string(key) + ": the call that fetched it was broken off"});  // whoever waits must not wait for ever
+    throw;
   }
-  impl_->landed.notify_all();
-  return outcome;
 }
 
 std::optional<UnixTime> Cache::asks_again_at(const Key& key) const {

@@ -5,6 +5,7 @@
 
 #include <fstream>
 #include <future>
+#include <stdexcept>
 #include <thread>
 
 #include "cloister/codec/text.hpp"
@@ -188,6 +189,15 @@ TEST_F(CacheTest, ConcurrentCallsShareAFailureToo) {
   service_.open_gate();
   EXPECT_EQ(first.get().error().code(), Errc::collateral_missing);
   EXPECT_EQ(second.get().error().code(), Errc::collateral_missing);
+}
+
+TEST_F(CacheTest, AFetchThatThrowsLeavesNobodyWaiting) {
+  struct Throwing final : Transport {
+    Result<Answer> get(const Request&) override { throw std::runtime_error{"out of something"}; }
+  } transport;
+  Cache cache{*store_, &transport, clock_, logger_, options_};
+  EXPECT_THROW((void)cache.get(kTcb, Need::current), std::runtime_error);
+  EXPECT_THROW((void)cache.get(kTcb, Need::current), std::runtime_error);  // and not: waits for the first
 }
 
 TEST_F(CacheTest, KeysDoNotWaitForEachOther) {
@@ -424,6 +434,7 @@ TEST_F(CacheTest, RefusesOddAnswers) {
          }
          r.headers = fewer;
        }},
+      {"an empty issuer chain", Errc::missing_member, [](auto& r) { r.headers.set("TCB-Info-Issuer-Chain", ""); }},
       {"two issuer chains", Errc::missing_member, [](auto& r) { r.headers.add("tcb-info-issuer-chain", "x"); }},
       {"a broken escape", Errc::collateral_malformed, [](auto& r) { r.headers.set("TCB-Info-Issuer-Chain", "%2"); }},
       {"a chain of nothing", Errc::collateral_malformed, [](auto& r) { r.headers.set("TCB-Info-Issuer-Chain", "x"); }},
@@ -459,6 +470,7 @@ TEST_F(CacheTest, RefusesWhatWasNotAskedFor) {
   const auto gives = [&](const Key& asked, const Key& given) {
     auto document = wrong.documents.find(given);
     ASSERT_TRUE(document.has_value()) << to_string(given);
+    if (document->issuer_chain.empty()) document->issuer_chain = other.build().collateral.pck_crl_issuer_chain;
     service_.fault = [&asked, document](const http::Request& request) mutable -> std::optional<http::Response> {
       collateral_service::MemoryDocuments liar;
       document->key = asked;

@@ -19,7 +19,7 @@ namespace cloister::collateral {
 struct Document {
   Key key;
   Bytes body;                // JSON as it came; CRLs and certificates in DER; a certificate chain in PEM
-  std::string issuer_chain;  // PEM, signer first; empty for kinds that have none
+  std::string issuer_chain;  // PEM, signer first; empty for kinds that have none, and for a PCK CRL from a file without it
   UnixTime issued{};         // issueDate, thisUpdate, notBefore
   UnixTime expires{};        // nextUpdate or notAfter; of the issuer chain too, whichever is first
   std::optional<std::uint32_t> evaluation_number;  // tcbEvaluationDataNumber
@@ -28,7 +28,7 @@ struct Document {
 
 /// The document of `key` from its bytes, in any encoding that services use. `collateral_malformed` when it cannot be
 /// read, `collateral_mismatch` when it is another than the key's, `missing_member` without an issuer chain where its kind
-/// has one, `limit_exceeded`.
+/// has one (but for PCK CRLs, whose issuer a quote brings: many files of collateral do without), `limit_exceeded`.
 [[nodiscard]] Result<Document> read_document(const Key& key, ByteView body, std::string_view issuer_chain_pem);
 
 /// An answer as the transport has it.
