@@ -178,7 +178,7 @@ TEST(KnownVectors, QuotesSayWhatOthersReadInThem) {
   compare("report_data", td.report_data);
   for (std::size_t i = 0; i < 4; ++i) compare("rtmr_" + std::to_string(i), td.rtmr[i]);
   const auto* flags = known.find("td_attributes");
-  const AttributeFindings found = attribute_findings(Claims{quote.header(), quote.body(), std::nullopt});
+  const AttributeFindings found = attribute_findings(Claims{DcapClaims{quote.header(), quote.body(), std::nullopt}});
   EXPECT_EQ(*flags->find("debug")->as_bool(), found.debug);
   EXPECT_EQ(*flags->find("septve_disable")->as_bool(), !found.ve_not_disabled);
 }
