@@ -77,6 +77,17 @@ Result<void> revoke(const Options& options, Context& context) {
   return {};
 }
 
+Result<void> rotate(const Options& options, Context& context) {
+  CLOISTER_TRY(server, connect(options.connection));
+  CLOISTER_TRY(rotated, server.rotate_result_keys());
+  if (options.json) {
+    context.out << json::write(rotated) << '\n';
+  } else {
+    context.out << member(rotated, "key_id") << " signs attestation results from now on\n";
+  }
+  return {};
+}
+
 }  // namespace
 
 void add_token(CLI::App& app, Context& context) {
@@ -106,6 +117,10 @@ void add_token(CLI::App& app, Context& context) {
   auto* revoke_command = token->add_subcommand("revoke", "Make a token invalid, at once");
   revoke_command->add_option("ID", options->id, "its id, tok-…")->required();
   on(revoke_command, revoke);
+
+  auto* rotate_command = token->add_subcommand("rotate-keys", "Let the next key sign attestation results; the old one stays published for a while");
+  rotate_command->add_flag("--json", options->json, "the API's answer");
+  on(rotate_command, rotate);
 
   add_token_verify(*token, context);
 }

@@ -2,6 +2,7 @@
 
 #include "cli.hpp"
 #include "cloister/codec/json.hpp"
+#include "cloister/crypto/jose.hpp"
 #include "cloister/token/verify.hpp"
 #include "files.hpp"
 #include "render.hpp"

@@ -36,6 +36,7 @@ constexpr std::chrono::seconds kCertificateEvery{2};
 constexpr std::chrono::hours kCollateralEvery{1};
 constexpr std::chrono::hours kAdminLifetime{24 * 366};
 constexpr std::chrono::hours kHostLifetime{24};
+constexpr std::chrono::minutes kResultLifetime{5};  // of attestation results, as tokens
 
 Error io_error(const std::filesystem::path& path) {
   return Error{Errc::io_error, path.string() + ": " + std::generic_category().message(errno)};
@@ -105,6 +106,8 @@ class Server {
     blobs_ = std::move(blobs);
     CLOISTER_TRY(log, audit::Log::open(*database_, *kms_, random_, {config_.data / "audit-head.cbor", false}, now()));
     log_ = std::move(log);
+    CLOISTER_TRY(result_keys, keyring::Keyring::open({*database_, *sealer_, *log_, random_}, kResultLifetime));
+    result_keys_ = std::move(result_keys);
     CLOISTER_TRY(anchors, load_anchors(config_.trust));
     anchors_ = std::move(anchors);
     CLOISTER_CHECK(open_collateral());
@@ -203,7 +206,8 @@ class Server {
                                clock_, random_, logger_},
         std::move(fleet), strand_);
     services_.emplace(api::Services{*database_, *blobs_, *log_, *registry_, *broker_, *jobs_, *dispatcher_, *fleet_,
-                                    *tokens_, pool_, readers_, clock_, random_, *monitor_, logger_, anchors_, find, pinned,
+                                    *tokens_, *result_keys_, pool_, readers_, clock_, random_, *monitor_, logger_, anchors_, find,
+                                    pinned,
                                     keys_->server_id, CLOISTER_VERSION});
   }
 
@@ -343,6 +347,7 @@ class Server {
   std::unique_ptr<storage::Sealer> sealer_;
   std::unique_ptr<storage::BlobStore> blobs_;
   std::unique_ptr<audit::Log> log_;
+  std::unique_ptr<keyring::Keyring> result_keys_;
   audit::Refusals refusals_;
   std::unique_ptr<CollateralFiles> collateral_;  // this, or the fetcher
   std::unique_ptr<CollateralFetcher> fetcher_;

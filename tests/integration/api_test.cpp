@@ -20,6 +20,7 @@
 #include "cloister/crypto/hash.hpp"
 #include "cloister/http/client.hpp"
 #include "cloister/storage/fleet.hpp"
+#include "cloister/token/verify.hpp"
 #include "instance_link.hpp"
 #include "support/disk.hpp"
 #include "support/synthetic_snp.hpp"
@@ -85,8 +86,10 @@ class Api : public testing::Test {
         fleet::Fleet::Services{*world.database, *world.registry, attestor, *world.broker, *world.jobs, dispatcher,
                                refusals, pool, clock, random, logger},
         std::move(fleet_options), strand);
+    result_keys = keyring::Keyring::open({*world.database, *world.sealer, *world.log, random}, std::chrono::minutes{5}).value();
     services.emplace(api::Services{*world.database, *world.blobs, *world.log, *world.registry, *world.broker,
-                                   *world.jobs, dispatcher, *fleet, tokens, pool, readers, clock, random, monitor, logger, world.anchors,
+                                   *world.jobs, dispatcher, *fleet, tokens, *result_keys, pool, readers, clock, random, monitor, logger,
+                                   world.anchors,
                                    [this](const evidence::Quote&) -> Result<evidence::QuoteCollateral> {
                                      return world.collateral;
                                    },
@@ -200,6 +203,7 @@ class Api : public testing::Test {
                            world.anchors, policy::Policy{}};
   scheduler::Dispatcher dispatcher{*world.jobs, pool, clock, logger};
   std::unique_ptr<fleet::Fleet> fleet;
+  std::unique_ptr<keyring::Keyring> result_keys;
   std::optional<api::Services> services;
   std::unique_ptr<http::Server> server;
   std::unique_ptr<http::BlockingClient> http;
@@ -226,6 +230,8 @@ const std::map<std::string, Roles> kRoutes = {
     {"GET /api/v1/openapi.json", kPublicRoute},
     {"GET /api/v1/attestation/self", kPublicRoute},
     {"POST /api/v1/attestation/verify", kOperators},
+    {"POST /api/v1/attestation/keys/rotate", kAdmins},
+    {"GET /.well-known/jwks.json", kPublicRoute},
     {"GET /api/v1/audit/consistency", kOperators},
     {"POST /api/v1/validators/{id}/drain", kAdmins},
     {"WEBSOCKET /api/v1/host", kPublicRoute},  // proves its hotkey inside
@@ -1112,6 +1118,61 @@ TEST_F(Api, SnpReportsAreJudgedWithTheCertificatesThatAreGiven) {
   EXPECT_EQ(post("/api/v1/attestation/verify", client, body).status, 400);
 }
 
+TEST_F(Api, TokensOfAcceptedEvidenceAreVerifiedByThePublishedKeys) {
+  const auto td = world.launch();
+  const auto shown = world.attest(td, world.new_instance());
+  const auto report_data = codec::to_hex(protocol::report_data(shown.preimage));
+  const json::Object wanted{{"evidence", codec::to_base64(shown.evidence)}, {"report_data", report_data}, {"token", true}};
+  const auto with = [&](json::Object more) {
+    more.insert(more.begin(), wanted.begin(), wanted.end());
+    return post("/api/v1/attestation/verify", client, std::move(more));
+  };
+  const auto published = [&] { return crypto::jose::parse_jwks(get("/.well-known/jwks.json", "").text).value(); };
+  token::Expected expected;
+  expected.keys = published();
+  expected.at = clock.now();
+  expected.issuer = kServerId;
+  expected.audience = "relying-party";
+  expected.worst = token::Tier::warning;  // no measurements were demanded
+  expected.allow_lab = true;
+  const auto answer = with({{"audience", "relying-party"}});
+  ASSERT_EQ(answer.status, 200) << answer.text;
+  const auto verified = token::verify(answer.string("token"), expected);
+  ASSERT_TRUE(verified.ok()) << verified.error().text();
+  EXPECT_TRUE(verified->lab());
+  EXPECT_EQ(verified->kind(), token::Kind::ear);
+
+  // After a rotation both the old token and a new one are verified by what is published.
+  const auto rotated = send(Method::post, "/api/v1/attestation/keys/rotate", admin);
+  ASSERT_EQ(rotated.status, 200) << rotated.text;
+  EXPECT_EQ(rotated.string("key_id"), expected.keys[1].key_id);
+  expected.keys = published();
+  EXPECT_EQ(expected.keys.size(), 3U);
+  EXPECT_TRUE(token::verify(answer.string("token"), expected).ok());
+  const auto second = token::verify(with({{"audience", "relying-party"}}).string("token"), expected);
+  ASSERT_TRUE(second.ok()) << second.error().text();
+  EXPECT_EQ(second->key_id(), rotated.string("key_id"));
+
+  // Whatever is not accepted has none, and nobody gets one who did not ask.
+  auto other = wanted;
+  other[1] = {"nonce", "00"};
+  const auto refused = post("/api/v1/attestation/verify", client, json::Value{other});
+  EXPECT_EQ(refused.string("verdict"), "rejected");
+  EXPECT_TRUE(refused.body.find("token")->is_null());
+  auto plain = wanted;
+  plain.pop_back();
+  EXPECT_EQ(post("/api/v1/attestation/verify", client, json::Value{plain}).body.find("token"), nullptr);
+}
+
+TEST_F(Api, PublishedKeysHaveAnETag) {
+  const auto first = get("/.well-known/jwks.json", "");
+  EXPECT_EQ(first.headers.find("Content-Type"), "application/jwk-set+json");
+  const auto tag = std::string{first.headers.find("ETag").value_or("")};
+  EXPECT_EQ(send(Method::get, "/.well-known/jwks.json", "", {{"If-None-Match", tag}}).status, 304);
+  ASSERT_EQ(send(Method::post, "/api/v1/attestation/keys/rotate", admin).status, 200);
+  EXPECT_EQ(send(Method::get, "/.well-known/jwks.json", "", {{"If-None-Match", tag}}).status, 200);
+}
+
 TEST_F(Api, TermsOfAVerificationThatCannotBeAreRefused) {
   const auto code = [&](json::Object more) {
     json::Object body{{"evidence", "00"}};
@@ -1124,6 +1185,11 @@ TEST_F(Api, TermsOfAVerificationThatCannotBeAreRefused) {
   EXPECT_EQ(code({{"nonce", std::string(130, '0')}}), "invalid_argument");
   EXPECT_EQ(code({{"report_data", "00"}}), "malformed");
   EXPECT_EQ(code({{"report_data", std::string(128, '0')}, {"nonce", "00"}}), "invalid_argument");
+  EXPECT_EQ(code({{"token", true}}), "invalid_argument");
+  EXPECT_EQ(code({{"token", true}, {"nonce", "00"}, {"at", "2026-01-01T00:00:00Z"}}), "invalid_argument");
+  EXPECT_EQ(code({{"audience", "a"}}), "invalid_argument");
+  EXPECT_EQ(code({{"token", true}, {"nonce", "00"}, {"audience", ""}}), "invalid_argument");
+  EXPECT_EQ(code({{"token", true}, {"nonce", "00"}, {"audience", std::string(257, 'a')}}), "invalid_argument");
   EXPECT_EQ(code({{"policy", json::Object{{"version", 2}}}}), "policy_invalid");
   EXPECT_EQ(code({{"collateral", json::Object{}}}), "collateral_malformed");
 }
@@ -1501,7 +1567,7 @@ TEST_F(ApiDocument, EveryOperationKeepsTenantsApart) {
     ++tried;
   }
   EXPECT_GE(tried, 8U);
-  EXPECT_EQ(of_the_server, 7U);
+  EXPECT_EQ(of_the_server, 8U);
   EXPECT_EQ(get("/api/v1/jobs/" + job.keys.job().str(), client).string("state"), "succeeded");
   EXPECT_EQ(get("/api/v1/secrets", admin).count("secrets"), 2U);  // with the world's own
 }

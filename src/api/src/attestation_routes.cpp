@@ -1,5 +1,6 @@
 #include "cloister/codec/text.hpp"
 #include "cloister/evidence/collateral.hpp"
+#include "cloister/token/ear.hpp"
 #include "cloister/verdict/verdict.hpp"
 #include "handlers.hpp"
 
@@ -11,6 +12,7 @@ using http::Request;
 using http::Response;
 
 constexpr std::size_t kMaxRequest = 4U << 20;
+constexpr std::size_t kMaxAudience = 256;
 
 struct Submission {
   Bytes evidence;
@@ -18,6 +20,9 @@ struct Submission {
   std::optional<evidence::QuoteCollateral> collateral;
   evidence::SnpEndorsements endorsements;
   verdict::Terms terms;
+  bool token = false;
+  std::optional<std::string> audience;  // of the token
+  std::optional<std::string> nonce;     // as it was given
 };
 
 Result<Digest64> nonce_data(std::string_view text) {
@@ -66,11 +71,21 @@ Result<Submission> read(const Services& s, const Request& request) {
   const auto report_data = fields.optional_string("report_data");
   const auto nonce = fields.optional_string("nonce");
   const auto* policy = fields.optional_object("policy");
+  out.token = fields.optional_boolean("token").value_or(false);
+  out.audience = fields.optional_string("audience");
   CLOISTER_CHECK(fields.finish());
   if (!out.tee.empty() && out.tee != "sgx" && out.tee != "tdx" && out.tee != "snp") {
     return Error{Errc::invalid_argument, "tee: sgx, tdx or snp expected"};
   }
   if (report_data && nonce) return Error{Errc::invalid_argument, "nonce: not beside report_data"};
+  if (out.token && !report_data && !nonce) {
+    return Error{Errc::invalid_argument, "token: report_data or nonce expected beside it, since a token vouches for what is bound"};
+  }
+  if (out.token && at) return Error{Errc::invalid_argument, "token: not of another time, at"};
+  if (out.audience && (!out.token || out.audience->empty() || out.audience->size() > kMaxAudience)) {
+    return Error{Errc::invalid_argument, "audience: 1 to 256 bytes expected, beside token"};
+  }
+  out.nonce = nonce;
   out.terms.anchors = s.anchors;
   out.terms.at = s.clock.now();
   if (at) {
@@ -96,6 +111,14 @@ Result<Submission> read(const Services& s, const Request& request) {
   return out;
 }
 
+/// The token of accepted evidence.
+Result<std::string> issue(const Services& s, const Submission& submission, const policy::Appraised& appraised) {
+  const auto key = s.result_keys.current();
+  const token::Issuer issuer{s.server_id, "cloisterd " + s.version, key->key_id, key->key};
+  const token::TokenTerms terms{s.clock.now(), s.result_keys.lifetime(), submission.audience, submission.nonce};
+  return token::issue_ear(appraised, submission.terms.policy, issuer, terms);
+}
+
 /// A verdict is an answer, whatever it says; refused is what cannot be judged at all.
 Result<Response> verify(const Services& s, const Request& request) {
   CLOISTER_TRY(submission, read(s, request));
@@ -106,7 +129,25 @@ Result<Response> verify(const Services& s, const Request& request) {
   };
   const auto given = [&](const evidence::SnpReport&) -> Result<evidence::SnpEndorsements> { return submission.endorsements; };
   CLOISTER_TRY(judged, verdict::judge(submission.evidence, submission.tee, submission.terms, {find, given}));
-  return http::json_response(verdict::to_json(judged));
+  auto answer = verdict::to_json(judged);
+  if (!submission.token) return http::json_response(answer);
+  json::Value token;
+  if (judged.appraised) {
+    CLOISTER_TRY(issued, issue(s, submission, *judged.appraised));
+    token = std::move(issued);
+  }
+  return http::json_response(answer.set("token", std::move(token)));
+}
+
+/// For whoever verifies our tokens: RFC 7517 section 5.
+Result<Response> jwks(const Services& s, const Request& request) {
+  const auto text = json::write(to_json(s.result_keys.published(s.clock.now())));
+  return tagged(request, http::bytes_response("application/jwk-set+json", to_bytes(text)));
+}
+
+Result<Response> rotate(const Services& s, const Request& request) {
+  CLOISTER_TRY(key_id, s.result_keys.rotate(s.clock.now(), request.principal->subject));
+  return http::json_response(json::Object{{"key_id", key_id}});
 }
 
 /// The keys that clients and TDs know this server by. It shows no evidence of its own: it does not run in a TEE.
@@ -130,6 +171,14 @@ void add_attestation_routes(Routes& routes, const Services& services) {
                  .takes("EvidenceToVerify")
                  .answers(200, "Verdict"),
              blocking(services, verify), large);
+  routes.add(Method::get, "/.well-known/jwks.json", http::kPublic,
+             Doc{"The keys that sign attestation results: the one in use, the next, and those whose tokens may be valid; with ETag"}
+                 .answers_as(200, "application/jwk-set+json")
+                 .answers(304),
+             blocking(services, jwks));
+  routes.add(Method::post, "/api/v1/attestation/keys/rotate", administrators(),
+             Doc{"Lets the next key sign attestation results from now on"}.of_the_server().answers(200, "RotatedKey"),
+             blocking(services, rotate));
   routes.add(Method::get, "/api/v1/attestation/self", http::kPublic,
              Doc{"Which keys this server is known by, and its own evidence"}
                  .answers(200, "ServerAttestation"),

@@ -162,6 +162,8 @@ Result<void> Orchestrator::revoke_token(std::string_view id) {
   return {};
 }
 
+Result<json::Value> Orchestrator::rotate_result_keys() { return call(Method::post, "/api/v1/attestation/keys/rotate"); }
+
 Result<json::Value> Orchestrator::get(std::string_view path) { return call(Method::get, "/api/v1/" + std::string{path}); }
 
 Result<json::Value> Orchestrator::list(std::string_view what) {

@@ -106,6 +106,20 @@ Line event_log_line(const Verdict& verdict) {
   return {kId, CheckResult::fail, verdict.event_log->error().detail()};
 }
 
+/// Evidence that somebody wanted to be bound goes all the way to appraised evidence.
+Result<void> decide(Verdict& verdict, const Terms& terms, attestation::AuthenticEvidence&& evidence) {
+  if (!terms.report_data) {
+    verdict.decision = policy::decide(terms.policy, evidence);
+  } else {
+    CLOISTER_TRY(bound, attestation::bind(std::move(evidence), *terms.report_data));
+    auto appraisal = policy::appraise(terms.policy, std::move(bound));
+    verdict.decision = std::move(appraisal.decision);
+    verdict.appraised = std::move(appraisal.appraised);
+  }
+  if (!verdict.decision->accepted) verdict.error = verdict.decision->error();
+  return {};
+}
+
 json::Value optional_time(const std::optional<UnixTime>& time) {
   return time ? json::Value{to_rfc3339(*time)} : json::Value{};
 }
@@ -124,7 +138,7 @@ Result<Verdict> judge(ByteView evidence, std::string_view tee, const Terms& term
     verdict.error = kind.error();
     return verdict;
   }
-  const auto authentic = verify_kind(verdict, *found, terms, sources);
+  auto authentic = verify_kind(verdict, *found, terms, sources);
   if (!authentic) return authentic.error();
   if (!verdict.report) return verdict;
   if (terms.report_data) attestation::check_report_data(*verdict.report, *terms.report_data);
@@ -132,8 +146,7 @@ Result<Verdict> judge(ByteView evidence, std::string_view tee, const Terms& term
   verdict.error = verdict.report->error();
   if (!verdict.error && verdict.event_log && !*verdict.event_log) verdict.error = verdict.event_log->error();
   if (verdict.error || !*authentic) return verdict;
-  verdict.decision = policy::decide(terms.policy, **authentic);
-  if (!verdict.decision->accepted) verdict.error = verdict.decision->error();
+  CLOISTER_CHECK(decide(verdict, terms, **std::move(authentic)));
   return verdict;
 }
 

@@ -55,6 +55,21 @@ TEST(Judge, RejectsOtherReportData) {
   EXPECT_EQ(s.judge().error->code(), Errc::report_data_mismatch);
 }
 
+TEST(Judge, AppraisesWhatIsBoundAndAllowed) {
+  Scene s;
+  EXPECT_FALSE(s.judge().appraised);
+  s.terms.report_data = SyntheticPlatform{}.td().report_data;
+  const auto verdict = s.judge();
+  EXPECT_TRUE(verdict.accepted());
+  ASSERT_TRUE(verdict.appraised);
+  EXPECT_EQ(verdict.appraised->policy_digest(), policy::digest(s.terms.policy));
+  s.terms.policy.min_evaluation_data_number = 1'000'000;
+  EXPECT_FALSE(s.judge().appraised);
+  s.terms.policy = {};
+  s.terms.report_data = Digest64{0xEE};
+  EXPECT_FALSE(s.judge().appraised);
+}
+
 TEST(Judge, RejectsWhatThePolicyRefuses) {
   Scene s;
   s.terms.policy.min_evaluation_data_number = 1'000'000;

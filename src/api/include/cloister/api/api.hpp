@@ -15,6 +15,7 @@
 #include "cloister/http/router.hpp"
 #include "cloister/http/server.hpp"
 #include "cloister/keybroker/broker.hpp"
+#include "cloister/keyring/keyring.hpp"
 #include "cloister/links/attestor.hpp"
 #include "cloister/runtime/blocking_pool.hpp"
 #include "cloister/scheduler/dispatcher.hpp"
@@ -39,6 +40,7 @@ struct Services {
   scheduler::Dispatcher& dispatcher;
   fleet::Fleet& fleet;
   const session::OperatorTokens& tokens;
+  keyring::Keyring& result_keys;  // that sign attestation results
   /// What writes or computes, and what only reads: readers do not wait behind a disk that takes no writes. Both are
   /// stopped before what is named here ends.
   runtime::BlockingPool& pool;

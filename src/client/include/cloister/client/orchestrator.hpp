@@ -36,6 +36,8 @@ class Orchestrator {
                                                        std::chrono::seconds lifetime,
                                                        const std::optional<std::string>& tenant = std::nullopt);
   [[nodiscard]] Result<void> revoke_token(std::string_view id);
+  /// {"key_id":…}: the key that signs attestation results from now on.
+  [[nodiscard]] Result<codec::json::Value> rotate_result_keys();
   /// What the API answers under that path, e.g. get("jobs/job-x").
   [[nodiscard]] Result<codec::json::Value> get(std::string_view path);
   /// A whole list, whatever pages the API gives it in, e.g. list("validators"): {"validators":[…]}. `limit_exceeded`

@@ -36,6 +36,7 @@ struct Verdict {
   std::optional<Result<codec::json::Value>> event_log;  // the claims of the log beside it; absent without one
   std::optional<policy::Decision> decision;  // only of authentic evidence whose event log, if any, is its own
   std::optional<Error> error;                // why it is not accepted
+  std::optional<policy::Appraised> appraised;  // of accepted evidence, where report data was expected
 
   [[nodiscard]] bool authentic() const { return report && report->authentic(); }
   [[nodiscard]] bool accepted() const { return decision && decision->accepted; }
