@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cloister/codec/text.hpp"
 #include "cloister/verdict/json.hpp"
 
 namespace cloister::verdict {
@@ -32,6 +33,32 @@ Result<evidence::Quote> read_quote(const evidence::DetectedEvidence& found, std:
     return Error{Errc::evidence_unsupported, "SEV-SNP reports can be recognised, but not verified"};
   }
   return evidence::parse_quote(found.bytes);
+}
+
+policy::Decision decision_of(const appraisal::Appraisal& appraisal) {
+  policy::Decision out{.accepted = appraisal.accepted, .reasons = {}, .policy_digest = appraisal.policy_digest};
+  for (const auto& reason : appraisal.reasons) out.reasons.push_back({reason.code, reason.detail});
+  return out;
+}
+
+json::Value to_json(const appraisal::TrustClaim& claim) {
+  json::Object out{{"value", std::int64_t{claim.value}}, {"tier", appraisal::to_string(appraisal::tier_of(claim.value))}};
+  if (claim.rule) {
+    out.emplace_back("rule", claim.rule->name);
+    out.emplace_back("module", claim.rule->module);
+    out.emplace_back("line", claim.rule->line);
+    out.emplace_back("default", claim.rule->is_default);
+  }
+  return json::Value{std::move(out)};
+}
+
+json::Value to_json(const appraisal::Appraisal& appraisal) {
+  json::Object claims;
+  for (const auto& claim : appraisal.claims) claims.emplace_back(claim.name, to_json(claim));
+  return json::Value{json::Object{{"status", appraisal::to_string(appraisal.status)},
+                                  {"policy_digest", "sha256:" + codec::to_hex(appraisal.policy_digest)},
+                                  {"trust_claims", std::move(claims)},
+                                  {"extensions", appraisal.extensions}}};
 }
 
 json::Value optional_time(const std::optional<UnixTime>& time) {
@@ -65,7 +92,12 @@ Result<Verdict> judge(ByteView evidence, std::string_view tee, const Terms& term
   if (terms.report_data) attestation::check_report_data(*verdict.report, *terms.report_data);
   verdict.error = verdict.report->error();
   if (verdict.error || !outcome.evidence) return verdict;
-  verdict.decision = policy::decide(terms.policy, *outcome.evidence);
+  if (terms.rego) {
+    verdict.appraisal = appraisal::decide(*terms.rego, *outcome.evidence, terms.reference_values);
+    verdict.decision = decision_of(*verdict.appraisal);
+  } else {
+    verdict.decision = policy::decide(terms.policy, *outcome.evidence);
+  }
   if (!verdict.decision->accepted) verdict.error = verdict.decision->error();
   return verdict;
 }
@@ -119,7 +151,7 @@ json::Value to_json(const Verdict& verdict) {
     issued = report->collateral->issued;
     expires = report->collateral->expires;
   }
-  return json::Value{json::Object{
+  json::Value out{json::Object{
       {"verdict", verdict.accepted() ? "accepted" : "rejected"},
       {"authentic", verdict.authentic()},
       {"bound", report != nullptr && report->bound},
@@ -131,6 +163,8 @@ json::Value to_json(const Verdict& verdict) {
       {"checks", std::move(checks)},
       {"claims", report != nullptr ? to_json(report->claims.unverified()) : json::Value{json::Object{}}},
       {"error", std::move(error)}}};
+  if (verdict.appraisal) out.set("appraisal", to_json(*verdict.appraisal));
+  return out;
 }
 
 }  // namespace cloister::verdict

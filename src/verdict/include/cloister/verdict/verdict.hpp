@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cloister/appraisal/appraisal.hpp"
 #include "cloister/attestation/verify.hpp"
 #include "cloister/codec/json.hpp"
 #include "cloister/core/bytes.hpp"
@@ -24,6 +25,8 @@ struct Terms {
   UnixTime at;
   std::optional<Digest64> report_data;
   policy::Policy policy;
+  std::optional<appraisal::Policy> rego = {};  // instead of `policy`, when given
+  codec::json::Value reference_values = {};    // of the Rego policy: an object, or null for none
 };
 
 /// What came out, as far as it came.
@@ -31,7 +34,8 @@ struct Verdict {
   std::optional<evidence::EvidenceKind> kind;
   std::optional<evidence::QuoteHeader> header;
   std::optional<attestation::Report> report;
-  std::optional<policy::Decision> decision;  // only of authentic evidence
+  std::optional<policy::Decision> decision;  // only of authentic evidence; that of the Rego policy where one was given
+  std::optional<appraisal::Appraisal> appraisal;  // of a Rego policy
   std::optional<Error> error;                // why it is not accepted
 
   [[nodiscard]] bool authentic() const { return report && report->authentic(); }
