@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cloister/codec/text.hpp"
 #include "cloister/verdict/event_log.hpp"
 #include "cloister/verdict/json.hpp"
 
@@ -116,8 +117,33 @@ Result<void> decide(Verdict& verdict, const Terms& terms, attestation::Authentic
     verdict.decision = std::move(appraisal.decision);
     verdict.appraised = std::move(appraisal.appraised);
   }
-  if (!verdict.decision->accepted) verdict.error = verdict.decision->error();
   return {};
+}
+
+policy::Decision decision_of(const appraisal::Appraisal& appraisal) {
+  policy::Decision out{.accepted = appraisal.accepted, .reasons = {}, .policy_digest = appraisal.policy_digest};
+  for (const auto& reason : appraisal.reasons) out.reasons.push_back({reason.code, reason.detail});
+  return out;
+}
+
+json::Value to_json(const appraisal::TrustClaim& claim) {
+  json::Object out{{"value", std::int64_t{claim.value}}, {"tier", appraisal::to_string(appraisal::tier_of(claim.value))}};
+  if (claim.rule) {
+    out.emplace_back("rule", claim.rule->name);
+    out.emplace_back("module", claim.rule->module);
+    out.emplace_back("line", claim.rule->line);
+    out.emplace_back("default", claim.rule->is_default);
+  }
+  return json::Value{std::move(out)};
+}
+
+json::Value to_json(const appraisal::Appraisal& appraisal) {
+  json::Object claims;
+  for (const auto& claim : appraisal.claims) claims.emplace_back(claim.name, to_json(claim));
+  return json::Value{json::Object{{"status", appraisal::to_string(appraisal.status)},
+                                  {"policy_digest", "sha256:" + codec::to_hex(appraisal.policy_digest)},
+                                  {"trust_claims", std::move(claims)},
+                                  {"extensions", appraisal.extensions}}};
 }
 
 json::Value optional_time(const std::optional<UnixTime>& time) {
@@ -146,7 +172,13 @@ Result<Verdict> judge(ByteView evidence, std::string_view tee, const Terms& term
   verdict.error = verdict.report->error();
   if (!verdict.error && verdict.event_log && !*verdict.event_log) verdict.error = verdict.event_log->error();
   if (verdict.error || !*authentic) return verdict;
-  CLOISTER_CHECK(decide(verdict, terms, **std::move(authentic)));
+  if (terms.rego) {
+    verdict.appraisal = appraisal::decide(*terms.rego, **authentic, terms.reference_values);
+    verdict.decision = decision_of(*verdict.appraisal);
+  } else {
+    CLOISTER_CHECK(decide(verdict, terms, **std::move(authentic)));
+  }
+  if (!verdict.decision->accepted) verdict.error = verdict.decision->error();
   return verdict;
 }
 
@@ -207,7 +239,7 @@ json::Value to_json(const Verdict& verdict) {
     issued = report->collateral->issued;
     expires = report->collateral->expires;
   }
-  return json::Value{json::Object{
+  json::Value out{json::Object{
       {"verdict", verdict.accepted() ? "accepted" : "rejected"},
       {"authentic", verdict.authentic()},
       {"bound", report != nullptr && report->bound},
@@ -219,6 +251,8 @@ json::Value to_json(const Verdict& verdict) {
       {"checks", std::move(checks)},
       {"claims", claims_of(verdict)},
       {"error", std::move(error)}}};
+  if (verdict.appraisal) out.set("appraisal", to_json(*verdict.appraisal));
+  return out;
 }
 
 }  // namespace cloister::verdict

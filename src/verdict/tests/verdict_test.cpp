@@ -70,6 +70,28 @@ TEST(Judge, AppraisesWhatIsBoundAndAllowed) {
   EXPECT_FALSE(s.judge().appraised);
 }
 
+TEST(Judge, IsByTheRegoPolicyWhereThereIsOne) {
+  Scene s;
+  s.terms.policy.min_evaluation_data_number = 1'000'000;  // counts no more
+  const auto policy = appraisal::Policy::compile("p.rego", "package policy\ntrust_claims := {\"hardware\": query_reference_value(\"x\")}");
+  ASSERT_TRUE(policy.ok());
+  s.terms.rego = *policy;
+  s.terms.reference_values = codec::json::Object{{"x", 2}};
+  const auto accepted = s.judge();
+  EXPECT_TRUE(accepted.accepted());
+  const auto text = codec::json::write(to_json(accepted));
+  EXPECT_NE(text.find(R"("appraisal":{"status":"affirming")"), std::string::npos) << text;
+  EXPECT_NE(text.find(R"("hardware":{"value":2,"tier":"affirming","rule":"trust_claims","module":"p.rego","line":2,)"),
+            std::string::npos) << text;
+
+  s.terms.reference_values = codec::json::Object{{"x", 97}};
+  const auto refused = s.judge();
+  EXPECT_TRUE(refused.authentic());
+  EXPECT_FALSE(refused.accepted());
+  EXPECT_EQ(refused.error->code(), Errc::appraisal_not_affirming);
+  EXPECT_EQ(refused.decision->policy_digest, policy->digest());
+}
+
 TEST(Judge, RejectsWhatThePolicyRefuses) {
   Scene s;
   s.terms.policy.min_evaluation_data_number = 1'000'000;

@@ -58,7 +58,7 @@ impl Explainer {
             let source = &module.package.span.source;
             let mut edits = Vec::new();
             for rule in &module.policy {
-                collect(rule, source.get_path(), &mut definitions, &mut edits);
+                collect(rule, source.get_path(), source.get_contents(), &mut definitions, &mut edits);
             }
             copies.push((source.get_path().clone(), edited(source.get_contents(), edits)?));
         }
@@ -90,7 +90,7 @@ impl Explainer {
 /// Text to put in at a byte offset.
 type Edit = (usize, String);
 
-fn collect(rule: &Rule, module: &str, definitions: &mut Vec<Decided>, edits: &mut Vec<Edit>) {
+fn collect(rule: &Rule, module: &str, text: &str, definitions: &mut Vec<Decided>, edits: &mut Vec<Edit>) {
     let mut define = |rule: &str, line: u32, default: bool| {
         definitions.push(Decided { module: module.to_owned(), rule: rule.to_owned(), line, default });
         definitions.len() - 1
@@ -103,13 +103,14 @@ fn collect(rule: &Rule, module: &str, definitions: &mut Vec<Decided>, edits: &mu
             let name = refr.span().text();
             let id = define(name, refr.span().line, false);
             match assign {
-                Some(assign) => wrap(assign.value.span(), id, edits),
+                Some(assign) => wrap(text, refr.span().end, assign.value.span().end, id, edits),
                 None => edits.push((refr.span().end as usize, format!(" = {BUILTIN}({id}, true)"))),
             }
             for body in bodies.iter().filter(|body| body.is_else) {
                 if let Some(assign) = &body.assign {
                     let id = define(name, body.span.line, false);
-                    wrap(assign.value.span(), id, edits);
+                    let after_else = body.span.start + "else".len() as u32;
+                    wrap(text, after_else, assign.value.span().end, id, edits);
                 }
             }
         }
@@ -117,9 +118,16 @@ fn collect(rule: &Rule, module: &str, definitions: &mut Vec<Decided>, edits: &mu
     }
 }
 
-fn wrap(span: &regorus::unstable::Span, id: usize, edits: &mut Vec<Edit>) {
-    edits.push((span.start as usize, format!("{BUILTIN}({id}, ")));
-    edits.push((span.end as usize, ")".to_owned()));
+/// The value from after its `:=` or `=` up to `end`; what stands before is the rule's name, which ends at `after`. (The
+/// engine's own idea of where an object starts is not where it does.)
+fn wrap(text: &str, after: u32, end: u32, id: usize, edits: &mut Vec<Edit>) {
+    let Some(rest) = text.get(after as usize..).map(str::trim_start) else { return };
+    let Some(value) = rest.strip_prefix(":=").or_else(|| rest.strip_prefix('=')).map(str::trim_start) else { return };
+    let start = text.len() - value.len();
+    if start < end as usize {
+        edits.push((start, format!("{BUILTIN}({id}, ")));
+        edits.push((end as usize, ")".to_owned()));
+    }
 }
 
 fn edited(text: &str, mut edits: Vec<Edit>) -> Option<String> {

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cloister/appraisal/appraisal.hpp"
 #include "cloister/attestation/verify.hpp"
 #include "cloister/attestation/verify_snp.hpp"
 #include "cloister/codec/json.hpp"
@@ -26,6 +27,8 @@ struct Terms {
   std::optional<Digest64> report_data;
   policy::Policy policy;
   std::optional<Bytes> event_log{};  // as `evidence::parse_event_log` takes it, in place of the one that the evidence brings
+  std::optional<appraisal::Policy> rego = {};  // instead of `policy`, when given
+  codec::json::Value reference_values = {};    // of the Rego policy: an object, or null for none
 };
 
 /// What came out, as far as it came.
@@ -34,7 +37,9 @@ struct Verdict {
   std::string format;  // "quote-v4", "snp-report-v3"; empty until the evidence was parsed
   std::optional<attestation::Report> report;
   std::optional<Result<codec::json::Value>> event_log;  // the claims of the log beside it; absent without one
-  std::optional<policy::Decision> decision;  // only of authentic evidence whose event log, if any, is its own
+  /// Only of authentic evidence whose event log, if any, is its own; that of the Rego policy where one was given.
+  std::optional<policy::Decision> decision;
+  std::optional<appraisal::Appraisal> appraisal;  // of a Rego policy
   std::optional<Error> error;                // why it is not accepted
   std::optional<policy::Appraised> appraised;  // of accepted evidence, where report data was expected
 
