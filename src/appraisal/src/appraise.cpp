@@ -96,9 +96,9 @@ Appraisal decide(const Policy& policy, const attestation::AuthenticEvidence& evi
   Appraisal out;
   out.policy_digest = policy.digest_;
   const auto refuse = [&out](const Error& error) { out.reasons.push_back({error.code(), error.detail()}); };
-  const auto status = evidence.tcb().status;
-  if (status == TcbStatus::revoked || status == TcbStatus::not_supported) {
-    refuse(Error{Errc::tcb_status_not_accepted, "the TCB is " + std::string{attestation::to_string(status)}});
+  if (const auto& tcb = evidence.report().tcb;
+      tcb && (tcb->status == TcbStatus::revoked || tcb->status == TcbStatus::not_supported)) {
+    refuse(Error{Errc::tcb_status_not_accepted, "the TCB is " + std::string{attestation::to_string(tcb->status)}});
   }
   auto input = claims_of(evidence);
   if (!input) {

@@ -114,11 +114,11 @@ Result<json::Value> claims_of(const attestation::AuthenticEvidence& evidence) {
   std::string_view tee;
   if (const auto* td = claims.td()) {
     tee = "tdx";
-    of_tee.emplace_back("quote", json::Object{{"header", tdx_header(claims.header)}, {"body", tdx_body(*td)}});
+    of_tee.emplace_back("quote", json::Object{{"header", tdx_header(claims.dcap()->header)}, {"body", tdx_body(*td)}});
     of_tee.emplace_back("td_attributes", td_attributes(td->td_attributes));
   } else if (const auto* enclave = claims.sgx()) {
     tee = "sgx";
-    of_tee.emplace_back("header", sgx_header(claims.header));
+    of_tee.emplace_back("header", sgx_header(claims.dcap()->header));
     of_tee.emplace_back("body", sgx_body(*enclave));
     of_tee.emplace_back("attributes", json::Object{{"debug", enclave->debug()}});  // ours
   } else {

@@ -46,8 +46,20 @@ UnixTime expiry(const policy::Appraised& appraised, const TokenTerms& terms) {
 json::Value annotated_evidence(const policy::Appraised& appraised, std::string_view tee) {
   json::Object out{{std::string{tee}, verdict::to_json(appraised.claims())}};
   out.emplace_back("report_data", codec::to_hex(appraised.claims().report_data()));
-  out.emplace_back("tcb", verdict::to_json(appraised.tcb()));
+  const auto* snp = appraised.claims().snp();
+  out.emplace_back("tcb", snp != nullptr ? verdict::tcb_json(*snp) : verdict::to_json(appraised.tcb()));
   return json::Value{std::move(out)};
+}
+
+/// Of SNP, whose vendor gives no TCB statuses, only a policy that demands a minimum can say so.
+std::int8_t hardware_claim(const policy::Appraised& appraised, const policy::Policy& policy) {
+  if (appraised.claims().snp() != nullptr) return policy.snp.min_tcb.empty() ? std::int8_t{0} : kGenuineHardware;
+  return appraised.tcb().status == attestation::TcbStatus::up_to_date ? kGenuineHardware : kUnsafeHardware;
+}
+
+std::string_view tee_of(const attestation::Claims& claims) {
+  if (claims.snp() != nullptr) return "snp";
+  return claims.td() != nullptr ? "tdx" : "sgx";
 }
 
 }  // namespace
@@ -87,7 +99,7 @@ TrustVector trust_vector(const policy::Appraised& appraised, const policy::Polic
   const bool measured = !policy.measurements.empty();
   TrustVector out;
   out.instance_identity = kRecognizedInstance;
-  out.hardware = appraised.tcb().status == attestation::TcbStatus::up_to_date ? kGenuineHardware : kUnsafeHardware;
+  out.hardware = hardware_claim(appraised, policy);
   out.configuration = measured ? kApprovedConfiguration : kNoConfigurationKnownBad;
   if (found.reserved_bits) out.configuration = kUnsafeConfiguration;
   if (found.debug) out.configuration = kUnsupportableConfiguration;
@@ -101,7 +113,7 @@ Result<std::string> issue_ear(const policy::Appraised& appraised, const policy::
   if (policy::digest(policy) != appraised.policy_digest()) {
     return Error{Errc::invalid_argument, "token: the policy is not the one that the evidence was appraised by"};
   }
-  const std::string_view tee = appraised.claims().td() != nullptr ? "tdx" : "sgx";
+  const auto tee = tee_of(appraised.claims());
   const auto vector = trust_vector(appraised, policy);
   json::Value submodule{json::Object{{"ear.status", to_string(vector.worst())},
                                      {"ear.trustworthiness-vector", to_json(vector)},
