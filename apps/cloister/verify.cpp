@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "cli.hpp"
+#include "cloister/appraisal/appraisal.hpp"
 #include "cloister/codec/json.hpp"
 #include "cloister/codec/text.hpp"
 #include "cloister/collateral/bundle.hpp"
@@ -20,6 +21,8 @@ namespace x509 = crypto::x509;
 using verdict::Terms;
 using verdict::Verdict;
 
+constexpr std::size_t kMaxReferenceValues = 1U << 20;
+
 struct Options {
   fs::path evidence;
   std::string tee;
@@ -32,6 +35,7 @@ struct Options {
   std::string nonce;
   std::optional<fs::path> policy;
   std::optional<fs::path> event_log;
+  std::optional<fs::path> reference_values;
   bool json = false;
 };
 
@@ -80,8 +84,27 @@ Result<std::optional<Digest64>> read_report_data(const Options& options) {
   return std::optional{*data};
 }
 
+bool is_rego(const Options& options) { return options.policy && options.policy->extension() == ".rego"; }
+
+Result<std::optional<appraisal::Policy>> read_rego(const Options& options) {
+  if (!is_rego(options)) return std::optional<appraisal::Policy>{};
+  CLOISTER_TRY(text, read_file(*options.policy, policy::kMaxPolicySize));
+  CLOISTER_TRY(compiled, appraisal::Policy::compile(options.policy->filename().string(), std::string{as_text(text)}));
+  return std::optional{std::move(compiled)};
+}
+
+Result<json::Value> read_reference_values(const Options& options) {
+  if (!options.reference_values) return json::Value{};
+  if (!is_rego(options)) return Error{Errc::invalid_argument, "--reference-values needs a Rego policy (--policy FILE.rego)"};
+  CLOISTER_TRY(text, read_file(*options.reference_values, kMaxReferenceValues));
+  auto values = json::parse(as_text(text));
+  if (!values) return values.error().in(options.reference_values->string());
+  if (values->as_object() == nullptr) return Error{Errc::malformed, options.reference_values->string() + ": an object expected"};
+  return values;
+}
+
 Result<policy::Policy> read_policy(const Options& options) {
-  if (!options.policy) return policy::Policy{};
+  if (!options.policy || is_rego(options)) return policy::Policy{};
   CLOISTER_TRY(text, read_file(*options.policy, policy::kMaxPolicySize));
   auto policy = policy::parse_policy(as_text(text));
   if (!policy) return policy.error().in(options.policy->string());
@@ -103,7 +126,11 @@ Result<Terms> read_terms(const Options& options, const Clock& clock) {
     CLOISTER_TRY(bytes, read_file(*options.event_log, evidence::kMaxEventLogSize));
     event_log = std::move(bytes);
   }
-  return Terms{std::move(anchors), at, report_data, std::move(policy), std::move(event_log)};
+  CLOISTER_TRY(rego, read_rego(options));
+  CLOISTER_TRY(reference_values, read_reference_values(options));
+  return Terms{std::move(anchors),    at,              report_data,
+               std::move(policy),     std::move(event_log), std::move(rego),
+               std::move(reference_values)};
 }
 
 /// The collateral for this quote. What cannot be opened is the command's failure (nothing); what can be opened and is
@@ -199,6 +226,10 @@ void print(std::ostream& out, const Verdict& verdict) {
         << printable(line.detail) << '\n';
   }
   if (!verdict.report) return;
+  if (verdict.appraisal) {
+    out << "appraisal " << appraisal::to_string(verdict.appraisal->status) << '\n';
+    for (const auto& claim : verdict.appraisal->claims) out << "  " << printable(appraisal::describe(claim)) << '\n';
+  }
   if (verdict.report->tcb) {
     out << "tcb\n";
     print_plain(out, verdict::to_json(*verdict.report->tcb), 2);
@@ -239,8 +270,9 @@ void add_verify(CLI::App& app, Context& context) {
   auto* report_data = command->add_option("--report-data", options->report_data, "Expected report data, 64 bytes of hex");
   command->add_option("--nonce", options->nonce, "Expected nonce, hex: report data is the nonce, then zeros")
       ->excludes(report_data);
-  command->add_option("--policy", options->policy, "Appraisal policy (default: UpToDate, no debug)");
+  command->add_option("--policy", options->policy, "Appraisal policy: JSON, or FILE.rego (default: UpToDate, no debug)");
   command->add_option("--event-log", options->event_log, "A TD's event log: CCEL data, dstack's JSON, or a guest's own");
+  command->add_option("--reference-values", options->reference_values, "Reference values of a Rego policy: a JSON object");
   command->add_flag("--json", options->json, "One JSON object");
   command->callback([options, &context] { run(*options, context); });
 }

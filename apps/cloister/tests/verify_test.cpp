@@ -450,5 +450,39 @@ TEST_F(InspectCommand, DoesNotLetNamesSpeakToTheTerminal) {
   EXPECT_NE(ran.out.find("evil?[2J? name"), std::string::npos);
 }
 
+// --- Rego ---
+
+constexpr std::string_view kRego =
+    "package policy\ndefault hardware := 97\nhardware := 2 if input.tdx.quote.body.mr_td in query_reference_value(\"mr_td\")\n"
+    "trust_claims := {\"hardware\": hardware}\n";
+
+TEST_F(VerifyCommand, AppraisesByARegoPolicy) {
+  write("p.rego", kRego);
+  write("known.json", R"({"mr_td":[")" + codec::to_hex(SyntheticPlatform{}.td().mr_td) + R"("]})");
+  write("unknown.json", R"({"mr_td":["00ff"]})");
+  const auto good = verify({"--trust-root", path("root.pem"), "--policy", path("p.rego"), "--reference-values", path("known.json")});
+  EXPECT_EQ(good.code, kOk) << good.err;
+  EXPECT_EQ(at(good.json(), "appraisal.status"), "affirming");
+  const auto bad = verify({"--trust-root", path("root.pem"), "--policy", path("p.rego"), "--reference-values", path("unknown.json")});
+  EXPECT_EQ(bad.code, kRejected);
+  EXPECT_EQ(at(bad.json(), "error.code"), "appraisal_not_affirming");
+  EXPECT_EQ(at(bad.json(), "error.detail"), "hardware is 97 (contraindicated), by the default of hardware at p.rego:2");
+}
+
+TEST_F(VerifyCommand, RefusesARegoPolicyThatDoesNotCompile) {
+  write("p.rego", "package policy\ntrust_claims :=\n");
+  const auto ran = verify({"--trust-root", path("root.pem"), "--policy", path("p.rego")});
+  EXPECT_EQ(ran.code, kFailed);
+  EXPECT_NE(ran.err.find("p.rego:"), std::string::npos) << ran.err;
+}
+
+TEST_F(VerifyCommand, ReferenceValuesNeedARegoPolicyAndAnObject) {
+  write("p.rego", kRego);
+  write("list.json", "[]");
+  EXPECT_EQ(verify({"--trust-root", path("root.pem"), "--reference-values", path("list.json")}).code, kFailed);
+  EXPECT_EQ(verify({"--trust-root", path("root.pem"), "--policy", path("p.rego"), "--reference-values", path("list.json")}).code,
+            kFailed);
+}
+
 }  // namespace
 }  // namespace cloister::cli
