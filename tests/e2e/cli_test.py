@@ -3,6 +3,7 @@ import json
 import select
 import stat
 import subprocess
+import urllib.request
 
 import harness
 
@@ -112,6 +113,26 @@ class Cli(harness.System):
         # On the terminal the token stands alone, so that it can be piped.
         code, token, note = self.cloister("token", "issue", "bob", *admin)
         self.assertEqual((code, len(token.split()), "bob" in note), (0, 1, True))
+
+    def published_keys(self):
+        with urllib.request.urlopen(self.server["url"] + "/.well-known/jwks.json", timeout=harness.PATIENCE) as answer:
+            return [key["kid"] for key in json.load(answer)["keys"]]
+
+    def test_the_keys_of_results_rotate_and_outlive_the_server(self):
+        before = self.published_keys()
+        self.assertEqual(len(before), 2)
+        rotated = json.loads(self.ok("token", "rotate-keys", "--json", *self.connection))
+        self.assertEqual(rotated["key_id"], before[1])
+        after = self.published_keys()
+        self.assertEqual((after[0], after[2]), (before[1], before[0]))
+        self.kill("server")
+        self.start_server()
+        self.assertEqual(self.published_keys(), after)
+        self.assertIn(after[1], self.ok("token", "rotate-keys", *self.connection))
+        # Whoever may not change the configuration may not do this either.
+        self.ok("token", "issue", "alice", "--out", "alice.token", *self.connection)
+        self.refused("token", "rotate-keys", "--server", self.server["url"], "--token-file", self.home / "alice.token",
+                     words=["permission_denied"])
 
     def test_every_list_is_a_table_and_json(self):
         self.log_in()
