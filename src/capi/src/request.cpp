@@ -189,4 +189,14 @@ Result<evidence::CollateralDocuments> collateral_for(const Request& request, con
   return documents;
 }
 
+Result<evidence::SnpEndorsements> endorsements_of(const Request& request) {
+  evidence::SnpEndorsements out;
+  out.certificates = request.certificates;
+  if (request.collateral.empty()) return out;
+  CLOISTER_TRY(bundle, collateral::Bundle::from_files(request.collateral));
+  CLOISTER_TRY(found, bundle.snp_endorsements());
+  out.add(std::move(found));
+  return out;
+}
+
 }  // namespace cloister::capi

@@ -29,4 +29,7 @@ struct Request {
 /// there are several.
 [[nodiscard]] Result<evidence::CollateralDocuments> collateral_for(const Request& request, const evidence::Quote& quote);
 
+/// For an SNP report: the certificates, and what the documents have of them and of CRLs.
+[[nodiscard]] Result<evidence::SnpEndorsements> endorsements_of(const Request& request);
+
 }  // namespace cloister::capi

@@ -115,7 +115,7 @@ Asked of_platform(TeeType tee = TeeType::tdx) { return asked_of(SyntheticPlatfor
 /// What the verifier itself says, without this interface between.
 std::string judged_directly(ByteView evidence, const evidence::QuoteCollateral& collateral, const verdict::Terms& terms) {
   const auto find = [&](const evidence::Quote&) { return evidence::parse_documents(collateral); };
-  const auto judged = verdict::judge(evidence, "", terms, find);
+  const auto judged = verdict::judge(evidence, "", terms, {find, {}});
   EXPECT_TRUE(judged.ok());
   return json::write(verdict::to_json(*judged));
 }
