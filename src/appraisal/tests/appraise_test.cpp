@@ -3,9 +3,11 @@
 #include <algorithm>
 
 #include "cloister/appraisal/appraisal.hpp"
+#include "cloister/attestation/verify_snp.hpp"
 #include "cloister/codec/text.hpp"
 #include "support/support.hpp"
 #include "support/synthetic_platform.hpp"
+#include "support/synthetic_snp.hpp"
 
 namespace cloister::appraisal {
 namespace {
@@ -123,6 +125,19 @@ TEST(Decide, NoPolicyAcceptsARevokedTcb) {
   const auto appraisal = decided("package policy\ntrust_claims := {\"hardware\": 2}", platform);
   EXPECT_FALSE(appraisal.accepted);
   EXPECT_EQ(reasons(appraisal), "tcb_status_not_accepted: the TCB is Revoked\n");
+}
+
+TEST(Decide, RefusesEvidenceThatItHasNoNamesFor) {
+  const auto built = test::SyntheticSnp{}.build();
+  attestation::TrustAnchors anchors;
+  anchors.add(*attestation::TrustAnchor::make(built.root, attestation::AnchorKind::given));
+  const auto outcome = attestation::verify(*evidence::parse_snp_report(built.report), built.endorsements, anchors,
+                                           test::SyntheticSnp::now());
+  ASSERT_TRUE(outcome.evidence);
+  const auto decision = decide(compiled("package policy\ntrust_claims := {\"hardware\": 2}"), *outcome.evidence, {});
+  EXPECT_FALSE(decision.accepted);
+  ASSERT_EQ(decision.reasons.size(), 1U);
+  EXPECT_EQ(decision.reasons[0].code, Errc::evidence_unsupported);
 }
 
 TEST(Decide, SaysWhichRuleDecided) {

@@ -17,6 +17,7 @@
 #include "cloister_verify.h"
 #include "support/support.hpp"
 #include "support/synthetic_platform.hpp"
+#include "support/synthetic_snp.hpp"
 
 namespace cloister {
 namespace {
@@ -130,6 +131,27 @@ TEST(VerifyEvidence, AcceptsWhatTheVerifierAccepts) {
     const verdict::Terms terms{anchors, SyntheticPlatform::now(), std::nullopt, {}};
     EXPECT_EQ(answer.text, judged_directly(built.quote, built.collateral, terms));
   }
+}
+
+TEST(VerifyEvidence, TakesSnpReportsWithCertificatesGivenEitherWay) {
+  const auto built = test::SyntheticSnp{}.build();
+  Asked asked;
+  asked.evidence = built.report;
+  asked.time = seconds(test::SyntheticSnp::now());
+  asked.roots = {codec::to_pem("CERTIFICATE", built.root->der)};
+  EXPECT_EQ(asked.answer().error_code(), "collateral_missing");
+  std::vector<std::string> certificates;
+  for (const auto& one : built.endorsements.certificates) certificates.push_back(codec::to_pem("CERTIFICATE", one->der));
+  asked.certificates = certificates;
+  const auto by_certificates = asked.answer();
+  EXPECT_EQ(by_certificates.code, CLOISTER_VERIFY_ACCEPTED) << by_certificates.text;
+  asked.certificates.clear();
+  asked.documents = certificates;
+  const auto by_documents = asked.answer();
+  EXPECT_EQ(by_documents.code, CLOISTER_VERIFY_ACCEPTED) << by_documents.text;
+  asked.evidence[0x90] ^= 1;  // the measurement
+  const auto changed = asked.answer();
+  EXPECT_EQ(changed.code, CLOISTER_VERIFY_REJECTED);
 }
 
 TEST(VerifyEvidence, TrustsOnlyTheVendorsByDefault) {

@@ -5,10 +5,12 @@
 #include <type_traits>
 
 #include "cloister/attestation/verify.hpp"
+#include "cloister/attestation/verify_snp.hpp"
 #include "cloister/codec/text.hpp"
 #include "cloister/evidence/collateral.hpp"
 #include "cloister/token/verify.hpp"
 #include "support/synthetic_platform.hpp"
+#include "support/synthetic_snp.hpp"
 
 namespace cloister::token {
 namespace {
@@ -134,6 +136,34 @@ TEST_F(Ear, OfAnEnclaveIsCalledSgx) {
 }
 
 // --- the trust vector: each claim by the one thing that it depends on ---
+
+TEST_F(Ear, OfAnSnpGuestVouchesForHardwareByAMinimumTcbAlone) {
+  const auto built = test::SyntheticSnp{}.build();
+  attestation::TrustAnchors anchors;
+  anchors.add(*attestation::TrustAnchor::make(built.root, attestation::AnchorKind::given));
+  const auto appraise = [&] {
+    auto outcome = attestation::verify(*evidence::parse_snp_report(built.report), built.endorsements, anchors,
+                                       test::SyntheticSnp::now());
+    const auto bound_to = outcome.evidence->claims().report_data();
+    auto appraisal = policy::appraise(policy, attestation::bind(std::move(*outcome.evidence), bound_to).value());
+    EXPECT_TRUE(appraisal.appraised.has_value());
+    return std::move(*appraisal.appraised);
+  };
+  EXPECT_EQ(trust_vector(appraise(), policy).hardware, 0);
+  policy.snp.min_tcb = {{evidence::SnpProduct::milan, evidence::SnpTcb{}}};
+  const auto known = appraise();
+  EXPECT_EQ(trust_vector(known, policy).hardware, 2);
+  auto rules = expected();
+  rules.worst = Tier::warning;
+  rules.at = test::SyntheticSnp::now();
+  auto wanted = terms();
+  wanted.now = test::SyntheticSnp::now();
+  const auto verified = verify(issue_ear(known, policy, issuer(), wanted).value(), rules);
+  ASSERT_TRUE(verified.ok()) << verified.error().text();
+  const auto* evidence = verified->claims().find("submods")->find("cpu0")->find("ear.veraison.annotated-evidence");
+  EXPECT_NE(evidence->find("snp"), nullptr);
+  EXPECT_TRUE(evidence->find("tcb")->find("status")->is_null());
+}
 
 TEST_F(Ear, VectorOfWhatIsKnownAndMeasured) {
   measure();
