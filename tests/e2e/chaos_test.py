@@ -257,8 +257,9 @@ class Chaos(harness.System):
             self.assertEqual(json.loads(receipt.read_text())["job"]["id"], job)
 
         seen.update(descendants_of(os.getpid()))
-        for name in ("cloister", "cloisterd", "cloister-guest", "bwrap"):
-            self.assertIn(name, seen.values(), "not seen, hence not looked for at the end")
+        guest = {"cloister-guest", "ld-linux-x86-64"}  # the second where the guest is not static, as under sanitizers
+        for names in ({"cloister"}, {"cloisterd"}, guest, {"bwrap"}):
+            self.assertTrue(names & set(seen.values()), f"{names} not seen, hence not looked for at the end")
         for part in reversed(self.parts.values()):
             part.stop()
         with contextlib.suppress(AssertionError):

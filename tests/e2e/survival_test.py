@@ -71,8 +71,10 @@ class Survival(harness.System):
         self.start_validator()
         self.wait_verified()
         self.ok("challenge", "build", harness.BIN / "keyword-search", "--out", self.home / "first")
+        self.ok("secret", "put", "keyword-search/index-salt", "--file", self.write("salt", "sesame"), *self.connection)
         before = set((self.home / "server/blobs").rglob("*"))
-        push = self.spawn("challenge", "push", self.home / "first", "--id", "keyword-search", *self.connection)
+        push = self.spawn("challenge", "push", self.home / "first", "--id", "keyword-search", "--secret",
+                          "index-salt=keyword-search/index-salt", *self.connection)
         self.wait_for("a blob", lambda: set((self.home / "server/blobs").rglob("*")) - before)
         self.kill("server")
         pushed = push.wait() == 0

@@ -49,7 +49,8 @@ class CollateralCommand : public testing::Test {
     return lab::Platform::create(crypto::Secret<32>{ByteArray<32>{1}}, kCreated, std::move(options));
   }
   void use(const lab::Platform& platform) {
-    const std::vector<measure::TdFile> files{{"cloister-guest", 0755, Bytes(5000, 0x33)}};
+    const Bytes program(5000, 0x33);
+    const std::vector<measure::TdFile> files{{"cloister-guest", 0755, program}};
     const auto td = platform.launch({}, files).value();
     write("quote", as_text(platform.quote(*td.tdg_mr_report(Digest64{1})).value()));
     service_.put(platform.collateral(clock_.now()));
