@@ -43,7 +43,8 @@ struct ServerLimits {
   std::size_t max_header = 16U << 10;  // bytes of request line and header fields
   std::size_t max_target = 4U << 10;
   std::size_t max_connections = 1024;  // above it: 503 with Retry-After
-  std::size_t max_connections_per_address = 256;  // of one IPv4 address or IPv6 /64; loopback has no limit. The same
+  std::size_t max_connections_per_address = 256;  // of one IPv4 address or IPv6 /64; above it: 503, further ones are
+                                                  // closed. Loopback has no limit
   std::size_t max_pending = 512;       // requests that are authorised or handled at the same time; above it: 503
   std::size_t max_body_memory = std::size_t{512} << 20;  // bytes of all bodies in memory; above it: 503
   std::uint32_t requests_per_address = 0;  // a second, of one IPv4 address or IPv6 /64, twice that at once; above it:
