@@ -53,6 +53,23 @@ void AsyncEvent::notify_all() {
   state_->wake_all();
 }
 
+/// A waiter's place in the list. The task may end by being destroyed, when its context is: the list must not keep the
+/// timer beyond that, since the event may outlive the context.
+class AsyncEvent::Place {
+ public:
+  Place(std::shared_ptr<State> state, WaiterPtr waiter) : state_{std::move(state)}, waiter_{std::move(waiter)} {}
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
+  ~Place() {
+    const std::lock_guard lock{state_->mutex};
+    state_->waiters.remove(waiter_);
+  }
+
+ private:
+  std::shared_ptr<State> state_;
+  WaiterPtr waiter_;
+};
+
 Task<Result<void>> AsyncEvent::wait(std::uint64_t seen, Deadline deadline) {
   const auto state = state_;
   const Executor executor = co_await asio::this_coro::executor;
@@ -62,9 +79,9 @@ Task<Result<void>> AsyncEvent::wait(std::uint64_t seen, Deadline deadline) {
     if (state->version != seen) co_return Result<void>{};
     state->waiters.push_back(waiter);
   }
+  const Place place{state, waiter};
   const auto [failure] = co_await waiter->timer.async_wait(asio::as_tuple(asio::use_awaitable));
   const std::lock_guard lock{state->mutex};
-  state->waiters.remove(waiter);
   if (state->version != seen) co_return Result<void>{};
   if (failure || state->destroyed) co_return Error{Errc::cancelled, "the wait was cancelled"};
   co_return Error{Errc::deadline_exceeded, "nothing happened before the deadline"};

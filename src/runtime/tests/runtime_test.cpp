@@ -360,6 +360,26 @@ TEST_F(Runtime, EventDestroyedUnderAWaiterCancelsTheWait) {
   EXPECT_EQ(block_on(io, wait()).error().code(), Errc::cancelled);
 }
 
+TEST(AsyncEvent, OutlivesTheContextOfAWaiter) {
+  AsyncEvent event;
+  Collecting logger;
+  std::atomic<bool> ended = false;
+  {
+    IoContext io{1};
+    io.start();
+    TaskGroup group{io.strand(), logger, "test"};
+    auto wait = [&](std::uint64_t seen) -> Task<void> {
+      static_cast<void>(co_await event.wait(seen, far()));
+      ended = true;
+    };
+    group.spawn("wait", wait(event.version()));
+    EXPECT_FALSE(block_on(io, group.wait_until_empty(soon())).ok());
+    io.stop();
+  }
+  event.notify_all();
+  EXPECT_FALSE(ended);
+}
+
 TEST(AsyncEvent, LosesNoWakeUpBetweenThreads) {
   IoContext io{2};
   io.start();

@@ -20,11 +20,13 @@ class AsyncEvent {
   /// Counts the version up and wakes every waiter.
   void notify_all();
   /// Success once the version is not `seen` (at once if so already); else `deadline_exceeded` or `cancelled`.
-  /// The event may be destroyed while somebody waits: the wait then ends with `cancelled`.
+  /// The event may be destroyed while somebody waits: the wait then ends with `cancelled`. So may the waiter's context,
+  /// before the event or after.
   [[nodiscard]] Task<Result<void>> wait(std::uint64_t seen, Deadline deadline);
 
  private:
   struct State;
+  class Place;
   std::shared_ptr<State> state_;  // shared with the waiters
 };
 
