@@ -2,6 +2,7 @@
 
 #include "cli.hpp"
 #include "cloister/codec/json.hpp"
+#include "cloister/codec/text.hpp"
 #include "cloister/receipt/receipt.hpp"
 #include "files.hpp"
 
@@ -62,6 +63,7 @@ json::Value to_json(const Result<receipt::Verified>& verdict) {
                       {"instance", e.instance.str()},
                       {"status", e.status},
                       {"finished", to_rfc3339(e.finished)},
+                      {"policy_digest", codec::to_hex(verdict->policy_digest)},
                       {"findings", std::move(findings)}};
 }
 

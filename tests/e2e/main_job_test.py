@@ -23,6 +23,7 @@ class Demo(harness.Case):
         verdict = json.loads(self.ok("receipt", "verify", "receipt.json", "--trust", "trust.json", "--json", cwd=here))
         self.assertEqual(verdict["verdict"], "accepted")
         self.assertTrue(verdict["lab"])
+        self.assertRegex(verdict["policy_digest"], "^[0-9a-f]{64}$")
         # The receipt holds the key that opens the commitments: its owner's alone, whatever the umask.
         self.assertEqual((here / "receipt.json").stat().st_mode & 0o777, 0o600)
         self.assertFalse(list(self.home.glob("**/cloister-demo-*")))

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <condition_variable>
+#include <future>
 #include <latch>
 #include <map>
 #include <mutex>
@@ -112,6 +113,38 @@ class Dispatch : public testing::Test {
   std::unique_ptr<scheduler::Dispatcher> dispatcher;
   std::vector<std::unique_ptr<InstanceLink>> links;
 };
+
+/// Serves the link again and again, cancelled each time a few steps after its begin; how often something was left of it.
+runtime::Task<Error> cut_off(scheduler::Dispatcher* dispatcher, std::shared_ptr<links::TdLink> link,
+                             session::AttestedSession session, log::Logger* logger, std::promise<int>* left) {
+  const auto executor = co_await runtime::this_executor();
+  const auto serve = [](scheduler::Dispatcher* by, std::shared_ptr<links::TdLink> over,
+                        session::AttestedSession whose) -> runtime::Task<void> {
+    static_cast<void>(co_await by->serve(std::move(over), std::move(whose), 1));
+  };
+  int count = 0;
+  for (int round = 0; round < 300; ++round) {
+    runtime::TaskGroup served{executor, *logger, "served"};
+    served.spawn("serve", serve(dispatcher, link, session));
+    for (int step = round % 30; step > 0; --step) {
+      static_cast<void>(co_await runtime::sleep_for(std::chrono::milliseconds{0}));
+    }
+    co_await served.cancel_and_wait();
+    if (dispatcher->serving() != 0) ++count;
+  }
+  left->set_value(count);
+  co_return Error{Errc::cancelled, "done"};
+}
+
+TEST_F(Dispatch, LeavesNothingBehindWheneverItIsCancelled) {
+  const auto instance = world.ready();
+  std::promise<int> left;
+  auto serve = [&](std::shared_ptr<links::TdLink> link) {
+    return cut_off(dispatcher.get(), std::move(link), instance.session, &logger, &left);
+  };
+  links.emplace_back(std::make_unique<InstanceLink>(world, io, strand, std::move(serve)));
+  EXPECT_EQ(left.get_future().get(), 0);
+}
 
 TEST_F(Dispatch, FeedsUpToTheSlotsAndThenAsResultsCome) {
   const auto instance = world.ready();

@@ -155,6 +155,11 @@ TEST_F(Forge, AppraisalLeafThatSpeaksOfOtherBytes) {
     EXPECT_EQ(refused(), Errc::receipt_invalid) << name;
   }
   appraisal = before;
+  set(appraisal, "policy", Bytes(31, 1));
+  EXPECT_EQ(refused(), Errc::receipt_invalid);
+  remove(appraisal, "policy");
+  EXPECT_EQ(refused(), Errc::receipt_invalid);
+  appraisal = before;
   set(appraisal, "version", "ver-other");
   EXPECT_EQ(refused(), Errc::receipt_invalid);
   appraisal = before;
@@ -163,6 +168,14 @@ TEST_F(Forge, AppraisalLeafThatSpeaksOfOtherBytes) {
   appraisal = before;
   appraisal.time += seconds{1};
   EXPECT_EQ(refused(), Errc::receipt_invalid);
+}
+
+TEST_F(Forge, ShowsThePolicyThatTheAppraisalLeafNames) {
+  const auto policy = Digest32{0x77};
+  set(appraisal, "policy", to_bytes(ByteView{policy}));
+  const auto verified = check();
+  ASSERT_TRUE(verified.ok()) << verified.error().text();
+  EXPECT_EQ(verified->policy_digest, policy);
 }
 
 TEST_F(Forge, ResultLeafThatSpeaksOfOtherBytes) {

@@ -10,6 +10,7 @@
 #include "cloister/crypto/ecdsa.hpp"
 #include "cloister/crypto/hash.hpp"
 #include "support/support.hpp"
+#include "x509_rsa.hpp"
 
 // Every `valid` case must be accepted, every `invalid` one refused. `acceptable` cases occur for X25519 alone: what is
 // done with them is said at that test.
@@ -130,6 +131,23 @@ TEST_F(Wycheproof, EcdsaP256Der) { run_ecdsa("ecdsa_secp256r1_sha256", Curve::p2
 TEST_F(Wycheproof, EcdsaP256Fixed) { run_ecdsa("ecdsa_secp256r1_sha256_p1363", Curve::p256, false); }
 TEST_F(Wycheproof, EcdsaP384Der) { run_ecdsa("ecdsa_secp384r1_sha384", Curve::p384, true); }
 TEST_F(Wycheproof, EcdsaP384Fixed) { run_ecdsa("ecdsa_secp384r1_sha384_p1363", Curve::p384, false); }
+
+// As AMD's root and signing certificates use it.
+TEST_F(Wycheproof, RsaPss4096Sha384) {
+  run("rsa_pss_4096_sha384_mgf1_48", [](const Value& group, const Value& test) {
+    EXPECT_EQ(text(group, "sha") + text(group, "mgf") + text(group, "mgfSha"), "SHA-384MGF1SHA-384");
+    EXPECT_EQ(group.find("sLen")->as_uint(), 48U);
+    const auto number = [&](std::string_view name) {
+      auto bytes = hex(*group.find("publicKey"), name);
+      if (!bytes.empty() && bytes.front() == 0) bytes.erase(bytes.begin());  // of DER's sign
+      return bytes;
+    };
+    x509::RsaPublicKey key;
+    key.modulus = number("modulus");
+    key.exponent = number("publicExponent");
+    return x509::verify_rsa(key, {"SHA2-384", true}, hex(test, "msg"), hex(test, "sig")).ok();
+  });
+}
 
 }  // namespace
 }  // namespace cloister::crypto

@@ -81,8 +81,12 @@ class Checker {
       return disagree("expires");
     }
     if (leaf.time != evidence.appraised) return disagree("appraised");
+    const auto* policy = leaf.detail<Bytes>("policy");
+    if (policy == nullptr || policy->size() != out_.policy_digest.size()) return disagree("policy");
+    out_.policy_digest = to_array<32>(*policy);
     out_.appraised = leaf.time;
-    found("appraisal", "in the audit log since " + to_rfc3339(leaf.time));
+    found("appraisal", "in the audit log since " + to_rfc3339(leaf.time) + ", by the policy sha256:" +
+                           codec::to_hex(out_.policy_digest));
     return {};
   }
 

@@ -51,8 +51,6 @@ runtime::Task<Error> Dispatcher::serve(std::shared_ptr<links::TdLink> link, sess
                                                  std::move(renew), executor, logger_);
   auto recalled = co_await recall(serving);
   if (!recalled) co_return std::move(recalled).error();
-  serving_.insert_or_assign(serving->session.instance(), serving);
-  serving->tasks.spawn("feed", feed(serving));
   auto work = take(serving);
   auto cleanup = leave(serving);
   co_return co_await runtime::finally(std::move(work), std::move(cleanup));
@@ -82,6 +80,9 @@ runtime::Task<void> Dispatcher::leave(ServingPtr serving) {
 }
 
 runtime::Task<Error> Dispatcher::take(ServingPtr serving) {
+  // Here, and not before `finally`: who was cancelled by then never gets as far as `leave`.
+  serving_.insert_or_assign(serving->session.instance(), serving);
+  serving->tasks.spawn("feed", feed(serving));
   for (;;) {
     auto message = co_await serving->link->receive();
     if (!message) co_return serving->failed.value_or(std::move(message).error());

@@ -54,6 +54,7 @@ struct Finding {
 struct Verified {
   protocol::Envelope envelope;
   UnixTime appraised{};
+  Digest32 policy_digest{};  // of the policy that the server appraised by, as its audit leaf names it
   bool lab = false;
   std::vector<Finding> findings;  // in the order in which they were checked
 };
