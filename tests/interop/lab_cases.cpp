@@ -6,6 +6,7 @@
 
 #include "cloister/codec/json.hpp"
 #include "cloister/lab/platform.hpp"
+#include "cloister/lab_snp/authority.hpp"
 #include "cloister/policy/trust_file.hpp"
 
 namespace {
@@ -75,6 +76,84 @@ Result<json::Value> make(const Case& c, lab::Names names, const fs::path& folder
       {"trust", write(base + ".trust.json", policy::write_trust_file(trust))}}};
 }
 
+struct SnpCase {
+  std::string name;
+  evidence::SnpProduct product;
+  evidence::VekKind kind;
+  std::uint32_t version;
+  bool forged = false;  // signed by the key of another TCB
+};
+
+std::vector<SnpCase> snp_cases() {
+  using evidence::SnpProduct;
+  using evidence::VekKind;
+  return {{"snp-milan-v2", SnpProduct::milan, VekKind::vcek, 2},      {"snp-milan-v3", SnpProduct::milan, VekKind::vcek, 3},
+          {"snp-milan-vlek-v3", SnpProduct::milan, VekKind::vlek, 3}, {"snp-genoa-v3", SnpProduct::genoa, VekKind::vcek, 3},
+          {"snp-genoa-v5", SnpProduct::genoa, VekKind::vcek, 5},      {"snp-turin-v5", SnpProduct::turin, VekKind::vcek, 5},
+          {"snp-milan-forged", SnpProduct::milan, VekKind::vcek, 3, true},
+          {"snp-genoa-vlek-forged", SnpProduct::genoa, VekKind::vlek, 3, true}};
+}
+
+evidence::SnpReportBody snp_body(const SnpCase& c, const lab_snp::Authority& authority, const evidence::SnpTcb& tcb) {
+  evidence::SnpReportBody body;
+  body.version = c.version;
+  body.policy |= evidence::snp_policy::kSmt;
+  const bool turin = c.product == evidence::SnpProduct::turin;
+  const std::uint8_t model = turin ? 0x02 : c.product == evidence::SnpProduct::milan ? 0x01 : 0x11;
+  body.cpuid = evidence::SnpCpuid{.family = static_cast<std::uint8_t>(turin ? 0x1A : 0x19), .model = model, .stepping = 1};
+  if (c.version < 3) body.cpuid.reset();
+  if (c.version >= 5) body.mitigations = evidence::SnpMitigations{.launch = 1, .current = 1};
+  body.signing_key = c.kind;
+  if (c.kind == evidence::VekKind::vcek) body.chip_id = authority.chip_id(c.product);
+  body.reported_tcb = body.current_tcb = body.committed_tcb = body.launch_tcb = evidence::encode_snp_tcb(tcb, c.product);
+  body.current_version = body.committed_version = {.build = 40, .minor = 55, .major = 1};
+  body.measurement.fill(0x3E);
+  return body;
+}
+
+/// The files of a case under these authorities' names, as JSON.
+Result<json::Value> make_snp(const SnpCase& c, const lab_snp::Authority& authority, const std::string& base) {
+  evidence::SnpTcb tcb{.fmc = {}, .bootloader = 4, .tee = 0, .snp = 24, .microcode = 219};
+  if (c.product == evidence::SnpProduct::turin) tcb.fmc = 1;
+  auto signer = tcb;
+  if (c.forged) --signer.snp;
+  CLOISTER_TRY(report, lab_snp::sign_report(snp_body(c, authority, tcb), authority.secret(c.product, c.kind, signer)));
+  const auto endorsements = authority.endorsements(c.product, c.kind, tcb, kNow);
+  fs::create_directories(base);
+  policy::TrustFile trust;
+  trust.lab_roots = {authority.root(c.product)};
+  write(base + "/crl.der", as_text(endorsements.crls.front().der));
+  return json::Value{json::Object{
+      {"evidence", write(base + ".report", as_text(report))},
+      {"vek", write(base + "/vek.der", as_text(endorsements.certificates[0]->der))},
+      {"ask", write(base + "/ask.der", as_text(endorsements.certificates[1]->der))},
+      {"ark", write(base + "/ark.der", as_text(endorsements.certificates[2]->der))},
+      {"collateral", base},
+      {"trust", write(base + ".trust.json", policy::write_trust_file(trust))}}};
+}
+
+Result<void> run_snp(const fs::path& folder) {
+  const auto keys = lab_snp::AuthorityKeys::generate();
+  const auto authority = [&keys](lab_snp::Names names) {
+    auto copy = lab_snp::parse_authority_keys(as_text(lab_snp::write_authority_keys(keys).reveal())).value();
+    return lab_snp::Authority::create(crypto::Secret<32>{ByteArray<32>{7}}, std::move(copy), kCreated, names);
+  };
+  const auto vendor = authority(lab_snp::Names::vendor);
+  const auto lab = authority(lab_snp::Names::lab);
+  for (const auto& c : snp_cases()) {
+    CLOISTER_TRY(theirs, make_snp(c, vendor, (folder / c.name).string() + ".vendor"));
+    CLOISTER_TRY(ours, make_snp(c, lab, (folder / c.name).string() + ".lab"));
+    theirs.set("id", "lab::" + c.name);
+    theirs.set("kind", "snp");
+    theirs.set("product", std::string{evidence::to_string(c.product)});
+    theirs.set("vlek", c.kind == evidence::VekKind::vlek);
+    theirs.set("time", to_micros(kNow) / 1'000'000);
+    theirs.set("ours", std::move(ours));
+    std::cout << json::write(theirs) << '\n';
+  }
+  return {};
+}
+
 Result<void> run(const fs::path& folder) {
   for (const auto& c : cases()) {
     CLOISTER_TRY(theirs, make(c, lab::Names::vendor, folder));
@@ -92,7 +171,8 @@ Result<void> run(const fs::path& folder) {
 
 int main(int count, char** arguments) {
   if (count != 2) return 1;
-  const auto done = run(arguments[1]);
+  auto done = run(arguments[1]);
+  if (done) done = run_snp(arguments[1]);
   if (!done) std::cerr << done.error().text() << '\n';
   return done ? 0 : 1;
 }

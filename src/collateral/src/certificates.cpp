@@ -2,6 +2,7 @@
 
 #include "cloister/codec/der.hpp"
 #include "cloister/codec/text.hpp"
+#include "cloister/evidence/lab_marker.hpp"
 
 namespace cloister::collateral {
 namespace {
@@ -53,6 +54,13 @@ Result<Bytes> hwid_at(const x509::Certificate& certificate, std::size_t size) {
   return to_bytes(inner);
 }
 
+/// A lab's names are AMD's behind its own, so that its documents have the same places.
+std::string_view without_lab(std::string_view common_name) noexcept {
+  if (!common_name.starts_with(evidence::kLabRootName)) return common_name;
+  common_name.remove_prefix(evidence::kLabRootName.size());
+  return common_name.starts_with(' ') ? common_name.substr(1) : common_name;
+}
+
 }  // namespace
 
 std::string to_pem(const Certificates& chain) {
@@ -61,7 +69,7 @@ std::string to_pem(const Certificates& chain) {
   return out;
 }
 
-bool is_vcek(const x509::Certificate& certificate) noexcept { return certificate.subject_common_name == kVcekName; }
+bool is_vcek(const x509::Certificate& certificate) noexcept { return without_lab(certificate.subject_common_name) == kVcekName; }
 
 Result<VcekKey> vcek_key_of(const x509::Certificate& certificate) {
   if (!is_vcek(certificate)) return malformed("the common name " + std::string{kVcekName} + " expected");
@@ -86,11 +94,13 @@ Result<VcekKey> vcek_key_of(const x509::Certificate& certificate) {
 }
 
 std::optional<Product> product_of_ark(std::string_view common_name) noexcept {
+  common_name = without_lab(common_name);
   if (!common_name.starts_with(kArkPrefix)) return std::nullopt;
   return product_from_string(common_name.substr(kArkPrefix.size()));
 }
 
 std::optional<AmdChainKey> chain_key_of(std::string_view common_name) noexcept {
+  common_name = without_lab(common_name);
   const bool vlek = common_name.starts_with(kAsvkPrefix);
   if (!vlek && !common_name.starts_with(kAskPrefix)) return std::nullopt;
   const auto product = product_from_string(common_name.substr(vlek ? kAsvkPrefix.size() : kAskPrefix.size()));

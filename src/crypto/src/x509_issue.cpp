@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cloister/codec/der.hpp"
+#include "cloister/crypto/rsa_pss.hpp"
 #include "cloister/crypto/x509.hpp"
 #include "openssl.hpp"
 #include "x509_oids.hpp"
@@ -25,14 +26,38 @@ Bytes uncompressed(const EcPublicKey& key) {
   return point;
 }
 
-Bytes encode_key(const EcPublicKey& key) {
-  const auto curve = key.curve() == Curve::p256 ? oid_element(oids::kP256) : oid_element(oids::kP384);
-  return der::sequence({der::sequence({oid_element(oids::kEcKey), curve}), der::bit_string(uncompressed(key))});
+/// What the BIT STRING of a SubjectPublicKeyInfo holds: a point, or RSAPublicKey (RFC 8017, A.1.1).
+Bytes key_contents(const SubjectKey& key) {
+  if (const auto* point = std::get_if<EcPublicKey>(&key)) return uncompressed(*point);
+  const auto& rsa = std::get<RsaPublicKey>(key);
+  return der::sequence({der::unsigned_integer(rsa.modulus), der::unsigned_integer(rsa.exponent)});
 }
 
-Bytes encode_algorithm(Curve curve) {
-  return der::sequence({curve == Curve::p256 ? oid_element(oids::kEcdsaSha256) : oid_element(oids::kEcdsaSha384)});
+Bytes key_algorithm(const SubjectKey& key) {
+  const auto* point = std::get_if<EcPublicKey>(&key);
+  if (point == nullptr) return der::sequence({oid_element(oids::kRsaKey), der::null()});
+  return der::sequence(
+      {oid_element(oids::kEcKey), point->curve() == Curve::p256 ? oid_element(oids::kP256) : oid_element(oids::kP384)});
 }
+
+Bytes encode_key(const SubjectKey& key) { return der::sequence({key_algorithm(key), der::bit_string(key_contents(key))}); }
+
+Bytes algorithm_of(const EcPrivateKey& issuer) {
+  return der::sequence({issuer.public_key().curve() == Curve::p256 ? oid_element(oids::kEcdsaSha256)
+                                                                   : oid_element(oids::kEcdsaSha384)});
+}
+
+/// RSASSA-PSS-params (RFC 4055 section 3.1): SHA-384, MGF1 of SHA-384, 48 bytes of salt.
+Bytes algorithm_of(const RsaPssKey&) {
+  const auto hash = der::sequence({oid_element(oids::kSha384), der::null()});
+  const auto mask = der::sequence({oid_element(oids::kMgf1), hash});
+  const auto parameters = der::sequence(
+      {der::explicit_tag(0, hash), der::explicit_tag(1, mask), der::explicit_tag(2, der::integer(48))});
+  return der::sequence({oid_element(oids::kRsaPss), parameters});
+}
+
+Bytes sign(const EcPrivateKey& issuer, ByteView tbs) { return issuer.sign_der(tbs); }
+Bytes sign(const RsaPssKey& issuer, ByteView tbs) { return issuer.sign(tbs); }
 
 Bytes encode_extension(const Extension& extension) {
   if (!extension.critical) return der::sequence({oid_element(extension.oid), der::octet_string(extension.value)});
@@ -71,8 +96,9 @@ std::vector<Bytes> encode_extensions(const CertificateSpec& spec) {
   return out;
 }
 
-Bytes signed_by(const EcPrivateKey& issuer, const Bytes& tbs) {
-  return der::sequence({tbs, encode_algorithm(issuer.public_key().curve()), der::bit_string(issuer.sign_der(tbs))});
+template <class Key>
+Bytes signed_by(const Key& issuer, const Bytes& tbs) {
+  return der::sequence({tbs, algorithm_of(issuer), der::bit_string(sign(issuer, tbs))});
 }
 
 Bytes encode_entries(const std::vector<RevokedEntry>& revoked) {
@@ -89,39 +115,51 @@ Bytes encode_name(const NameSpec& name) {
   std::vector<Bytes> out;
   append_attribute(out, "2.5.4.3", der::utf8_string(name.common_name));
   if (!name.organization.empty()) append_attribute(out, "2.5.4.10", der::utf8_string(name.organization));
+  if (!name.organizational_unit.empty()) append_attribute(out, "2.5.4.11", der::utf8_string(name.organizational_unit));
   if (!name.locality.empty()) append_attribute(out, "2.5.4.7", der::utf8_string(name.locality));
   if (!name.state.empty()) append_attribute(out, "2.5.4.8", der::utf8_string(name.state));
   if (!name.country.empty()) append_attribute(out, "2.5.4.6", der::printable_string(name.country));
   return der::sequence(out);
 }
 
-Bytes key_id(const EcPublicKey& key) {
-  const auto point = uncompressed(key);
+Bytes key_id(const SubjectKey& key) {
+  const auto contents = key_contents(key);
   Bytes out(SHA_DIGEST_LENGTH);
   std::size_t size = 0;
-  ossl::must(EVP_Q_digest(nullptr, "SHA1", nullptr, point.data(), point.size(), out.data(), &size));
+  ossl::must(EVP_Q_digest(nullptr, "SHA1", nullptr, contents.data(), contents.size(), out.data(), &size));
   CLOISTER_ASSERT(size == out.size());
   return out;
 }
 
-Bytes issue_certificate(const CertificateSpec& spec, const EcPrivateKey& issuer_key) {
+namespace {
+
+template <class Key>
+Bytes certificate_by(const CertificateSpec& spec, const Key& issuer_key) {
   const auto tbs = der::sequence({der::explicit_tag(0, der::integer(2)), der::unsigned_integer(spec.serial),
-                                  encode_algorithm(issuer_key.public_key().curve()), spec.issuer,
+                                  algorithm_of(issuer_key), spec.issuer,
                                   der::sequence({der::time(spec.not_before), der::time(spec.not_after)}), spec.subject,
                                   encode_key(spec.key),
                                   der::explicit_tag(3, der::sequence(encode_extensions(spec)))});
   return signed_by(issuer_key, tbs);
 }
 
-Bytes issue_crl(const CrlSpec& spec, const EcPrivateKey& issuer_key) {
+template <class Key>
+Bytes crl_by(const CrlSpec& spec, const Key& issuer_key) {
   std::vector<Bytes> extensions;
   if (!spec.authority_key_id.empty()) extensions.push_back(encode_extension(authority_key_id(spec.authority_key_id)));
   extensions.push_back(encode_extension({to_bytes(oids::kCrlNumber), false, der::integer(spec.number)}));
-  std::vector<Bytes> members{der::integer(1), encode_algorithm(issuer_key.public_key().curve()), spec.issuer,
+  std::vector<Bytes> members{der::integer(1), algorithm_of(issuer_key), spec.issuer,
                              der::time(spec.this_update), der::time(spec.next_update)};
   if (!spec.revoked.empty()) members.push_back(encode_entries(spec.revoked));
   members.push_back(der::explicit_tag(0, der::sequence(extensions)));
   return signed_by(issuer_key, der::sequence(members));
 }
+
+}  // namespace
+
+Bytes issue_certificate(const CertificateSpec& spec, const EcPrivateKey& issuer_key) { return certificate_by(spec, issuer_key); }
+Bytes issue_certificate(const CertificateSpec& spec, const RsaPssKey& issuer_key) { return certificate_by(spec, issuer_key); }
+Bytes issue_crl(const CrlSpec& spec, const EcPrivateKey& issuer_key) { return crl_by(spec, issuer_key); }
+Bytes issue_crl(const CrlSpec& spec, const RsaPssKey& issuer_key) { return crl_by(spec, issuer_key); }
 
 }  // namespace cloister::crypto::x509

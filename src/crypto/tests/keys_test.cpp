@@ -4,6 +4,7 @@
 #include "cloister/crypto/aead.hpp"
 #include "cloister/crypto/curve25519.hpp"
 #include "cloister/crypto/ecdsa.hpp"
+#include "cloister/crypto/rsa_pss.hpp"
 #include "support/support.hpp"
 
 namespace cloister::crypto {
@@ -30,6 +31,64 @@ TEST(Aead, RefusesEveryChangedInput) {
   }
   key[0] ^= 1;
   EXPECT_FALSE(chacha20poly1305_open(key, nonce, as_bytes("ad"), sealed).ok());
+}
+
+// GCM, revised specification (McGrew and Viega), test cases 4 and 16.
+TEST(AesGcm, KnownAnswers) {
+  const auto hex = [](std::string_view text) { return codec::from_hex(text).value(); };
+  const auto nonce = codec::array_from_hex<12>("cafebabefacedbaddecaf888").value();
+  const auto associated = hex("feedfacedeadbeeffeedfacedeadbeefabaddad2");
+  const auto plaintext = hex("d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525"
+                             "b16aedf5aa0de657ba637b39");
+  const auto key = hex("feffe9928665731c6d6a8f9467308308");
+  auto key32 = key;
+  append(key32, key);
+  EXPECT_EQ(codec::to_hex(aes_gcm_seal(key, nonce, associated, plaintext)),
+            "42831ec2217774244b7221b784d0d49ce3aa212f2c02a4e035c17e2329aca12e21d514b25466931c7d8f6a5aac84aa051ba30b396a0aac973d58e091"
+            "5bc94fbc3221a5db94fae95ae7121a47");
+  EXPECT_EQ(codec::to_hex(aes_gcm_seal(key32, nonce, associated, plaintext)),
+            "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662"
+            "76fc6ece0f4e1768cddf8853bb2d551b");
+}
+
+TEST(AesGcm, RefusesEveryChangedInput) {
+  ByteArray<32> key{1};
+  const Nonce nonce{2};
+  const auto sealed = aes_gcm_seal(key, nonce, as_bytes("ad"), kMessage);
+  const auto opened = aes_gcm_open(key, nonce, as_bytes("ad"), sealed);
+  ASSERT_TRUE(opened.ok());
+  EXPECT_TRUE(same_bytes(opened->reveal(), kMessage));
+  EXPECT_FALSE(aes_gcm_open(key, Nonce{3}, as_bytes("ad"), sealed).ok());
+  EXPECT_FALSE(aes_gcm_open(key, nonce, as_bytes("AD"), sealed).ok());
+  EXPECT_EQ(aes_gcm_open(key, nonce, as_bytes("ad"), Bytes(15)).error().code(), Errc::decryption_failed);
+  for (std::size_t i = 0; i < sealed.size(); ++i) {
+    auto changed = sealed;
+    changed[i] ^= 1;
+    EXPECT_EQ(aes_gcm_open(key, nonce, as_bytes("ad"), changed).error().code(), Errc::decryption_failed) << i;
+  }
+  key[0] ^= 1;
+  EXPECT_FALSE(aes_gcm_open(key, nonce, as_bytes("ad"), sealed).ok());
+}
+
+TEST(RsaPss, KeyComesBackFromPkcs8) {
+  const auto key = RsaPssKey::generate(2048);
+  const auto der = key.to_pkcs8();
+  const auto again = RsaPssKey::from_pkcs8(der.reveal());
+  ASSERT_TRUE(again.ok()) << again.error().text();
+  EXPECT_EQ(again->public_key().modulus, key.public_key().modulus);
+  EXPECT_EQ(again->public_key().exponent, (Bytes{1, 0, 1}));
+  EXPECT_EQ(key.public_key().modulus.size(), 256U);
+}
+
+TEST(RsaPss, RefusesWhatIsNoKey) {
+  auto der = to_bytes(RsaPssKey::generate(2048).to_pkcs8().reveal());
+  EXPECT_EQ(RsaPssKey::from_pkcs8({}).error().code(), Errc::key_invalid);
+  EXPECT_EQ(RsaPssKey::from_pkcs8(ByteView{der}.first(der.size() - 1)).error().code(), Errc::key_invalid);
+  auto trailing = der;
+  trailing.push_back(0);
+  EXPECT_EQ(RsaPssKey::from_pkcs8(trailing).error().code(), Errc::key_invalid);
+  der[60] ^= 1;  // in the modulus
+  EXPECT_EQ(RsaPssKey::from_pkcs8(der).error().code(), Errc::key_invalid);
 }
 
 TEST(X25519Key, BothSidesAgree) {

@@ -6,6 +6,7 @@
 
 #include "cloister/codec/der.hpp"
 #include "cloister/codec/text.hpp"
+#include "cloister/crypto/rsa_pss.hpp"
 #include "openssl.hpp"
 #include "support/support.hpp"
 
@@ -393,7 +394,7 @@ TEST_P(Issued, CertificateReadsBackAsItsSpecification) {
   EXPECT_EQ(leaf->issuer_common_name, "Root");
   EXPECT_EQ(leaf->not_before, kFrom);
   EXPECT_EQ(leaf->not_after, kTo);
-  EXPECT_EQ(std::get<EcPublicKey>(leaf->key).xy(), spec.key.xy());
+  EXPECT_EQ(std::get<EcPublicKey>(leaf->key).xy(), std::get<EcPublicKey>(spec.key).xy());
   EXPECT_EQ(leaf->is_ca, false);
   EXPECT_EQ(leaf->path_length, std::nullopt);
   EXPECT_EQ(leaf->key_usage, 0x8000);
@@ -622,6 +623,37 @@ TEST(RsaSignature, KeyOfAnotherSizeIsNotSupported) {
   draft.outer_algorithm = draft.inner_algorithm;
   const auto parsed = parse_certificate(draft.build()).value();
   EXPECT_EQ(verify_signature(*parsed, *parsed).error().code(), Errc::unsupported);
+}
+
+TEST(IssuedByRsaPss, CertificateAndCrlHoldUnderTheirIssuerAlone) {
+  const auto root_key = RsaPssKey::generate(2048);
+  const auto name = encode_name({.common_name = "Root", .organization = "O", .locality = "L", .state = "S", .country = "US",
+                                 .organizational_unit = "Engineering"});
+  const CertificateSpec root_spec{.serial = {1}, .issuer = name, .subject = name, .not_before = kFrom, .not_after = kTo,
+                                  .key = root_key.public_key(), .is_ca = true, .key_usage = 0x0600};
+  const auto root = parse_certificate(issue_certificate(root_spec, root_key)).value();
+  EXPECT_EQ(root->algorithm, SignatureAlgorithm::rsa_pss_sha384);
+  EXPECT_EQ(std::get<RsaPublicKey>(root->key).modulus, root_key.public_key().modulus);
+  EXPECT_EQ(root->subject_key_id, key_id(root_key.public_key()));
+  EXPECT_TRUE(verify_signature(*root, *root).ok());
+
+  const CertificateSpec leaf_spec{.serial = {2}, .issuer = name, .subject = encode_name({.common_name = "Leaf", .organization = {},
+                                  .locality = {}, .state = {}, .country = {}}), .not_before = kFrom, .not_after = kTo,
+                                  .key = test_key().public_key(), .authority_key_id = root->subject_key_id};
+  const auto leaf = parse_certificate(issue_certificate(leaf_spec, root_key)).value();
+  EXPECT_TRUE(verify_signature(*leaf, *root).ok());
+  auto other_spec = root_spec;
+  const auto other_key = RsaPssKey::generate(2048);
+  other_spec.key = other_key.public_key();
+  const auto other = parse_certificate(issue_certificate(other_spec, other_key)).value();
+  EXPECT_EQ(verify_signature(*leaf, *other).error().code(), Errc::signature_invalid);
+
+  const CrlSpec crl_spec{.issuer = name, .authority_key_id = root->subject_key_id, .number = 1, .this_update = kFrom,
+                         .next_update = kTo, .revoked = {{{2}, kFrom}}};
+  const auto crl = parse_crl(issue_crl(crl_spec, root_key)).value();
+  EXPECT_TRUE(verify_signature(crl, *root).ok());
+  EXPECT_FALSE(verify_signature(crl, *other).ok());
+  EXPECT_TRUE(crl.revokes(leaf->serial));
 }
 
 }  // namespace

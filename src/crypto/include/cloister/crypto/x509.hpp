@@ -109,11 +109,14 @@ struct NameSpec {
   std::string locality;
   std::string state;
   std::string country;       // two letters
+  std::string organizational_unit{};
 };
 /// commonName first, country last; UTF8String, the country PrintableString.
 [[nodiscard]] Bytes encode_name(const NameSpec& name);
+/// Whom a certificate is for.
+using SubjectKey = std::variant<EcPublicKey, RsaPublicKey>;
 /// SHA-1 of the key's BIT STRING contents (RFC 5280 section 4.2.1.2, method 1): what certificates issued here carry.
-[[nodiscard]] Bytes key_id(const EcPublicKey& key);
+[[nodiscard]] Bytes key_id(const SubjectKey& key);
 
 struct CertificateSpec {
   Bytes serial;  // big-endian, unsigned
@@ -121,7 +124,7 @@ struct CertificateSpec {
   Bytes subject;
   UnixTime not_before;
   UnixTime not_after;
-  EcPublicKey key;
+  SubjectKey key;
   bool is_ca = false;
   std::optional<unsigned> path_length{};
   std::uint16_t key_usage = 0x8000;
