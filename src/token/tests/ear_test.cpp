@@ -39,7 +39,7 @@ class Ear : public testing::Test {
     auto outcome = attestation::verify(*quote, *documents, anchors, SyntheticPlatform::now());
     const auto expected = outcome.evidence->claims().report_data();
     auto bound = attestation::bind(std::move(*outcome.evidence), expected);
-    auto appraisal = policy::appraise(policy, std::move(bound).value());
+    auto appraisal = policy::appraise(policy, std::move(bound).value(), SyntheticPlatform::now());
     EXPECT_TRUE(appraisal.appraised.has_value());
     return std::move(*appraisal.appraised);
   }
@@ -145,7 +145,8 @@ TEST_F(Ear, OfAnSnpGuestVouchesForHardwareByAMinimumTcbAlone) {
     auto outcome = attestation::verify(*evidence::parse_snp_report(built.report), built.endorsements, anchors,
                                        test::SyntheticSnp::now());
     const auto bound_to = outcome.evidence->claims().report_data();
-    auto appraisal = policy::appraise(policy, attestation::bind(std::move(*outcome.evidence), bound_to).value());
+    auto appraisal = policy::appraise(policy, attestation::bind(std::move(*outcome.evidence), bound_to).value(),
+                                      test::SyntheticSnp::now());
     EXPECT_TRUE(appraisal.appraised.has_value());
     return std::move(*appraisal.appraised);
   };
