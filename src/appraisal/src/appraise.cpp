@@ -100,12 +100,7 @@ Appraisal decide(const Policy& policy, const attestation::AuthenticEvidence& evi
       tcb && (tcb->status == TcbStatus::revoked || tcb->status == TcbStatus::not_supported)) {
     refuse(Error{Errc::tcb_status_not_accepted, "the TCB is " + std::string{attestation::to_string(tcb->status)}});
   }
-  auto input = claims_of(evidence);
-  if (!input) {
-    refuse(input.error());
-    return out;
-  }
-  auto evaluation = policy.compiled_->evaluate({std::move(*input), {}, reference_values}, rego::Explain::yes);
+  auto evaluation = policy.compiled_->evaluate({claims_of(evidence), {}, reference_values}, rego::Explain::yes);
   if (!evaluation) {
     refuse(evaluation.error());
     return out;

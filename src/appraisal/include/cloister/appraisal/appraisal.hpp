@@ -64,9 +64,8 @@ class Policy {
   Digest32 digest_;
 };
 
-/// The policy's input: {"tdx": {...}, "report_data": hex} or {"sgx": ...}, under Trustee's names (docs/policies.md).
-/// `evidence_unsupported` for kinds without such names here.
-[[nodiscard]] Result<codec::json::Value> claims_of(const attestation::AuthenticEvidence& evidence);
+/// The policy's input: {"tdx": {...}, "report_data": hex}, or "sgx" or "snp", under Trustee's names (docs/policies.md).
+[[nodiscard]] codec::json::Value claims_of(const attestation::AuthenticEvidence& evidence);
 
 /// The decision alone, also of evidence that nobody asked to be bound. `reference_values` is an object, or null for none.
 /// A policy that fails, gives no `trust_claims`, or claims that AR4SI does not have, accepts nothing; neither can any
