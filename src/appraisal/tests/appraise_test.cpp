@@ -70,6 +70,13 @@ TEST(Tier, IsThatOfAr4si) {
   expect(Tier::contraindicated, {-128, -97, 96, 127});
 }
 
+TEST(Tier, HasANameThatIsReadBack) {
+  for (const auto tier : {Tier::none, Tier::affirming, Tier::warning, Tier::contraindicated}) {
+    EXPECT_EQ(tier_from_string(to_string(tier)), tier);
+  }
+  EXPECT_FALSE(tier_from_string("fine"));
+}
+
 // --- the form of a policy's answer ---
 
 TEST(Decide, AcceptsWhatIsAffirmed) {

@@ -206,18 +206,5 @@ TEST_F(Ear, VectorWithReservedAttributes) {
   EXPECT_EQ(trust_vector(appraised(), policy).configuration, 32);
 }
 
-// AR4SI section 2.3.2.
-TEST(Tiers, HaveTheirRanges) {
-  const auto tier = [](int value) { return tier_of(static_cast<std::int8_t>(value)); };
-  for (const auto value : {-1, 0, 1}) EXPECT_EQ(tier(value), Tier::none);
-  for (const auto value : {2, 31, -2, -32}) EXPECT_EQ(tier(value), Tier::affirming);
-  for (const auto value : {32, 95, -33, -96}) EXPECT_EQ(tier(value), Tier::warning);
-  for (const auto value : {96, 127, -97, -128}) EXPECT_EQ(tier(value), Tier::contraindicated);
-  for (const auto one : {Tier::none, Tier::affirming, Tier::warning, Tier::contraindicated}) {
-    EXPECT_EQ(tier_from_string(to_string(one)), one);
-  }
-  EXPECT_FALSE(tier_from_string("fine"));
-}
-
 }  // namespace
 }  // namespace cloister::token

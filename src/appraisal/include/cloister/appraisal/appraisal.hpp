@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "cloister/appraisal/tier.hpp"
 #include "cloister/attestation/verify.hpp"
 #include "cloister/codec/json.hpp"
 #include "cloister/core/result.hpp"
@@ -15,12 +16,6 @@
 
 /// Appraisal of evidence by a Rego policy in Trustee's form (the EAR policies of its attestation service).
 namespace cloister::appraisal {
-
-/// Of AR4SI values (draft-ietf-rats-ar4si, section 2.3): none for -1 to 1, affirming for -32 to 31, warning for -96 to 95,
-/// contraindicated beyond.
-enum class Tier { none, affirming, warning, contraindicated };
-[[nodiscard]] std::string_view to_string(Tier tier) noexcept;
-[[nodiscard]] Tier tier_of(std::int8_t value) noexcept;
 
 struct TrustClaim {
   std::string name;  // one of AR4SI's eight, e.g. "hardware"
