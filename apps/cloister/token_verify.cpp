@@ -15,9 +15,13 @@ namespace fs = std::filesystem;
 namespace jose = crypto::jose;
 namespace json = codec::json;
 
+constexpr std::size_t kMaxRoots = 64;
+constexpr std::size_t kMaxRootsSize = std::size_t{2} << 20;
+
 struct Options {
   fs::path token;
   std::vector<fs::path> keys;
+  std::vector<fs::path> roots;
   std::optional<std::string> issuer;
   std::optional<std::string> audience;
   std::optional<std::string> nonce;
@@ -35,6 +39,13 @@ Result<token::Expected> read_expected(const Options& options, const Clock& clock
     if (!keys) return keys.error().in(path.string());
     out.keys.insert(out.keys.end(), keys->begin(), keys->end());
   }
+  for (const auto& path : options.roots) {
+    CLOISTER_TRY(text, read_file(path, kMaxRootsSize));
+    auto roots = crypto::x509::parse_chain(as_text(text), kMaxRoots);
+    if (!roots) return roots.error().in(path.string());
+    out.roots.insert(out.roots.end(), roots->begin(), roots->end());
+  }
+  if (out.keys.empty() && out.roots.empty()) return Error{Errc::invalid_argument, "nothing is trusted: no key and no root was given"};
   out.at = clock.now();
   if (!options.at.empty()) {
     auto given = parse_rfc3339(options.at);
@@ -74,7 +85,7 @@ void print(std::ostream& out, const Result<token::Verified>& verified) {
 
 void run(const Options& options, Context& context) {
   const auto expected = read_expected(options, context.clock);
-  if (!expected) return context.fail(expected.error(), "give keys as --jwks FILE: a JWK set, a JWK, or PEM of an EC public key");
+  if (!expected) return context.fail(expected.error(), "give keys as --jwks FILE (a JWK set, a JWK, or PEM of an EC public key), or roots as --root FILE (PEM)");
   const auto file = read_file(options.token, jose::kMaxSignedTokenSize + 2);  // a line's end after it
   if (!file && file.error().code() == Errc::io_error) return context.fail(file.error());
   const auto verified = file ? token::verify(as_text(*file), *expected) : Result<token::Verified>{file.error()};
@@ -93,7 +104,8 @@ void add_token_verify(CLI::App& token, Context& context) {
   auto* command = token.add_subcommand(
       "verify", "Verify an attestation token (EAR, Trustee's, Intel Trust Authority's) offline: exit 0 accepted, 2 rejected, 1 failed");
   command->add_option("FILE", options->token, "The token, in compact form")->required();
-  command->add_option("--jwks,--key", options->keys, "Keys that are trusted: a JWK set, a JWK, or PEM of an EC public key")->required();
+  command->add_option("--jwks,--key", options->keys, "Keys that are trusted: a JWK set, a JWK, or PEM of an EC public key");
+  command->add_option("--root", options->roots, "Roots (PEM) under which the certificates in a token's header are trusted");
   command->add_option("--issuer", options->issuer, "Issuer that is expected");
   command->add_option("--audience", options->audience, "Audience that is expected");
   command->add_option("--nonce", options->nonce, "Nonce that is expected, as the token writes it");

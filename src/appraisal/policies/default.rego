@@ -1,7 +1,11 @@
-# The appraisal policy that is built in. It affirms SGX enclaves and TDX domains whose platform is UpToDate, which do not
-# run under debug, and whose measurements are among the reference values:
+# The appraisal policy that is built in. It affirms SGX enclaves and TDX domains whose platform is UpToDate, and SNP guests
+# whose platform's reported TCB is among the reference values (AMD publishes no statuses), which do not run under debug, and
+# whose measurements are among the reference values:
 #   mr_td, rtmr_1, rtmr_2         lists of hex; for TDX; all three are needed
 #   mr_enclave, or mr_signer      lists of hex; for SGX
+#   snp_launch_measurement        a list of hex; for SNP
+#   snp_bootloader, snp_tee_svn, snp_snp_svn, snp_microcode, and from Turin on snp_fmc
+#                                 lists of numbers; for SNP
 # Values are those of AR4SI (draft-ietf-rats-ar4si): 2 to 31 affirm, 32 to 95 warn, 96 to 127 contraindicate.
 package policy
 
@@ -46,3 +50,26 @@ configuration := 2 if input.sgx.attributes.debug == false
 executables := 3 if input.sgx.body.mr_enclave in query_reference_value("mr_enclave")
 
 executables := 3 if input.sgx.body.mr_signer in query_reference_value("mr_signer")
+
+# --- SNP ---
+
+snp_fmc_known if not input.snp.reported_tcb_fmc
+
+snp_fmc_known if input.snp.reported_tcb_fmc in query_reference_value("snp_fmc")
+
+hardware := 2 if {
+	input.snp.reported_tcb_bootloader in query_reference_value("snp_bootloader")
+	input.snp.reported_tcb_tee in query_reference_value("snp_tee_svn")
+	input.snp.reported_tcb_snp in query_reference_value("snp_snp_svn")
+	input.snp.reported_tcb_microcode in query_reference_value("snp_microcode")
+	snp_fmc_known
+}
+
+# A report of VMPL 4294967295 is one that the host asked for.
+configuration := 2 if {
+	input.snp.policy_debug_allowed == false
+	input.snp.policy_migrate_ma == false
+	input.snp.vmpl <= 3
+}
+
+executables := 3 if input.snp.measurement in query_reference_value("snp_launch_measurement")

@@ -62,23 +62,6 @@ std::string describe(const TrustClaim& claim) {
   return out;
 }
 
-std::string_view to_string(Tier tier) noexcept {
-  switch (tier) {
-    case Tier::none: return "none";
-    case Tier::affirming: return "affirming";
-    case Tier::warning: return "warning";
-    case Tier::contraindicated: return "contraindicated";
-  }
-  return "none";
-}
-
-Tier tier_of(std::int8_t value) noexcept {
-  if (value >= -1 && value <= 1) return Tier::none;
-  if (value >= -32 && value <= 31) return Tier::affirming;
-  if (value >= -96 && value <= 95) return Tier::warning;
-  return Tier::contraindicated;
-}
-
 Result<Policy> Policy::compile(std::string name, std::string text) {
   const std::array modules{rego::Module{std::move(name), std::move(text)}};
   const std::array entrypoints{kTrustClaims, kExtensions};
@@ -100,12 +83,7 @@ Appraisal decide(const Policy& policy, const attestation::AuthenticEvidence& evi
       tcb && (tcb->status == TcbStatus::revoked || tcb->status == TcbStatus::not_supported)) {
     refuse(Error{Errc::tcb_status_not_accepted, "the TCB is " + std::string{attestation::to_string(tcb->status)}});
   }
-  auto input = claims_of(evidence);
-  if (!input) {
-    refuse(input.error());
-    return out;
-  }
-  auto evaluation = policy.compiled_->evaluate({std::move(*input), {}, reference_values}, rego::Explain::yes);
+  auto evaluation = policy.compiled_->evaluate({claims_of(evidence), {}, reference_values}, rego::Explain::yes);
   if (!evaluation) {
     refuse(evaluation.error());
     return out;

@@ -93,6 +93,46 @@ json::Object sgx_body(const evidence::SgxReport& r) {
           {"report_data", hex(r.report_data)}};
 }
 
+json::Value number(std::uint64_t value) { return json::Value{static_cast<std::int64_t>(value)}; }
+
+json::Object snp_claims(const attestation::SnpClaims& claims) {
+  namespace policy = evidence::snp_policy;
+  namespace platform = evidence::snp_platform;
+  const auto& r = claims.report;
+  const auto in_policy = [&r](std::uint64_t mask) { return json::Value{(r.policy & mask) != 0}; };
+  const auto on_platform = [&r](std::uint64_t mask) { return json::Value{(r.platform_info & mask) != 0}; };
+  const auto tcb = evidence::snp_tcb(r.reported_tcb, *claims.product);
+  json::Object out{{"measurement", hex(r.measurement)},
+                   {"report_data", hex(r.report_data)},
+                   {"init_data", hex(r.host_data)},
+                   {"policy_abi_major", number(r.policy >> 8 & 0xFF)},
+                   {"policy_abi_minor", number(r.policy & 0xFF)},
+                   {"policy_smt_allowed", in_policy(policy::kSmt)},
+                   {"policy_migrate_ma", in_policy(policy::kMigrateMa)},
+                   {"policy_debug_allowed", in_policy(policy::kDebug)},
+                   {"policy_single_socket", in_policy(policy::kSingleSocket)},
+                   {"platform_smt_enabled", on_platform(platform::kSmt)},
+                   {"platform_tsme_enabled", on_platform(platform::kTsme)},
+                   {"reported_tcb_bootloader", number(tcb.bootloader)},
+                   {"reported_tcb_tee", number(tcb.tee)},
+                   {"reported_tcb_snp", number(tcb.snp)},
+                   {"reported_tcb_microcode", number(tcb.microcode)}};
+  // Ours, under the names of `cloister verify`.
+  if (tcb.fmc) out.emplace_back("reported_tcb_fmc", number(*tcb.fmc));
+  out.emplace_back("platform_alias_check_complete", on_platform(platform::kAliasCheckComplete));
+  out.emplace_back("product", evidence::to_string(*claims.product));
+  out.emplace_back("signing_key", evidence::to_string(*r.signing_key));
+  out.emplace_back("version", number(r.version));
+  out.emplace_back("vmpl", number(r.vmpl));
+  out.emplace_back("guest_svn", number(r.guest_svn));
+  out.emplace_back("family_id", hex(r.family_id));
+  out.emplace_back("image_id", hex(r.image_id));
+  out.emplace_back("id_key_digest", hex(r.id_key_digest));
+  out.emplace_back("author_key_digest", hex(r.author_key_digest));
+  out.emplace_back("chip_id", hex(r.chip_id));
+  return out;
+}
+
 /// What the collateral says, which is current: authentic evidence has no other.
 void add_tcb(json::Object& out, const attestation::AuthenticEvidence& evidence) {
   const auto& tcb = evidence.tcb();
@@ -103,12 +143,11 @@ void add_tcb(json::Object& out, const attestation::AuthenticEvidence& evidence) 
   out.emplace_back("advisory_ids", std::move(advisories));
   out.emplace_back("collateral_expiration_status", "0");
   out.emplace_back("tcb_evaluation_data_number", tcb.tcb_info_number);  // ours
-  out.emplace_back("lab", evidence.lab());                              // ours
 }
 
 }  // namespace
 
-Result<json::Value> claims_of(const attestation::AuthenticEvidence& evidence) {
+json::Value claims_of(const attestation::AuthenticEvidence& evidence) {
   const auto& claims = evidence.claims();
   json::Object of_tee;
   std::string_view tee;
@@ -122,9 +161,12 @@ Result<json::Value> claims_of(const attestation::AuthenticEvidence& evidence) {
     of_tee.emplace_back("body", sgx_body(*enclave));
     of_tee.emplace_back("attributes", json::Object{{"debug", enclave->debug()}});  // ours
   } else {
-    return Error{Errc::evidence_unsupported, "Rego policies appraise SGX and TDX evidence alone"};
+    CLOISTER_ASSERT(claims.snp() != nullptr);
+    tee = "snp";
+    of_tee = snp_claims(*claims.snp());
   }
-  add_tcb(of_tee, evidence);
+  if (claims.dcap() != nullptr) add_tcb(of_tee, evidence);
+  of_tee.emplace_back("lab", evidence.lab());  // ours
   return json::Value{json::Object{{std::string{tee}, std::move(of_tee)}, {"report_data", hex(claims.report_data())}}};
 }
 

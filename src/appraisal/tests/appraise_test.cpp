@@ -26,6 +26,16 @@ attestation::AuthenticEvidence authentic(const SyntheticPlatform& platform) {
   return std::move(*outcome.evidence);
 }
 
+attestation::AuthenticEvidence authentic(const test::SyntheticSnp& chip) {
+  const auto built = chip.build();
+  attestation::TrustAnchors anchors;
+  anchors.add(*attestation::TrustAnchor::make(built.root, attestation::AnchorKind::given));
+  auto outcome = attestation::verify(*evidence::parse_snp_report(built.report), built.endorsements, anchors,
+                                     test::SyntheticSnp::now());
+  EXPECT_TRUE(outcome.evidence.has_value()) << outcome.report.error()->text();
+  return std::move(*outcome.evidence);
+}
+
 Policy compiled(std::string text) {
   auto policy = Policy::compile("p.rego", std::move(text));
   EXPECT_TRUE(policy.ok()) << policy.error().text();
@@ -58,6 +68,13 @@ TEST(Tier, IsThatOfAr4si) {
   expect(Tier::affirming, {-32, -2, 2, 31});
   expect(Tier::warning, {-96, -33, 32, 95});
   expect(Tier::contraindicated, {-128, -97, 96, 127});
+}
+
+TEST(Tier, HasANameThatIsReadBack) {
+  for (const auto tier : {Tier::none, Tier::affirming, Tier::warning, Tier::contraindicated}) {
+    EXPECT_EQ(tier_from_string(to_string(tier)), tier);
+  }
+  EXPECT_FALSE(tier_from_string("fine"));
 }
 
 // --- the form of a policy's answer ---
@@ -127,19 +144,6 @@ TEST(Decide, NoPolicyAcceptsARevokedTcb) {
   EXPECT_EQ(reasons(appraisal), "tcb_status_not_accepted: the TCB is Revoked\n");
 }
 
-TEST(Decide, RefusesEvidenceThatItHasNoNamesFor) {
-  const auto built = test::SyntheticSnp{}.build();
-  attestation::TrustAnchors anchors;
-  anchors.add(*attestation::TrustAnchor::make(built.root, attestation::AnchorKind::given));
-  const auto outcome = attestation::verify(*evidence::parse_snp_report(built.report), built.endorsements, anchors,
-                                           test::SyntheticSnp::now());
-  ASSERT_TRUE(outcome.evidence);
-  const auto decision = decide(compiled("package policy\ntrust_claims := {\"hardware\": 2}"), *outcome.evidence, {});
-  EXPECT_FALSE(decision.accepted);
-  ASSERT_EQ(decision.reasons.size(), 1U);
-  EXPECT_EQ(decision.reasons[0].code, Errc::evidence_unsupported);
-}
-
 TEST(Decide, SaysWhichRuleDecided) {
   const auto appraisal = decided(R"(package policy
 default hardware := 97
@@ -180,7 +184,7 @@ TEST(Claims, OfATdHaveTrusteesNames) {
   platform.td().rtmr[3].fill(0xCD);
   platform.td().xfam = 0x42E7;
   platform.tcb_info.levels[0].advisory_ids = {"INTEL-SA-00001"};
-  const auto claims = claims_of(authentic(platform)).value();
+  const auto claims = claims_of(authentic(platform));
   EXPECT_EQ(claim(claims, {"tdx", "quote", "header", "version"}), "0400");
   EXPECT_EQ(claim(claims, {"tdx", "quote", "header", "att_key_type"}), "0200");
   EXPECT_EQ(claim(claims, {"tdx", "quote", "header", "tee_type"}), "81000000");
@@ -201,13 +205,41 @@ TEST(Claims, OfAnEnclaveHaveTrusteesNames) {
   SyntheticPlatform platform{TeeType::sgx, 3};
   platform.enclave().mr_signer.fill(0x11);
   platform.enclave().isv_svn = 0x0102;
-  const auto claims = claims_of(authentic(platform)).value();
+  const auto claims = claims_of(authentic(platform));
   EXPECT_EQ(claim(claims, {"sgx", "header", "version"}), "0300");
   EXPECT_EQ(claim(claims, {"sgx", "header", "att_key_data_0"}), "00000000");
   EXPECT_EQ(claim(claims, {"sgx", "body", "mr_signer"}), std::string(64, '1'));
   EXPECT_EQ(claim(claims, {"sgx", "body", "isv_svn"}), "0201");
   EXPECT_EQ(claim(claims, {"sgx", "body", "attributes.flags"}).size(), 16U);
   EXPECT_EQ(claim(claims, {"sgx", "tcb_status"}), "UpToDate");
+  EXPECT_EQ(claim(claims, {"tdx"}), "absent");
+}
+
+TEST(Claims, OfAnSnpGuestHaveTrusteesNames) {
+  test::SyntheticSnp chip;
+  chip.body.measurement.fill(0xAB);
+  chip.body.host_data.fill(0xCD);
+  chip.body.policy |= 0x0102 | evidence::snp_policy::kSmt | evidence::snp_policy::kSingleSocket;
+  const auto claims = claims_of(authentic(chip));
+  const auto tcb = evidence::snp_tcb(chip.body.reported_tcb, evidence::SnpProduct::milan);
+  EXPECT_EQ(claim(claims, {"snp", "measurement"}), codec::to_hex(chip.body.measurement));
+  EXPECT_EQ(claim(claims, {"snp", "init_data"}), codec::to_hex(chip.body.host_data));
+  EXPECT_EQ(claim(claims, {"snp", "report_data"}), codec::to_hex(chip.body.report_data));
+  EXPECT_EQ(claim(claims, {"report_data"}), codec::to_hex(chip.body.report_data));
+  EXPECT_EQ(claim(claims, {"snp", "policy_abi_major"}), std::to_string(chip.body.policy >> 8 & 0xFF));
+  EXPECT_EQ(claim(claims, {"snp", "policy_abi_minor"}), std::to_string(chip.body.policy & 0xFF));
+  EXPECT_EQ(claim(claims, {"snp", "policy_smt_allowed"}), "true");
+  EXPECT_EQ(claim(claims, {"snp", "policy_single_socket"}), "true");
+  EXPECT_EQ(claim(claims, {"snp", "policy_debug_allowed"}), "false");
+  EXPECT_EQ(claim(claims, {"snp", "policy_migrate_ma"}), "false");
+  EXPECT_EQ(claim(claims, {"snp", "reported_tcb_bootloader"}), std::to_string(tcb.bootloader));
+  EXPECT_EQ(claim(claims, {"snp", "reported_tcb_tee"}), std::to_string(tcb.tee));
+  EXPECT_EQ(claim(claims, {"snp", "reported_tcb_snp"}), std::to_string(tcb.snp));
+  EXPECT_EQ(claim(claims, {"snp", "reported_tcb_microcode"}), std::to_string(tcb.microcode));
+  EXPECT_EQ(claim(claims, {"snp", "reported_tcb_fmc"}), "absent");
+  EXPECT_EQ(claim(claims, {"snp", "product"}), "Milan");
+  EXPECT_EQ(claim(claims, {"snp", "tcb_status"}), "absent");
+  EXPECT_EQ(claim(claims, {"snp", "lab"}), "false");
   EXPECT_EQ(claim(claims, {"tdx"}), "absent");
 }
 
@@ -264,14 +296,80 @@ TEST(BuiltinPolicy, KnowsEnclavesBySignerOrMeasurement) {
   EXPECT_TRUE(decide(Policy::builtin(), evidence, json::Object{{"mr_enclave", list(platform.enclave().mr_enclave)}}).accepted);
 }
 
-// --- the example of docs/policies.md ---
+json::Value reference_of(const evidence::SnpReportBody& report, evidence::SnpProduct product) {
+  const auto tcb = evidence::snp_tcb(report.reported_tcb, product);
+  const auto one = [](std::uint8_t svn) { return json::Array{json::Value{std::int64_t{svn}}}; };
+  json::Object out{{"snp_launch_measurement", list(report.measurement)}, {"snp_bootloader", one(tcb.bootloader)},
+                   {"snp_tee_svn", one(tcb.tee)}, {"snp_snp_svn", one(tcb.snp)}, {"snp_microcode", one(tcb.microcode)}};
+  if (tcb.fmc) out.emplace_back("snp_fmc", one(*tcb.fmc));
+  return json::Value{std::move(out)};
+}
 
-Policy documented() {
+TEST(BuiltinPolicy, AffirmsSnpGuestsThatItKnows) {
+  for (const auto product : {evidence::SnpProduct::milan, evidence::SnpProduct::turin}) {
+    const test::SyntheticSnp chip{product};
+    const auto evidence = authentic(chip);
+    const auto known = reference_of(chip.body, product);
+    const auto good = decide(Policy::builtin(), evidence, known);
+    EXPECT_TRUE(good.accepted) << reasons(good);
+    EXPECT_FALSE(decide(Policy::builtin(), evidence, {}).accepted);
+    const auto refused = [&](const char* name, json::Value value, std::string_view reason) {
+      auto other = known;
+      other.set(name, std::move(value));
+      const auto bad = decide(Policy::builtin(), evidence, other);
+      ASSERT_EQ(bad.reasons.size(), 1U) << name;
+      EXPECT_TRUE(bad.reasons[0].detail.starts_with(reason)) << reasons(bad);
+    };
+    for (const auto* name : {"snp_bootloader", "snp_tee_svn", "snp_snp_svn", "snp_microcode"}) {
+      refused(name, json::Array{json::Value{std::int64_t{255}}}, "hardware is 97");
+    }
+    if (product == evidence::SnpProduct::turin) refused("snp_fmc", json::Array{}, "hardware is 97");
+    refused("snp_launch_measurement", json::Array{std::string(96, 'f')}, "executables is 33");
+  }
+}
+
+TEST(BuiltinPolicy, RefusesSnpGuestsUnderDebugInMigrationOrOfTheHost) {
+  const auto refused = [](auto change) {
+    test::SyntheticSnp chip;
+    change(chip.body);
+    const auto bad = decide(Policy::builtin(), authentic(chip), reference_of(chip.body, evidence::SnpProduct::milan));
+    ASSERT_EQ(bad.reasons.size(), 1U);
+    EXPECT_TRUE(bad.reasons[0].detail.starts_with("configuration is 96")) << reasons(bad);
+  };
+  refused([](evidence::SnpReportBody& body) { body.policy |= evidence::snp_policy::kDebug; });
+  refused([](evidence::SnpReportBody& body) { body.policy |= evidence::snp_policy::kMigrateMa; });
+  refused([](evidence::SnpReportBody& body) { body.vmpl = evidence::kSnpVmplHost; });
+}
+
+TEST(BuiltinPolicy, AffirmsRealSnpGuests) {
+  CLOISTER_VECTORS_OR_SKIP(vectors);
+  for (const auto& [name, product] : {std::pair{"milan", evidence::SnpProduct::milan}, {"genoa", evidence::SnpProduct::genoa}}) {
+    const auto folder = vectors / "attestation/snp/tav";
+    const auto report = evidence::parse_snp_report(test::read_file(folder / (std::string{name} + "_attestation_report.bin")));
+    ASSERT_TRUE(report.ok()) << report.error().text();
+    evidence::SnpEndorsements endorsements;
+    for (const auto* certificate : {"_vcek.pem", "_ask.pem"}) {
+      const auto chain = crypto::x509::parse_chain(test::read_text(folder / (std::string{name} + certificate)), 4);
+      ASSERT_TRUE(chain.ok()) << chain.error().text();
+      for (const auto& one : *chain) endorsements.certificates.push_back(one);
+    }
+    const auto outcome = attestation::verify(*report, endorsements, attestation::TrustAnchors::vendors(), *parse_rfc3339("2026-03-01T00:00:00Z"));
+    ASSERT_TRUE(outcome.evidence.has_value()) << name << outcome.report.error()->text();
+    const auto appraisal = decide(Policy::builtin(), *outcome.evidence, reference_of(report->body(), product));
+    EXPECT_TRUE(appraisal.accepted) << name << reasons(appraisal);
+    EXPECT_FALSE(decide(Policy::builtin(), *outcome.evidence, {}).accepted);
+  }
+}
+
+// --- the examples of docs/policies.md ---
+
+Policy documented(std::string name = "td.rego", std::size_t number = 0) {
   const auto all = test::read_text(test::source_dir() / "docs/policies.md");
-  const auto begin = all.find("```rego\n");
+  auto begin = all.find("```rego\n");
+  for (std::size_t i = 0; i < number; ++i) begin = all.find("```rego\n", begin + 1);
   EXPECT_NE(begin, std::string::npos);
   const auto body = all.substr(begin + 8);
-  auto policy = Policy::compile("td.rego", body.substr(0, body.find("```")));
+  auto policy = Policy::compile(std::move(name), body.substr(0, body.find("```")));
   EXPECT_TRUE(policy.ok()) << policy.error().text();
   return std::move(policy).value();
 }
@@ -303,6 +401,19 @@ TEST(DocumentedPolicy, AcceptsLevelsThatAreYoungEnough) {
   auto unknown = reference;
   unknown.set("known_advisories", json::Array{});
   EXPECT_FALSE(decide(documented(), evidence, unknown).accepted);
+}
+
+TEST(DocumentedSnpPolicy, DoesWhatItIsSaidToDo) {
+  const test::SyntheticSnp chip;
+  const auto policy = documented("snp.rego", 1);
+  const auto with = [&](std::int64_t least, const char* product) {
+    return decide(policy, authentic(chip), json::Object{{"min_snp", json::Object{{product, json::Value{least}}}},
+                                                       {"measurement", list(chip.body.measurement)}});
+  };
+  const std::int64_t have = evidence::snp_tcb(chip.body.reported_tcb, evidence::SnpProduct::milan).snp;
+  EXPECT_TRUE(with(have, "Milan").accepted) << reasons(with(have, "Milan"));
+  EXPECT_FALSE(with(have + 1, "Milan").accepted);
+  EXPECT_FALSE(with(have, "Genoa").accepted);
 }
 
 // --- what was affirmed ---

@@ -134,6 +134,8 @@ TEST(KeysOf, AQuoteAreFour) {
 Bytes report(std::uint8_t version, std::uint8_t family, std::uint8_t model, std::uint8_t signer = 0) {
   Bytes out(1184, 0);
   out[0] = version;
+  out[0x0A] = 2;  // the bit of the guest policy that must be one
+  out[0x34] = 1;  // ECDSA P-384 with SHA-384
   out[0x48] = static_cast<std::uint8_t>(signer << 2U);
   out[0x188] = family;
   out[0x189] = model;
@@ -164,6 +166,10 @@ TEST(KeysOf, AnSnpReportAreThreeByItsProduct) {
 
 TEST(KeysOf, AnSnpReportRefusesWhatItDoesNotKnow) {
   EXPECT_EQ(refusal(Bytes(1183, 0)), "evidence_malformed");
+  auto without_bit = report(3, 0x19, 1);
+  without_bit[0x0A] = 0;
+  EXPECT_EQ(refusal(without_bit), "evidence_malformed");
+  EXPECT_EQ(refusal(report(3, 0x19, 1, 7)), "evidence_unsupported");
   EXPECT_EQ(refusal(report(1, 0x19, 1)), "evidence_unsupported");
   EXPECT_EQ(refusal(report(6, 0x19, 1)), "evidence_unsupported");
   EXPECT_EQ(refusal(report(3, 0x17, 1)), "evidence_unsupported");

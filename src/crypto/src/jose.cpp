@@ -105,6 +105,20 @@ Result<json::Value> verify_ed25519(std::string_view token, const Ed25519Public& 
   return value;
 }
 
+namespace {
+
+std::vector<std::string> texts_of(const json::Value* list) {
+  std::vector<std::string> out;
+  if (list == nullptr || list->as_array() == nullptr) return out;
+  for (const auto& item : *list->as_array()) {
+    if (item.as_string() == nullptr) return {};
+    out.push_back(*item.as_string());
+  }
+  return out;
+}
+
+}  // namespace
+
 Result<SignedToken> parse_signed(std::string_view token) {
   CLOISTER_TRY(parts, split(token, kMaxSignedTokenSize));
   auto value = json::parse(as_text(parts.header), kLimits);
@@ -129,9 +143,16 @@ Result<SignedToken> parse_signed(std::string_view token) {
     if (!read) return read.error().in("token header");
     key = *std::move(read);
   }
-  const bool certificates = chain != nullptr || (jwk != nullptr && jwk->find("x5c") != nullptr);
-  return SignedToken{*algorithm,    std::move(key_id),   std::move(type),          std::move(key),
-                     certificates, parts.signing_input, std::move(parts.payload), std::move(parts.signature)};
+  if (chain == nullptr && jwk != nullptr) chain = jwk->find("x5c");
+  return SignedToken{*algorithm,
+                     std::move(key_id),
+                     std::move(type),
+                     std::move(key),
+                     chain != nullptr,
+                     texts_of(chain),
+                     parts.signing_input,
+                     std::move(parts.payload),
+                     std::move(parts.signature)};
 }
 
 Result<void> verify_signature(const SignedToken& token, const Jwk& key) {

@@ -12,6 +12,138 @@ namespace {
 
 using attestation::Claims;
 
+/// A TCB that lacks what Intel demands by now, at least the one that the TD was launched on.
+bool old(attestation::TcbStatus status) {
+  using attestation::TcbStatus;
+  switch (status) {
+    case TcbStatus::out_of_date:
+    case TcbStatus::out_of_date_configuration_needed:
+    case TcbStatus::td_relaunch_advised:
+    case TcbStatus::td_relaunch_advised_configuration_needed: return true;
+    case TcbStatus::up_to_date:
+    case TcbStatus::sw_hardening_needed:
+    case TcbStatus::configuration_needed:
+    case TcbStatus::configuration_and_sw_hardening_needed:
+    case TcbStatus::revoked:
+    case TcbStatus::not_supported: return false;
+  }
+  return false;
+}
+
+/// The part of a decision that is about Intel's quotes alone.
+class DcapJudge {
+ public:
+  DcapJudge(const Policy& policy, const attestation::AuthenticEvidence& evidence, UnixTime now, std::vector<Reason>& reasons)
+      : policy_{policy}, evidence_{evidence}, now_{now}, reasons_{reasons} {}
+
+  void judge_status() {
+    const auto got = evidence_.tcb().status;
+    const bool listed = std::ranges::find(policy_.accepted_statuses, got) != policy_.accepted_statuses.end();
+    const bool hopeless = got == attestation::TcbStatus::revoked || got == attestation::TcbStatus::not_supported;
+    if (!listed || hopeless) return refuse(Errc::tcb_status_not_accepted, "the TCB is " + std::string{attestation::to_string(got)});
+    if (old(got)) grace();
+  }
+  void judge_documents() {
+    evaluation_numbers();
+    advisories();
+  }
+  void judge_platform() {
+    tcb_date();
+    const auto& platform = *evidence_.claims().dcap()->platform;
+    if (const auto& least = policy_.dcap.min_sgx_components) at_least("SGX TCB component", platform.components, *least);
+    if (const auto& least = policy_.dcap.min_pce_svn; least && platform.pce_svn < *least) {
+      refuse(Errc::tcb_too_low, below("PCESVN", platform.pce_svn, *least));
+    }
+    flags(platform.configuration.value_or(evidence::PckConfiguration{}));
+    if (const auto* td = evidence_.claims().td()) module(*td);
+  }
+
+ private:
+  void refuse(Errc code, std::string detail) { reasons_.push_back({code, std::move(detail)}); }
+
+  /// As Intel's appraisal library has it: the date of the level that the platform reached, and not of the one that it
+  /// lacks, since the platform has every mitigation that was published until then.
+  void grace() {
+    const auto days = policy_.dcap.grace_period_days;
+    if (!days) return;
+    const auto date = evidence_.tcb().tcb_date;
+    if (!date) return refuse(Errc::tcb_status_not_accepted, "the TCB is old, and no date of it is known");
+    const auto end = *date + std::chrono::days{*days};
+    if (now_ <= end) return;
+    refuse(Errc::tcb_status_not_accepted, "the TCB is " + std::string{attestation::to_string(evidence_.tcb().status)} +
+                                              ", its grace period ended at " + to_rfc3339(end));
+  }
+
+  void evaluation_numbers() {
+    const auto at_least = [&](std::string_view document, std::uint32_t number) {
+      if (number >= policy_.min_evaluation_data_number) return;
+      refuse(Errc::evaluation_data_number_too_low, std::string{document} + " has number " + std::to_string(number) + ", at least " +
+                                                       std::to_string(policy_.min_evaluation_data_number) + " demanded");
+    };
+    at_least("the TCB info", evidence_.tcb().tcb_info_number);
+    at_least("the QE identity", evidence_.tcb().qe_identity_number);
+  }
+
+  void advisories() {
+    const auto in = [](const std::vector<std::string>& list, const std::string& id) {
+      return std::ranges::find(list, id) != list.end();
+    };
+    for (const auto& id : evidence_.tcb().advisory_ids) {
+      if (in(policy_.denied_advisories, id)) {
+        refuse(Errc::advisory_not_accepted, id + " is denied");
+      } else if (policy_.allowed_advisories && !in(*policy_.allowed_advisories, id)) {
+        refuse(Errc::advisory_not_accepted, id + " is not among the allowed ones");
+      }
+    }
+  }
+
+  static std::string below(std::string_view what, unsigned have, unsigned need) {
+    return std::string{what} + " is " + std::to_string(have) + ", at least " + std::to_string(need) + " demanded";
+  }
+  void at_least(std::string_view what, const ByteArray<16>& have, const ByteArray<16>& least) {
+    for (std::size_t i = 0; i < have.size(); ++i) {
+      if (have[i] < least[i]) refuse(Errc::tcb_too_low, below(std::string{what} + ' ' + std::to_string(i), have[i], least[i]));
+    }
+  }
+
+  void tcb_date() {
+    const auto& least = policy_.dcap.min_tcb_date;
+    if (!least) return;
+    const auto& date = evidence_.tcb().tcb_date;
+    if (date && *date >= *least) return;
+    refuse(Errc::tcb_too_low, "the TCB is " + (date ? "of " + to_rfc3339(*date) : "of no known date") + ", " +
+                                  to_rfc3339(*least) + " or later demanded");
+  }
+
+  void flags(const evidence::PckConfiguration& platform) {
+    const auto check = [this](bool allowed, std::optional<bool> flag, std::string_view name) {
+      if (allowed || flag == false) return;
+      refuse(Errc::platform_not_accepted, std::string{name} + (flag ? " is set" : " is not given") + " in the PCK certificate");
+    };
+    check(policy_.dcap.allow_dynamic_platform, platform.dynamic_platform, "dynamicPlatform");
+    check(policy_.dcap.allow_cached_keys, platform.cached_keys, "cachedKeys");
+    check(policy_.dcap.allow_smt, platform.smt_enabled, "smtEnabled");
+  }
+
+  void module(const evidence::TdBody& td) {
+    if (const auto& least = policy_.dcap.min_tdx_components) at_least("TDX TCB component", td.tee_tcb_svn, *least);
+    const auto among = [this](std::string_view what, const std::vector<Digest48>& list, const Digest48& got) {
+      if (list.empty() || std::ranges::find(list, got) != list.end()) return;
+      refuse(Errc::platform_not_accepted, std::string{what} + ' ' + codec::to_hex(got) + " of the TDX module is not accepted");
+    };
+    among("MRSEAM", policy_.dcap.mr_seam, td.mr_seam);
+    among("MRSIGNERSEAM", policy_.dcap.mr_signer_seam, td.mr_signer_seam);
+    if (!policy_.dcap.allow_service_td && attestation::attribute_findings(evidence_.claims()).service_td) {
+      refuse(Errc::attributes_not_accepted, "a service TD is bound to it");
+    }
+  }
+
+  const Policy& policy_;
+  const attestation::AuthenticEvidence& evidence_;
+  UnixTime now_;
+  std::vector<Reason>& reasons_;
+};
+
 /// The part of a decision that is about SNP guests alone.
 class SnpJudge {
  public:
@@ -102,17 +234,19 @@ class SnpJudge {
 /// Collects the reasons of one decision.
 class Judge {
  public:
-  Judge(const Policy& policy, const attestation::AuthenticEvidence& evidence) : policy_{policy}, evidence_{evidence} {}
+  Judge(const Policy& policy, const attestation::AuthenticEvidence& evidence, UnixTime now)
+      : policy_{policy}, evidence_{evidence}, now_{now} {}
 
   std::vector<Reason> reasons() && {
-    if (evidence_.claims().dcap() != nullptr) status();
+    kind();
+    const bool dcap = evidence_.claims().dcap() != nullptr;
+    DcapJudge quotes{policy_, evidence_, now_, reasons_};
+    if (dcap) quotes.judge_status();
     attributes();
     trailing_bytes();
-    if (evidence_.claims().dcap() != nullptr) {
-      evaluation_numbers();
-      advisories();
-    }
+    if (dcap) quotes.judge_documents();
     measurements();
+    if (dcap) quotes.judge_platform();
     if (const auto* snp = evidence_.claims().snp()) SnpJudge{policy_.snp, *snp, evidence_.report(), reasons_}.judge();
     return std::move(reasons_);
   }
@@ -120,11 +254,11 @@ class Judge {
  private:
   void refuse(Errc code, std::string detail) { reasons_.push_back({code, std::move(detail)}); }
 
-  void status() {
-    const auto got = evidence_.tcb().status;
-    const bool listed = std::ranges::find(policy_.accepted_statuses, got) != policy_.accepted_statuses.end();
-    const bool hopeless = got == attestation::TcbStatus::revoked || got == attestation::TcbStatus::not_supported;
-    if (!listed || hopeless) refuse(Errc::tcb_status_not_accepted, "the TCB is " + std::string{attestation::to_string(got)});
+  void kind() {
+    const auto& claims = evidence_.claims();
+    const auto tee = claims.snp() != nullptr ? Tee::snp : claims.td() != nullptr ? Tee::tdx : Tee::sgx;
+    if (!policy_.accepted_tees || std::ranges::find(*policy_.accepted_tees, tee) != policy_.accepted_tees->end()) return;
+    refuse(Errc::evidence_unsupported, "evidence of " + std::string{to_string(tee)} + " is not accepted");
   }
 
   void attributes() {
@@ -144,29 +278,6 @@ class Judge {
     const auto count = evidence_.report().trailing_bytes;
     if (count > 0 && !policy_.allow_trailing_bytes) {
       refuse(Errc::trailing_bytes_not_accepted, std::to_string(count) + " bytes follow the quote");
-    }
-  }
-
-  void evaluation_numbers() {
-    const auto at_least = [&](std::string_view document, std::uint32_t number) {
-      if (number >= policy_.min_evaluation_data_number) return;
-      refuse(Errc::evaluation_data_number_too_low, std::string{document} + " has number " + std::to_string(number) + ", at least " +
-                                                       std::to_string(policy_.min_evaluation_data_number) + " demanded");
-    };
-    at_least("the TCB info", evidence_.tcb().tcb_info_number);
-    at_least("the QE identity", evidence_.tcb().qe_identity_number);
-  }
-
-  void advisories() {
-    const auto in = [](const std::vector<std::string>& list, const std::string& id) {
-      return std::ranges::find(list, id) != list.end();
-    };
-    for (const auto& id : evidence_.tcb().advisory_ids) {
-      if (in(policy_.denied_advisories, id)) {
-        refuse(Errc::advisory_not_accepted, id + " is denied");
-      } else if (policy_.allowed_advisories && !in(*policy_.allowed_advisories, id)) {
-        refuse(Errc::advisory_not_accepted, id + " is not among the allowed ones");
-      }
     }
   }
 
@@ -217,6 +328,7 @@ class Judge {
 
   const Policy& policy_;
   const attestation::AuthenticEvidence& evidence_;
+  UnixTime now_;
   std::vector<Reason> reasons_;
 };
 
@@ -249,14 +361,23 @@ Error Decision::error() const {
   return Error{reasons.front().code, reasons.front().detail};
 }
 
-Decision decide(const Policy& policy, const attestation::AuthenticEvidence& evidence) {
-  auto reasons = Judge{policy, evidence}.reasons();
+std::string_view to_string(Tee tee) noexcept {
+  switch (tee) {
+    case Tee::sgx: return "sgx";
+    case Tee::tdx: return "tdx";
+    case Tee::snp: return "snp";
+  }
+  return "";
+}
+
+Decision decide(const Policy& policy, const attestation::AuthenticEvidence& evidence, UnixTime now) {
+  auto reasons = Judge{policy, evidence, now}.reasons();
   const bool accepted = reasons.empty();
   return {.accepted = accepted, .reasons = std::move(reasons), .policy_digest = digest(policy)};
 }
 
-Appraisal appraise(const Policy& policy, attestation::BoundEvidence evidence) {
-  Appraisal out{decide(policy, evidence.authentic()), std::nullopt};
+Appraisal appraise(const Policy& policy, attestation::BoundEvidence evidence, UnixTime now) {
+  Appraisal out{decide(policy, evidence.authentic(), now), std::nullopt};
   if (out.decision.accepted) out.appraised = Appraiser::make(std::move(evidence), out.decision.policy_digest);
   return out;
 }

@@ -4,6 +4,7 @@
 
 #include "cloister/codec/text.hpp"
 #include "cloister/crypto/hash.hpp"
+#include "dcap_json.hpp"
 #include "measurement_kind.hpp"
 #include "reference_json.hpp"
 #include "snp_json.hpp"
@@ -15,6 +16,7 @@ namespace json = codec::json;
 using attestation::TcbStatus;
 
 constexpr std::size_t kMaxList = 4096;
+constexpr std::array kTees = {Tee::sgx, Tee::tdx, Tee::snp};
 constexpr std::array<std::string_view, 4> kRtmrNames = {"rtmr0", "rtmr1", "rtmr2", "rtmr3"};
 
 bool never_acceptable(TcbStatus status) { return status == TcbStatus::revoked || status == TcbStatus::not_supported; }
@@ -31,6 +33,23 @@ std::vector<TcbStatus> read_statuses(json::Fields& fields, std::string_view name
     if (std::ranges::find(out, *status) == out.end()) out.push_back(*status);
   }
   std::ranges::sort(out);  // equal policies read equal
+  return out;
+}
+
+std::optional<std::vector<Tee>> read_tees(json::Fields& fields, std::string_view name) {
+  const auto* given = fields.optional_any(name);
+  if (given == nullptr || given->is_null()) return std::nullopt;
+  std::vector<Tee> out;
+  for (const auto& item : fields.array(name)) {
+    const auto* text = item.as_string();
+    const auto tee = std::ranges::find_if(kTees, [&](Tee one) { return text != nullptr && *text == to_string(one); });
+    if (tee == kTees.end()) {
+      fields.fail(Errc::malformed, name, "a list of \"sgx\", \"tdx\", \"snp\" expected");
+      return out;
+    }
+    if (std::ranges::find(out, *tee) == out.end()) out.push_back(*tee);
+  }
+  std::ranges::sort(out);
   return out;
 }
 
@@ -142,6 +161,7 @@ Result<Policy> read_policy(const json::Value& value) {
   Policy out;
   static_cast<void>(fields.integer("version", 1, 1));
   const auto flag = [&](std::string_view name, bool& into) { into = fields.optional_boolean(name).value_or(into); };
+  out.accepted_tees = read_tees(fields, "accepted_tees");
   if (fields.optional_any("accepted_statuses") != nullptr) out.accepted_statuses = read_statuses(fields, "accepted_statuses");
   flag("allow_debug", out.allow_debug);
   flag("allow_migratable", out.allow_migratable);
@@ -155,12 +175,17 @@ Result<Policy> read_policy(const json::Value& value) {
   }
   if (fields.optional_any("denied_advisories") != nullptr) out.denied_advisories = read_texts(fields, "denied_advisories");
   const auto& measurements = fields.optional_array("measurements");
+  const auto* dcap = fields.optional_object("dcap");
   const auto* snp = fields.optional_object("snp");
   if (measurements.size() > kMaxList) fields.fail(Errc::limit_exceeded, "measurements", "too many");
   CLOISTER_CHECK(fields.finish());
   for (const auto& item : measurements) {
     CLOISTER_TRY(one, read_measurements(item));
     out.measurements.push_back(one);
+  }
+  if (dcap != nullptr) {
+    CLOISTER_TRY(read, read_dcap_policy(*dcap));
+    out.dcap = std::move(read);
   }
   if (snp != nullptr) {
     CLOISTER_TRY(read, read_snp_policy(*snp));
@@ -187,10 +212,19 @@ json::Value to_json(const Policy& policy) {
       statuses.emplace_back(attestation::to_string(status));
     }
   }
+  json::Value tees;
+  if (policy.accepted_tees) {
+    json::Array names;
+    for (const auto tee : kTees) {
+      if (std::ranges::find(*policy.accepted_tees, tee) != policy.accepted_tees->end()) names.emplace_back(to_string(tee));
+    }
+    tees = json::Value{std::move(names)};
+  }
   json::Array measurements;
   for (const auto& one : policy.measurements) measurements.push_back(to_json(one));
   json::Object out;
   out.emplace_back("version", 1);
+  out.emplace_back("accepted_tees", std::move(tees));
   out.emplace_back("accepted_statuses", std::move(statuses));
   out.emplace_back("allow_debug", policy.allow_debug);
   out.emplace_back("allow_migratable", policy.allow_migratable);
@@ -201,6 +235,7 @@ json::Value to_json(const Policy& policy) {
   out.emplace_back("allowed_advisories", policy.allowed_advisories ? texts(*policy.allowed_advisories) : json::Value{});
   out.emplace_back("denied_advisories", texts(policy.denied_advisories));
   out.emplace_back("measurements", std::move(measurements));
+  out.emplace_back("dcap", to_json(policy.dcap));
   out.emplace_back("snp", to_json(policy.snp));
   return json::Value{std::move(out)};
 }

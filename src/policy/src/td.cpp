@@ -116,7 +116,7 @@ struct TdAppraiser {
     CLOISTER_TRY(reference, find_reference(references, *body, events));
 
     policy.measurements = {measurements_for(reference, preimage.role)};
-    auto appraisal = appraise(policy, std::move(bound));
+    auto appraisal = appraise(policy, std::move(bound), now);
     if (!appraisal.appraised) return appraisal.decision.error();
     return AppraisedTd{std::move(*appraisal.appraised), std::move(preimage), std::move(configuration),
                        std::move(reference)};

@@ -36,12 +36,12 @@ std::vector<Errc> codes(const Decision& decision) {
 }
 
 void expect_refused(const Policy& policy, const SyntheticPlatform& platform, Errc code) {
-  const auto decision = decide(policy, authentic(platform));
+  const auto decision = decide(policy, authentic(platform), SyntheticPlatform::now());
   EXPECT_FALSE(decision.accepted);
   EXPECT_EQ(codes(decision), std::vector{code});
 }
 void expect_accepted(const Policy& policy, const SyntheticPlatform& platform) {
-  const auto decision = decide(policy, authentic(platform));
+  const auto decision = decide(policy, authentic(platform), SyntheticPlatform::now());
   EXPECT_TRUE(decision.accepted) << decision.error().text();
 }
 
@@ -124,10 +124,10 @@ TEST(Policy, RefusesReservedAttributesUnlessTheyAreAllowed) {
 // --- the rest ---
 
 TEST(Policy, RefusesTrailingBytesWhereTheyAreNotAllowed) {
-  EXPECT_TRUE(decide({}, authentic(SyntheticPlatform{}, 3)).accepted);
+  EXPECT_TRUE(decide({}, authentic(SyntheticPlatform{}, 3), SyntheticPlatform::now()).accepted);
   Policy policy;
   policy.allow_trailing_bytes = false;
-  EXPECT_EQ(codes(decide(policy, authentic(SyntheticPlatform{}, 3))), std::vector{Errc::trailing_bytes_not_accepted});
+  EXPECT_EQ(codes(decide(policy, authentic(SyntheticPlatform{}, 3), SyntheticPlatform::now())), std::vector{Errc::trailing_bytes_not_accepted});
   expect_accepted(policy, SyntheticPlatform{});
 }
 
@@ -157,7 +157,7 @@ TEST(Policy, KnowsAdvisoriesThatItDeniesAndThatItAllows) {
   policy.allowed_advisories = {"INTEL-SA-00001", "INTEL-SA-00002"};
   expect_accepted(policy, platform);
   policy.allowed_advisories.emplace();  // none
-  EXPECT_EQ(decide(policy, authentic(platform)).reasons.size(), 2U);
+  EXPECT_EQ(decide(policy, authentic(platform), SyntheticPlatform::now()).reasons.size(), 2U);
 }
 
 TEST(Policy, GivesEveryReason) {
@@ -165,9 +165,147 @@ TEST(Policy, GivesEveryReason) {
   platform.td().td_attributes |= 1;
   Policy policy;
   policy.min_evaluation_data_number = 18;
-  EXPECT_EQ(codes(decide(policy, authentic(platform))),
+  EXPECT_EQ(codes(decide(policy, authentic(platform), SyntheticPlatform::now())),
             (std::vector{Errc::tcb_status_not_accepted, Errc::debug_not_accepted, Errc::evaluation_data_number_too_low,
                          Errc::evaluation_data_number_too_low}));
+}
+
+TEST(Policy, AcceptsTheKindsThatItLists) {
+  Policy policy;
+  policy.accepted_tees = {Tee::tdx};
+  expect_accepted(policy, SyntheticPlatform{});
+  expect_refused(policy, SyntheticPlatform{TeeType::sgx, 3}, Errc::evidence_unsupported);
+  policy.accepted_tees = {Tee::sgx};
+  expect_accepted(policy, SyntheticPlatform{TeeType::sgx, 3});
+  expect_refused(policy, SyntheticPlatform{}, Errc::evidence_unsupported);
+  policy.accepted_tees.emplace();
+  expect_refused(policy, SyntheticPlatform{}, Errc::evidence_unsupported);
+}
+
+// --- Intel's platforms ---
+
+TEST(DcapPolicies, DemandAMinimumDateOfTheOldestMatchedLevel) {
+  const SyntheticPlatform platform;
+  const auto date = *authentic(platform).tcb().tcb_date;
+  Policy policy;
+  policy.dcap.min_tcb_date = date;
+  expect_accepted(policy, platform);
+  policy.dcap.min_tcb_date = date + std::chrono::seconds{1};
+  expect_refused(policy, platform, Errc::tcb_too_low);
+  policy.dcap.min_tcb_date = date;
+  SyntheticPlatform old_qe;
+  for (auto& level : old_qe.qe_identity.levels) level.tcb_date = date - std::chrono::days{1};
+  expect_refused(policy, old_qe, Errc::tcb_too_low);
+}
+
+TEST(DcapPolicies, EndTheAcceptanceOfAnOldTcbWithItsGracePeriod) {
+  for (const auto status : {evidence::TcbStatus::out_of_date, evidence::TcbStatus::out_of_date_configuration_needed}) {
+    const auto evidence = authentic(with_status(status));
+    const auto date = *evidence.tcb().tcb_date;
+    Policy policy;
+    policy.accepted_statuses = {TcbStatus::out_of_date, TcbStatus::out_of_date_configuration_needed};
+    policy.dcap.grace_period_days = 30;
+    EXPECT_TRUE(decide(policy, evidence, date + std::chrono::days{30}).accepted);
+    const auto late = decide(policy, evidence, date + std::chrono::days{30} + std::chrono::microseconds{1});
+    EXPECT_EQ(codes(late), std::vector{Errc::tcb_status_not_accepted});
+    EXPECT_NE(late.error().detail().find("grace period ended at " + to_rfc3339(date + std::chrono::days{30})), std::string::npos);
+    policy.dcap.grace_period_days.reset();
+    EXPECT_TRUE(decide(policy, evidence, date + std::chrono::days{30'000}).accepted);
+  }
+}
+
+TEST(DcapPolicies, GiveNoGraceToAStatusThatIsNotListed) {
+  Policy policy;
+  policy.dcap.grace_period_days = 36'500;
+  expect_refused(policy, with_status(evidence::TcbStatus::out_of_date), Errc::tcb_status_not_accepted);
+}
+
+TEST(DcapPolicies, LimitNoStatusThatIsNotOldByTheGracePeriod) {
+  Policy policy;
+  policy.accepted_statuses = {TcbStatus::up_to_date, TcbStatus::sw_hardening_needed, TcbStatus::configuration_needed};
+  policy.dcap.grace_period_days = 0;
+  expect_accepted(policy, SyntheticPlatform{});
+  expect_accepted(policy, with_status(evidence::TcbStatus::sw_hardening_needed));
+  expect_accepted(policy, with_status(evidence::TcbStatus::configuration_needed));
+}
+
+TEST(DcapPolicies, DemandAMinimumOfEveryComponent) {
+  SyntheticPlatform platform;
+  Policy policy;
+  policy.dcap.min_sgx_components = platform.platform->components;
+  policy.dcap.min_tdx_components = platform.td().tee_tcb_svn;
+  policy.dcap.min_pce_svn = platform.platform->pce_svn;
+  expect_accepted(policy, platform);
+  for (std::size_t i = 0; i < 16; ++i) {
+    auto more = policy;
+    ++(*more.dcap.min_sgx_components)[i];
+    expect_refused(more, platform, Errc::tcb_too_low);
+    more = policy;
+    ++(*more.dcap.min_tdx_components)[i];
+    expect_refused(more, platform, Errc::tcb_too_low);
+  }
+  ++*policy.dcap.min_pce_svn;
+  expect_refused(policy, platform, Errc::tcb_too_low);
+}
+
+TEST(DcapPolicies, HoldWhatIsOfTdsAgainstNoEnclave) {
+  Policy policy;
+  policy.dcap.min_tdx_components = ByteArray<16>{255};
+  policy.dcap.mr_seam = {Digest48{1}};
+  policy.dcap.mr_signer_seam = {Digest48{1}};
+  policy.dcap.allow_service_td = false;
+  expect_accepted(policy, SyntheticPlatform{TeeType::sgx, 3});
+}
+
+TEST(DcapPolicies, KnowTheModulesAndSignersThatTheyAccept) {
+  SyntheticPlatform platform;
+  auto other = platform.td().mr_seam;
+  other[47] ^= 1;
+  Policy policy;
+  policy.dcap.mr_seam = {other};
+  expect_refused(policy, platform, Errc::platform_not_accepted);
+  policy.dcap.mr_seam.push_back(platform.td().mr_seam);
+  expect_accepted(policy, platform);
+  policy = {};
+  other = platform.td().mr_signer_seam;
+  other[0] ^= 1;
+  policy.dcap.mr_signer_seam = {other};
+  expect_refused(policy, platform, Errc::platform_not_accepted);
+  policy.dcap.mr_signer_seam.push_back(platform.td().mr_signer_seam);
+  expect_accepted(policy, platform);
+}
+
+TEST(DcapPolicies, MayRefuseServiceTds) {
+  SyntheticPlatform platform{TeeType::tdx, 5};
+  Policy policy;
+  policy.dcap.allow_service_td = false;
+  expect_accepted(policy, platform);
+  platform.td().v15->mr_service_td[0] = 1;
+  expect_refused(policy, platform, Errc::attributes_not_accepted);
+  expect_accepted({}, platform);
+}
+
+TEST(DcapPolicies, MayRefuseWhatThePckCertificateSaysOfThePlatform) {
+  SyntheticPlatform platform;
+  auto& flags = platform.platform->configuration;
+  using Flag = std::optional<bool> evidence::PckConfiguration::*;
+  using Allowed = bool DcapPolicy::*;
+  for (const auto& [flag, allowed] :
+       {std::pair<Flag, Allowed>{&evidence::PckConfiguration::dynamic_platform, &DcapPolicy::allow_dynamic_platform},
+        {&evidence::PckConfiguration::cached_keys, &DcapPolicy::allow_cached_keys},
+        {&evidence::PckConfiguration::smt_enabled, &DcapPolicy::allow_smt}}) {
+    Policy policy;
+    policy.dcap.*allowed = false;
+    flags = evidence::PckConfiguration{false, false, false};
+    expect_accepted(policy, platform);
+    (*flags).*flag = true;
+    expect_refused(policy, platform, Errc::platform_not_accepted);
+    expect_accepted({}, platform);
+    ((*flags).*flag).reset();  // nobody knows
+    expect_refused(policy, platform, Errc::platform_not_accepted);
+    flags.reset();
+    expect_refused(policy, platform, Errc::platform_not_accepted);
+  }
 }
 
 // --- measurements ---
@@ -288,7 +426,7 @@ TEST(ReferenceValue, StandsForTheRegistersOfItsLaunch) {
 // --- appraisal ---
 
 TEST(Appraise, MakesAppraisedOfWhatItAccepts) {
-  auto appraisal = appraise({}, bound(SyntheticPlatform{}));
+  auto appraisal = appraise({}, bound(SyntheticPlatform{}), SyntheticPlatform::now());
   EXPECT_TRUE(appraisal.decision.accepted);
   ASSERT_TRUE(appraisal.appraised.has_value());
   EXPECT_EQ(appraisal.appraised->policy_digest(), digest(Policy{}));
@@ -297,7 +435,7 @@ TEST(Appraise, MakesAppraisedOfWhatItAccepts) {
 }
 
 TEST(Appraise, MakesNothingOfWhatItRefuses) {
-  const auto appraisal = appraise({}, bound(with_status(evidence::TcbStatus::out_of_date)));
+  const auto appraisal = appraise({}, bound(with_status(evidence::TcbStatus::out_of_date)), SyntheticPlatform::now());
   EXPECT_FALSE(appraisal.appraised.has_value());
   EXPECT_EQ(appraisal.decision.error().code(), Errc::tcb_status_not_accepted);
   EXPECT_EQ(appraisal.decision.policy_digest, digest(Policy{}));
@@ -327,6 +465,16 @@ TEST(PolicyJson, IsReadBackAsItWasWritten) {
   enclave.mr_signer = Digest32{4};
   enclave.min_isv_svn = 65535;
   policy.measurements = {td, enclave};
+  policy.accepted_tees = {Tee::sgx, Tee::tdx};
+  policy.dcap.min_tcb_date = *parse_rfc3339("2024-03-13T00:00:00Z");
+  policy.dcap.grace_period_days = 36'500;
+  policy.dcap.min_sgx_components = ByteArray<16>{1, 2, 255};
+  policy.dcap.min_tdx_components = ByteArray<16>{5, 1};
+  policy.dcap.min_pce_svn = 65535;
+  policy.dcap.mr_seam = {Digest48{1}, Digest48{2}};
+  policy.dcap.mr_signer_seam = {Digest48{}};
+  policy.dcap.allow_service_td = policy.dcap.allow_dynamic_platform = false;
+  policy.dcap.allow_cached_keys = policy.dcap.allow_smt = false;
   const auto read = parse_policy(codec::json::write(to_json(policy)));
   ASSERT_TRUE(read.ok()) << read.error().text();
   EXPECT_EQ(*read, policy);
@@ -354,6 +502,15 @@ TEST(PolicyJson, RefusesWhatItDoesNotKnow) {
            R"({"version":1,"accepted_statuses":[1]})",
            R"({"version":1,"allow_debug":1})", R"({"version":1,"min_evaluation_data_number":-1})",
            R"({"version":1,"allowed_advisories":[""]})", R"({"version":1,"denied_advisories":[7]})",
+           R"({"version":1,"accepted_tees":["cca"]})", R"({"version":1,"accepted_tees":"tdx"})",
+           R"({"version":1,"accepted_tees":[1]})", R"({"version":1,"dcap":7})", R"({"version":1,"dcap":{"surprise":1}})",
+           R"({"version":1,"dcap":{"min_tcb_date":"yesterday"}})", R"({"version":1,"dcap":{"min_tcb_date":1}})",
+           R"({"version":1,"dcap":{"grace_period_days":-1}})", R"({"version":1,"dcap":{"grace_period_days":36501}})",
+           R"({"version":1,"dcap":{"min_sgx_components":[1]}})", R"({"version":1,"dcap":{"min_tdx_components":"00"}})",
+           R"({"version":1,"dcap":{"min_sgx_components":[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,256]}})",
+           R"({"version":1,"dcap":{"min_tdx_components":[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,-1]}})",
+           R"({"version":1,"dcap":{"min_pce_svn":65536}})", R"({"version":1,"dcap":{"mr_seam":["00"]}})",
+           R"({"version":1,"dcap":{"mr_signer_seam":[1]}})", R"({"version":1,"dcap":{"allow_smt":1}})",
            R"({"version":1,"measurements":[{}]})", R"({"version":1,"measurements":[7]})",
            R"({"version":1,"measurements":[{"mrtd":"00"}]})",
            R"({"version":1,"measurements":[{"mr_signer":"0000000000000000000000000000000000000000000000000000000000000000","rtmr":1}]})",
@@ -372,7 +529,7 @@ TEST(PolicyJson, RefusesAMeasurementOfBothTees) {
 }
 
 TEST(PolicyDigest, DiffersWithEveryMember) {
-  std::vector<Policy> policies(11);
+  std::vector<Policy> policies(23);
   policies[1].accepted_statuses.push_back(TcbStatus::out_of_date);
   policies[2].allow_debug = true;
   policies[3].allow_migratable = false;
@@ -383,6 +540,18 @@ TEST(PolicyDigest, DiffersWithEveryMember) {
   policies[8].allowed_advisories.emplace();
   policies[9].denied_advisories = {"A"};
   policies[10].measurements.push_back({});
+  policies[11].dcap.min_tcb_date = UnixTime{};
+  policies[12].dcap.grace_period_days = 0;
+  policies[13].dcap.min_sgx_components.emplace();
+  policies[14].dcap.min_tdx_components.emplace();
+  policies[15].dcap.min_pce_svn = 0;
+  policies[16].dcap.mr_seam.emplace_back();
+  policies[17].dcap.mr_signer_seam.emplace_back();
+  policies[18].dcap.allow_service_td = false;
+  policies[19].dcap.allow_dynamic_platform = false;
+  policies[20].dcap.allow_cached_keys = false;
+  policies[21].dcap.allow_smt = false;
+  policies[22].accepted_tees.emplace();
   for (std::size_t i = 0; i < policies.size(); ++i) {
     for (std::size_t j = 0; j < i; ++j) EXPECT_NE(digest(policies[i]), digest(policies[j])) << i << ' ' << j;
   }

@@ -21,13 +21,13 @@ attestation::AuthenticEvidence authentic(const SyntheticSnp& chip) {
 }
 
 void expect_refused(const Policy& policy, const SyntheticSnp& chip, Errc code) {
-  const auto decision = decide(policy, authentic(chip));
+  const auto decision = decide(policy, authentic(chip), SyntheticSnp::now());
   ASSERT_EQ(decision.reasons.size(), 1U);
   EXPECT_EQ(to_string(decision.error().code()), to_string(code)) << decision.error().detail();
   EXPECT_FALSE(decision.accepted);
 }
 void expect_accepted(const Policy& policy, const SyntheticSnp& chip) {
-  const auto decision = decide(policy, authentic(chip));
+  const auto decision = decide(policy, authentic(chip), SyntheticSnp::now());
   EXPECT_TRUE(decision.accepted) << decision.error().text();
 }
 
@@ -195,8 +195,24 @@ TEST(SnpPolicies, DemandMitigationsAtLaunchAndNow) {
   expect_refused(policy, chip, Errc::mitigations_not_accepted);
   chip.body.mitigations = evidence::SnpMitigations{.launch = 7, .current = 3};
   expect_refused(policy, chip, Errc::mitigations_not_accepted);
-  const auto without = decide(policy, authentic(SyntheticSnp{SnpProduct::genoa, VekKind::vcek, 3}));
+  const auto without = decide(policy, authentic(SyntheticSnp{SnpProduct::genoa, VekKind::vcek, 3}), SyntheticSnp::now());
   EXPECT_EQ(without.reasons.size(), 2U);
+}
+
+TEST(SnpPolicies, MayAcceptNoGuestOfTheKind) {
+  Policy policy;
+  policy.accepted_tees = {Tee::snp};
+  expect_accepted(policy, SyntheticSnp{});
+  policy.accepted_tees = {Tee::sgx, Tee::tdx};
+  expect_refused(policy, SyntheticSnp{}, Errc::evidence_unsupported);
+}
+
+TEST(SnpPolicies, HoldNothingOfIntelsPlatformsAgainstAGuest) {
+  Policy policy;
+  policy.dcap = {.min_tcb_date = SyntheticSnp::now(), .grace_period_days = 0, .min_sgx_components = ByteArray<16>{1},
+                 .min_tdx_components = ByteArray<16>{1}, .min_pce_svn = 1, .mr_seam = {{}}, .mr_signer_seam = {{}},
+                 .allow_service_td = false, .allow_dynamic_platform = false, .allow_cached_keys = false, .allow_smt = false};
+  expect_accepted(policy, SyntheticSnp{});
 }
 
 TEST(SnpMeasurements, MustAllFit) {

@@ -7,6 +7,20 @@
 
 using namespace cloister;
 
+namespace {
+
+/// Under which no chain of an input ends: what is read of one is read all the same.
+crypto::x509::CertificatePtr root() {
+  const auto key = crypto::EcPrivateKey::generate(crypto::Curve::p256);
+  const auto name = crypto::x509::encode_name({"root", "", "", "", ""});
+  const crypto::x509::CertificateSpec spec{.serial = {1}, .issuer = name, .subject = name, .not_before = UnixTime{},
+                                           .not_after = UnixTime{std::chrono::seconds{2'000'000'000}},
+                                           .key = key.public_key(), .is_ca = true, .key_usage = 0x0400};
+  return *crypto::x509::parse_certificate(crypto::x509::issue_certificate(spec, key));
+}
+
+}  // namespace
+
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const auto input = as_text({data, size});
   const auto zero = input.find('\0');
@@ -16,6 +30,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto text = input.substr(zero + 1);
   token::Expected expected;
   expected.keys = *keys;
+  static const auto kRoot = root();
+  expected.roots = {kRoot};
   expected.at = UnixTime{std::chrono::seconds{1'780'000'001}};
   expected.worst = token::Tier::contraindicated;
   expected.allow_lab = true;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cloister/crypto/jose.hpp"
+#include "certificates.hpp"
 #include "claims.hpp"
 
 namespace cloister::token {
@@ -46,6 +47,14 @@ Result<jose::Jwk> choose_key(const jose::SignedToken& token, const std::vector<j
   const auto found = std::ranges::find_if(keys, is_shown);
   if (found == keys.end()) return unknown_key(token, "the key that it brings along is not among those given");
   return *found;
+}
+
+/// A key that was given, else one that a root vouches for.
+Result<CertifiedKey> trusted_key(const jose::SignedToken& token, const Expected& expected) {
+  auto key = choose_key(token, expected.keys);
+  if (key) return CertifiedKey{std::move(key).value(), false};
+  if (expected.roots.empty() || !token.brings_certificates) return key.error();
+  return certified_key(token, expected.roots, expected.at);
 }
 
 Result<Kind> kind_of(const json::Value& claims) {
@@ -221,7 +230,8 @@ std::string_view to_string(Kind kind) noexcept {
 
 Result<Verified> verify(std::string_view text, const Expected& expected) {
   CLOISTER_TRY(token, jose::parse_signed(trimmed(text)));
-  CLOISTER_TRY(key, choose_key(token, expected.keys));
+  CLOISTER_TRY(trusted, trusted_key(token, expected));
+  const auto& key = trusted.key;
   CLOISTER_CHECK(jose::verify_signature(token, key));
   CLOISTER_TRY(claims, jose::payload_of(token));
   CLOISTER_TRY(kind, kind_of(claims));
@@ -239,7 +249,8 @@ Result<Verified> verify(std::string_view text, const Expected& expected) {
   CLOISTER_CHECK(check_names(claims, kind, expected));
 
   CLOISTER_TRY(submodules, kind == Kind::trust_authority ? trust_authority_submodule(claims) : ear_submodules(claims));
-  CLOISTER_TRY(lab, lab_of(claims));
+  CLOISTER_TRY(said, lab_of(claims));
+  const bool lab = said || trusted.lab;
   if (lab && !expected.allow_lab) return Error{Errc::token_of_lab, "token: of a lab's evidence, which is simulated"};
   for (const auto& one : submodules) {
     if (acceptable(one.status, expected.worst)) continue;

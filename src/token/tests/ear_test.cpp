@@ -39,7 +39,7 @@ class Ear : public testing::Test {
     auto outcome = attestation::verify(*quote, *documents, anchors, SyntheticPlatform::now());
     const auto expected = outcome.evidence->claims().report_data();
     auto bound = attestation::bind(std::move(*outcome.evidence), expected);
-    auto appraisal = policy::appraise(policy, std::move(bound).value());
+    auto appraisal = policy::appraise(policy, std::move(bound).value(), SyntheticPlatform::now());
     EXPECT_TRUE(appraisal.appraised.has_value());
     return std::move(*appraisal.appraised);
   }
@@ -145,7 +145,8 @@ TEST_F(Ear, OfAnSnpGuestVouchesForHardwareByAMinimumTcbAlone) {
     auto outcome = attestation::verify(*evidence::parse_snp_report(built.report), built.endorsements, anchors,
                                        test::SyntheticSnp::now());
     const auto bound_to = outcome.evidence->claims().report_data();
-    auto appraisal = policy::appraise(policy, attestation::bind(std::move(*outcome.evidence), bound_to).value());
+    auto appraisal = policy::appraise(policy, attestation::bind(std::move(*outcome.evidence), bound_to).value(),
+                                      test::SyntheticSnp::now());
     EXPECT_TRUE(appraisal.appraised.has_value());
     return std::move(*appraisal.appraised);
   };
@@ -203,19 +204,6 @@ TEST_F(Ear, VectorWithReservedAttributes) {
   policy.allow_reserved_attributes = true;
   platform.td().td_attributes |= std::uint64_t{1} << 40;
   EXPECT_EQ(trust_vector(appraised(), policy).configuration, 32);
-}
-
-// AR4SI section 2.3.2.
-TEST(Tiers, HaveTheirRanges) {
-  const auto tier = [](int value) { return tier_of(static_cast<std::int8_t>(value)); };
-  for (const auto value : {-1, 0, 1}) EXPECT_EQ(tier(value), Tier::none);
-  for (const auto value : {2, 31, -2, -32}) EXPECT_EQ(tier(value), Tier::affirming);
-  for (const auto value : {32, 95, -33, -96}) EXPECT_EQ(tier(value), Tier::warning);
-  for (const auto value : {96, 127, -97, -128}) EXPECT_EQ(tier(value), Tier::contraindicated);
-  for (const auto one : {Tier::none, Tier::affirming, Tier::warning, Tier::contraindicated}) {
-    EXPECT_EQ(tier_from_string(to_string(one)), one);
-  }
-  EXPECT_FALSE(tier_from_string("fine"));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "cloister/codec/text.hpp"
+#include "cloister/evidence/lab_marker.hpp"
 #include "signer.hpp"
 
 namespace cloister::token {
@@ -193,6 +194,197 @@ TEST(VerifyToken, TrustsNoKeyOfAHeader) {
   const auto refused = verify(stranger.sign(Object{{"alg", "ES256"}, {"jwk", jwk}}, ear_claims()), expected);
   EXPECT_EQ(refused.error().code(), Errc::token_key_unknown);
   EXPECT_NE(refused.error().detail().find("vouch for nothing"), std::string::npos);
+}
+
+// --- certificates in the header ---
+
+/// A root of the same name with another key.
+crypto::x509::CertificatePtr foreign_root() {
+  const auto key = crypto::EcPrivateKey::generate(crypto::Curve::p384);
+  const auto name = crypto::x509::encode_name({"root", "", "", "", ""});
+  const crypto::x509::CertificateSpec spec{.serial = {1}, .issuer = name, .subject = name, .not_before = at(kNow - 100),
+                                             .not_after = at(kNow + 1000), .key = key.public_key(), .is_ca = true,
+                                             .key_usage = 0x0400};
+  return *crypto::x509::parse_certificate(crypto::x509::issue_certificate(spec, key));
+}
+
+struct CertificateChain : testing::Test {
+  using Spec = crypto::x509::CertificateSpec;
+  const Signer& who = signer(Algorithm::es256);
+  crypto::EcPrivateKey root_key = crypto::EcPrivateKey::generate(crypto::Curve::p384);
+  crypto::EcPrivateKey authority_key = crypto::EcPrivateKey::generate(crypto::Curve::p256);
+  Bytes root_name = crypto::x509::encode_name({"root", "", "", "", ""});
+  Bytes authority_name = crypto::x509::encode_name({"authority", "", "", "", ""});
+  Spec root = spec(root_name, root_name, root_key.public_key(), true);
+  Spec authority = spec(root_name, authority_name, authority_key.public_key(), true);
+  Spec leaf = spec(authority_name, crypto::x509::encode_name({"leaf", "", "", "", ""}),
+                   std::get<crypto::EcPublicKey>(who.jwk().key), false);
+  const crypto::EcPrivateKey* authority_signed_by = &root_key;
+  const crypto::EcPrivateKey* leaf_signed_by = &authority_key;
+  bool with_root = true;
+
+  static Spec spec(Bytes issuer, Bytes subject, crypto::EcPublicKey key, bool is_ca) {
+    return {.serial = {1}, .issuer = std::move(issuer), .subject = std::move(subject), .not_before = at(kNow - 100),
+            .not_after = at(kNow + 1000), .key = std::move(key), .is_ca = is_ca,
+            .key_usage = static_cast<std::uint16_t>(is_ca ? 0x0400 : 0x8000)};
+  }
+  /// The chain as `x5c` has it, and the root.
+  struct Built {
+    json::Array x5c;
+    crypto::x509::CertificatePtr root;
+  };
+  [[nodiscard]] Built build() const {
+    const auto root_der = crypto::x509::issue_certificate(root, root_key);
+    Built out{{codec::to_base64(crypto::x509::issue_certificate(leaf, *leaf_signed_by)),
+               codec::to_base64(crypto::x509::issue_certificate(authority, *authority_signed_by))},
+              *crypto::x509::parse_certificate(root_der)};
+    if (with_root) out.x5c.emplace_back(codec::to_base64(root_der));
+    return out;
+  }
+  static Expected under(const crypto::x509::CertificatePtr& root) {
+    Expected out;
+    out.roots = {root};
+    out.at = at(kNow + 1);
+    return out;
+  }
+  [[nodiscard]] std::string token(const json::Array& x5c) const {
+    return who.sign(Object{{"alg", "ES256"}, {"x5c", x5c}}, ear_claims());
+  }
+  /// "ok", or the code and the detail.
+  [[nodiscard]] std::string verdict() const {
+    const auto built = build();
+    const auto verified = verify(token(built.x5c), under(built.root));
+    return verified ? "ok" : verified.error().text();
+  }
+  void expect(std::string_view refusal) const {
+    EXPECT_NE(verdict().find(refusal), std::string::npos) << verdict();
+  }
+};
+
+TEST_F(CertificateChain, IsTrustedUnderAGivenRoot) {
+  EXPECT_EQ(verdict(), "ok");
+  with_root = false;
+  EXPECT_EQ(verdict(), "ok");
+  const auto built = build();
+  const auto verified = verify(token(built.x5c), under(built.root));
+  ASSERT_TRUE(verified.ok());
+  EXPECT_EQ(verified->key_id(), crypto::jose::thumbprint(who.jwk().key));
+}
+
+TEST_F(CertificateChain, StandsInsideTheJwkAsTrusteeWritesIt) {
+  const auto built = build();
+  auto jwk = to_json(who.jwk());
+  jwk.set("x5c", built.x5c);
+  EXPECT_EQ(code(who.sign(Object{{"alg", "ES256"}, {"jwk", jwk}}, ear_claims(kTrusteeProfile)), under(built.root)), "ok");
+}
+
+TEST_F(CertificateChain, OfAForeignRootIsRefused) {
+  const auto built = build();
+  const auto other = foreign_root();
+  EXPECT_EQ(code(token(built.x5c), under(other)), "root_untrusted");
+  with_root = false;
+  EXPECT_EQ(code(token(build().x5c), under(other)), "root_untrusted");
+  Expected nothing;
+  nothing.at = at(kNow + 1);
+  EXPECT_EQ(code(token(built.x5c), nothing), "token_key_unknown");
+}
+
+TEST_F(CertificateChain, MustHoldInEverySignature) {
+  const auto stranger = crypto::EcPrivateKey::generate(crypto::Curve::p256);
+  leaf_signed_by = &stranger;
+  expect("signature");
+  leaf_signed_by = &authority_key;
+  const auto other = crypto::EcPrivateKey::generate(crypto::Curve::p384);
+  authority_signed_by = &other;
+  expect("signature");
+  with_root = false;
+  expect("none of the roots");
+}
+
+TEST_F(CertificateChain, VouchesForItsLeafAlone) {
+  const auto built = build();
+  const Signer stranger{Algorithm::es256};
+  EXPECT_EQ(code(stranger.sign(Object{{"alg", "ES256"}, {"x5c", built.x5c}}, ear_claims()), under(built.root)), "signature_invalid");
+  const auto jwk = to_json(stranger.jwk());
+  EXPECT_EQ(code(who.sign(Object{{"alg", "ES256"}, {"x5c", built.x5c}, {"jwk", jwk}}, ear_claims()), under(built.root)),
+            "token_key_unknown");
+  const Signer es384{Algorithm::es384};
+  EXPECT_EQ(code(es384.sign(Object{{"alg", "ES384"}, {"x5c", built.x5c}}, ear_claims()), under(built.root)),
+            "token_algorithm_mismatch");
+}
+
+TEST_F(CertificateChain, MustBeOneOfNames) {
+  leaf.issuer = root_name;
+  expect("\"leaf\" is not issued by \"authority\"");
+  leaf.issuer = authority_name;
+  auto built = build();
+  std::swap(built.x5c[0], built.x5c[1]);
+  EXPECT_NE(code(token(built.x5c), under(built.root)), "ok");
+}
+
+TEST_F(CertificateChain, MustBeValidAtTheTime) {
+  for (auto* one : {&leaf, &authority, &root}) {
+    const auto good = *one;
+    one->not_after = at(kNow);
+    expect("expired at");
+    *one = good;
+    one->not_before = at(kNow + 2);
+    expect("is valid from");
+    *one = good;
+  }
+  EXPECT_EQ(verdict(), "ok");
+}
+
+TEST_F(CertificateChain, NeedsAuthoritiesThatMaySign) {
+  for (auto* one : {&authority, &root}) {
+    const auto good = *one;
+    one->is_ca = false;
+    expect("is no authority");
+    *one = good;
+    one->key_usage = 0x8000;
+    expect("may not sign certificates");
+    *one = good;
+  }
+  root.path_length = 0;
+  expect("allows no chain of this length");
+  root.path_length = 1;
+  authority.path_length = 0;
+  EXPECT_EQ(verdict(), "ok");
+}
+
+TEST_F(CertificateChain, NeedsALeafThatSigns) {
+  leaf.is_ca = true;
+  expect("is an authority");
+  leaf.is_ca = false;
+  leaf.key_usage = 0x0200;
+  expect("may not sign");
+}
+
+TEST_F(CertificateChain, HasNoCriticalExtensionThatIsNotKnown) {
+  for (auto* one : {&leaf, &authority, &root}) {
+    one->extensions = {{.oid = {0x2A, 0x03, 0x04}, .critical = true, .value = {0x30, 0x00}}};
+    expect("critical extension");
+    one->extensions = {};
+  }
+}
+
+TEST_F(CertificateChain, OfALabIsSimulated) {
+  leaf.extensions = {evidence::lab_marker()};
+  const auto built = build();
+  auto expected = under(built.root);
+  EXPECT_EQ(code(token(built.x5c), expected), "token_of_lab");
+  expected.allow_lab = true;
+  EXPECT_TRUE(verify(token(built.x5c), expected)->lab());
+}
+
+TEST_F(CertificateChain, IsReadStrictly) {
+  const auto built = build();
+  const auto expected = under(built.root);
+  EXPECT_EQ(code(token({}), expected), "token_key_unknown");
+  EXPECT_EQ(code(token({1}), expected), "token_key_unknown");
+  EXPECT_EQ(code(token(json::Array(7, built.x5c[0])), expected), "token_key_unknown");
+  EXPECT_EQ(code(token({"AAAA"}), expected), "certificate_malformed");
+  EXPECT_EQ(code(token({"*"}), expected), "malformed");
 }
 
 // --- form ---

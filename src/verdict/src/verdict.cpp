@@ -110,10 +110,10 @@ Line event_log_line(const Verdict& verdict) {
 /// Evidence that somebody wanted to be bound goes all the way to appraised evidence.
 Result<void> decide(Verdict& verdict, const Terms& terms, attestation::AuthenticEvidence&& evidence) {
   if (!terms.report_data) {
-    verdict.decision = policy::decide(terms.policy, evidence);
+    verdict.decision = policy::decide(terms.policy, evidence, terms.at);
   } else {
     CLOISTER_TRY(bound, attestation::bind(std::move(evidence), *terms.report_data));
-    auto appraisal = policy::appraise(terms.policy, std::move(bound));
+    auto appraisal = policy::appraise(terms.policy, std::move(bound), terms.at);
     verdict.decision = std::move(appraisal.decision);
     verdict.appraised = std::move(appraisal.appraised);
   }

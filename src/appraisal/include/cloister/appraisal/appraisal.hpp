@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "cloister/appraisal/tier.hpp"
 #include "cloister/attestation/verify.hpp"
 #include "cloister/codec/json.hpp"
 #include "cloister/core/result.hpp"
@@ -15,12 +16,6 @@
 
 /// Appraisal of evidence by a Rego policy in Trustee's form (the EAR policies of its attestation service).
 namespace cloister::appraisal {
-
-/// Of AR4SI values (draft-ietf-rats-ar4si, section 2.3): none for -1 to 1, affirming for -32 to 31, warning for -96 to 95,
-/// contraindicated beyond.
-enum class Tier { none, affirming, warning, contraindicated };
-[[nodiscard]] std::string_view to_string(Tier tier) noexcept;
-[[nodiscard]] Tier tier_of(std::int8_t value) noexcept;
 
 struct TrustClaim {
   std::string name;  // one of AR4SI's eight, e.g. "hardware"
@@ -64,9 +59,8 @@ class Policy {
   Digest32 digest_;
 };
 
-/// The policy's input: {"tdx": {...}, "report_data": hex} or {"sgx": ...}, under Trustee's names (docs/policies.md).
-/// `evidence_unsupported` for kinds without such names here.
-[[nodiscard]] Result<codec::json::Value> claims_of(const attestation::AuthenticEvidence& evidence);
+/// The policy's input: {"tdx": {...}, "report_data": hex}, or "sgx" or "snp", under Trustee's names (docs/policies.md).
+[[nodiscard]] codec::json::Value claims_of(const attestation::AuthenticEvidence& evidence);
 
 /// The decision alone, also of evidence that nobody asked to be bound. `reference_values` is an object, or null for none.
 /// A policy that fails, gives no `trust_claims`, or claims that AR4SI does not have, accepts nothing; neither can any

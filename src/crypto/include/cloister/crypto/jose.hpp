@@ -2,6 +2,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cloister/codec/json.hpp"
 #include "cloister/core/result.hpp"
@@ -37,13 +38,14 @@ struct Unverified {
 inline constexpr std::size_t kMaxSignedTokenSize = 1U << 20;
 
 /// A token, decoded, of which nothing is verified. Nothing in a header is ever trusted or fetched: a key that it brings
-/// (`jwk`) can only be compared with one that somebody trusts already; `jku`, `x5u` and `x5c` are not read.
+/// (`jwk`) can only be compared with one that somebody trusts already; `jku` and `x5u` are not read, `x5c` is not decoded.
 struct SignedToken {
   Algorithm algorithm;
   std::optional<std::string> key_id;
   std::optional<std::string> type;
   std::optional<PublicKey> key;    // `jwk` of the header
   bool brings_certificates;        // `x5c`, in the header or in its `jwk`
+  std::vector<std::string> certificates;  // its texts (RFC 7515 section 4.1.6); empty when it is no list of texts
   std::string_view signing_input;  // a view into the token
   Bytes payload;
   Bytes signature;

@@ -12,6 +12,7 @@
 #include "cloister/codec/json.hpp"
 #include "cloister/core/bytes.hpp"
 #include "cloister/core/result.hpp"
+#include "cloister/core/time.hpp"
 
 /// What a relying party demands of evidence that is authentic, and the decision.
 namespace cloister::policy {
@@ -57,6 +58,30 @@ struct Measurements {
 /// MRTD, RTMR0 to RTMR2 zero, RTMR3 by `launch_rtmr3`.
 [[nodiscard]] Measurements measurements_of(const ReferenceValue& value);
 
+/// The kinds of evidence that policies tell apart.
+enum class Tee { sgx, tdx, snp };
+[[nodiscard]] std::string_view to_string(Tee tee) noexcept;  // "sgx", "tdx", "snp"
+
+/// What Intel's platforms must be, beyond their TCB status; `tdx`'s members concern TDs alone, the others SGX too.
+struct DcapPolicy {
+  std::optional<UnixTime> min_tcb_date;  // the oldest tcbDate of the matched levels (platform, module, QE) is no older
+  /// An accepted status that says that the launch TCB is old (OutOfDate…, TDRelaunchAdvised…) is accepted until so many
+  /// days after the oldest tcbDate of the matched levels, the last instant included; absent: for ever.
+  std::optional<std::uint32_t> grace_period_days;
+  std::optional<ByteArray<16>> min_sgx_components;  // SGX TCB component SVNs of the PCK certificate, one by one
+  std::optional<ByteArray<16>> min_tdx_components;  // bytes of TEE_TCB_SVN, one by one
+  std::optional<std::uint16_t> min_pce_svn;         // of the PCK certificate
+  std::vector<Digest48> mr_seam;                    // TDX modules by measurement, and by signer (zeros: Intel's);
+  std::vector<Digest48> mr_signer_seam;             // empty: any that Intel's collateral knows
+  bool allow_service_td = true;                     // MRSERVICETD is not zero
+  /// Flags of the PCK certificate. Where one is not allowed, a certificate that does not say is refused as well.
+  bool allow_dynamic_platform = true;
+  bool allow_cached_keys = true;
+  bool allow_smt = true;
+
+  friend bool operator==(const DcapPolicy&, const DcapPolicy&) = default;
+};
+
 /// What SNP guests and their hosts must be, beyond what holds for every kind.
 struct SnpPolicy {
   bool allow_vlek = true;                   // a key of the cloud provider's, instead of the chip's
@@ -79,6 +104,7 @@ struct SnpPolicy {
 
 /// An appraisal policy; a value. The default demands UpToDate and no debug, and accepts any measurement.
 struct Policy {
+  std::optional<std::vector<Tee>> accepted_tees;  // when given: no others
   std::vector<attestation::TcbStatus> accepted_statuses = {attestation::TcbStatus::up_to_date};
   bool allow_debug = false;
   bool allow_migratable = true;
@@ -89,6 +115,7 @@ struct Policy {
   std::optional<std::vector<std::string>> allowed_advisories;  // when given: no others
   std::vector<std::string> denied_advisories;
   std::vector<Measurements> measurements;  // one of them must fit; empty: any
+  DcapPolicy dcap;
   SnpPolicy snp;
 
   friend bool operator==(const Policy&, const Policy&) = default;
@@ -99,7 +126,8 @@ inline constexpr std::size_t kMaxPolicySize = 256 * 1024;
 /// JSON: {"version":1,"accepted_statuses":["UpToDate",…],"allow_debug":false,…,"measurements":[{"mrtd":hex,…}]}, every
 /// member but the version optional; a measurement may also be {"mrtd":…,"image_digest":"sha256:…",
 /// "configuration_digest":"sha256:…"}. Strict: `policy_invalid` with the member. `Revoked` and `NotSupported` cannot be
-/// accepted. The member "snp" is an object with the members of `SnpPolicy`: TCBs as {"Milan":{"bootloader":…,"tee":…,
+/// accepted. The member "dcap" is an object with the members of `DcapPolicy` (times as RFC 3339, components as 16 numbers,
+/// modules as lists of hex), "snp" one with those of `SnpPolicy`: TCBs as {"Milan":{"bootloader":…,"tee":…,
 /// "snp":…,"microcode":…,"fmc":…}}, bits as lists of names (docs/cli.md), mitigations as hex ("0x…").
 [[nodiscard]] Result<Policy> parse_policy(std::string_view json);
 [[nodiscard]] codec::json::Value to_json(const Policy& policy);
@@ -143,9 +171,9 @@ struct Appraisal {
   std::optional<Appraised> appraised;  // exactly when accepted
 };
 
-/// The decision alone: for showing it, also of evidence that nobody asked to be bound.
-[[nodiscard]] Decision decide(const Policy& policy, const attestation::AuthenticEvidence& evidence);
+/// The decision alone: for showing it, also of evidence that nobody asked to be bound. `now` ends grace periods.
+[[nodiscard]] Decision decide(const Policy& policy, const attestation::AuthenticEvidence& evidence, UnixTime now);
 /// Pure; thread-safe.
-[[nodiscard]] Appraisal appraise(const Policy& policy, attestation::BoundEvidence evidence);
+[[nodiscard]] Appraisal appraise(const Policy& policy, attestation::BoundEvidence evidence, UnixTime now);
 
 }  // namespace cloister::policy

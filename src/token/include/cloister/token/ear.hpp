@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "cloister/appraisal/tier.hpp"
 #include "cloister/codec/json.hpp"
 #include "cloister/core/result.hpp"
 #include "cloister/core/time.hpp"
@@ -16,13 +17,9 @@ namespace cloister::token {
 
 inline constexpr std::string_view kEarProfile = "tag:github.com,2023:veraison/ear";
 
-/// How much a claim, or all of them, vouch for (AR4SI section 2.3.2), from best to worst of what was claimed.
-enum class Tier { none, affirming, warning, contraindicated };
-[[nodiscard]] std::string_view to_string(Tier tier) noexcept;
-[[nodiscard]] std::optional<Tier> tier_from_string(std::string_view name) noexcept;
-/// The tier of a trustworthiness claim: -1 to 1 none, 2 to 31 and -32 to -2 affirming, 32 to 95 and -96 to -33 warning,
-/// 96 to 127 and -128 to -97 contraindicated.
-[[nodiscard]] Tier tier_of(std::int8_t claim) noexcept;
+using appraisal::Tier;
+using appraisal::tier_from_string;
+using appraisal::tier_of;
 
 /// AR4SI section 2.3.4; 0 says nothing, and is not written.
 struct TrustVector {

@@ -9,6 +9,7 @@
 #include "cloister/core/result.hpp"
 #include "cloister/core/time.hpp"
 #include "cloister/crypto/jwk.hpp"
+#include "cloister/crypto/x509.hpp"
 #include "cloister/token/ear.hpp"
 
 /// Verification of attestation tokens, offline: signature, times, issuer, audience, and the form of their kind.
@@ -24,6 +25,8 @@ enum class Kind {
 /// What a token is accepted by. What is absent is not compared, except times and keys.
 struct Expected {
   std::vector<crypto::jose::Jwk> keys;
+  /// For tokens of none of those keys whose header brings a certificate chain (`x5c`): where it must end.
+  std::vector<crypto::x509::CertificatePtr> roots = {};
   UnixTime at;
   std::optional<std::string> issuer;
   std::optional<std::string> audience;
@@ -71,7 +74,9 @@ class Verified {
 /// Verifies a compact token. A blank after it is allowed. In this order, the first that fails being the error:
 /// - its form (`malformed`, `unsupported`, `duplicate_member`, `limit_exceeded`);
 /// - its key: the one of the header's `kid`, or the one that its `jwk` shows, or the only one; whatever key a header
-///   brings is only compared, so one that is not among `expected.keys` is `token_key_unknown`, with or without `x5c`;
+///   brings is only compared, so one that is not among `expected.keys` is `token_key_unknown`, unless its `x5c` is a chain
+///   that holds at `at` under one of `expected.roots` (RFC 5280; no revocation): `root_untrusted`, `certificate_malformed`,
+///   `token_key_unknown` with the reason, and `token_of_lab` below where a certificate has a lab's marker;
 /// - `token_algorithm_mismatch` unless the header names the key's algorithm; `signature_invalid`;
 /// - `token_kind_unknown` by `eat_profile`; `token_algorithm_mismatch` unless the kind has that algorithm;
 /// - `exp` is demanded (`missing_member`), `at < exp` (`token_expired`); `iat` is demanded, `iat <= at` and, where it is
