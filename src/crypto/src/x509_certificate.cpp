@@ -189,7 +189,7 @@ Result<void> read_certificate(ByteView bytes, Certificate& out) {
   CLOISTER_CHECK(top.finish());
   CLOISTER_TRY(known, parts::read_signature_algorithm(algorithm.contents));
   out.der = to_bytes(bytes);
-  out.tbs = to_bytes(tbs.whole);
+  out.tbs = SignedBytes{tbs.whole, known};
   out.algorithm = known;
   out.signature = to_bytes(signature);
   return at("tbsCertificate", read_tbs(tbs.contents, algorithm.whole, out));
@@ -211,13 +211,24 @@ Result<CertificatePtr> parse_certificate(ByteView der) {
 }
 
 Result<std::vector<CertificatePtr>> parse_chain(std::string_view pem, std::size_t max) {
+  return parse_chain(pem, {}, max);
+}
+
+Result<std::vector<CertificatePtr>> parse_chain(std::string_view pem, std::span<const CertificatePtr> known,
+                                                std::size_t max) {
   auto blocks = codec::parse_pem(pem, max);
   if (!blocks) return Error{Errc::certificate_malformed, blocks.error().detail()};
   if (blocks->empty()) return Error{Errc::certificate_malformed, "PEM: one certificate at least expected, got none"};
   std::vector<CertificatePtr> out;
+  out.reserve(blocks->size());
   for (const auto& block : *blocks) {
     if (block.label != "CERTIFICATE") {
       return Error{Errc::certificate_malformed, "PEM: CERTIFICATE expected, got " + block.label};
+    }
+    const auto same = std::ranges::find_if(known, [&](const auto& one) { return same_bytes(one->der, block.der); });
+    if (same != known.end()) {
+      out.push_back(*same);
+      continue;
     }
     CLOISTER_TRY(certificate, parse_certificate(block.der));
     out.push_back(std::move(certificate));
