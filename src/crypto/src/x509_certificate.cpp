@@ -236,4 +236,21 @@ Result<std::vector<CertificatePtr>> parse_chain(std::string_view pem, std::span<
   return out;
 }
 
+std::vector<CertificatePtr> leaf_first(std::vector<CertificatePtr> given) {
+  const auto is_root = [](const Certificate& certificate) { return certificate.issuer == certificate.subject; };
+  const auto issued_one = [&](const CertificatePtr& issuer) {
+    return std::ranges::any_of(given, [&](const auto& one) { return one->issuer == issuer->subject && !is_root(*one); });
+  };
+  std::vector<CertificatePtr> ordered;
+  std::ranges::copy_if(given, std::back_inserter(ordered), [&](const auto& one) { return !issued_one(one); });
+  if (ordered.size() != 1) return given;
+  while (ordered.size() < given.size()) {
+    if (is_root(*ordered.back())) return given;
+    const auto issuer = std::ranges::find(given, ordered.back()->issuer, [](const auto& one) -> const Bytes& { return one->subject; });
+    if (issuer == given.end()) return given;
+    ordered.push_back(*issuer);
+  }
+  return ordered;
+}
+
 }  // namespace cloister::crypto::x509

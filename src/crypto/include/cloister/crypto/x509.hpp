@@ -91,6 +91,10 @@ inline constexpr std::size_t kMaxCrlSize = 4U << 20;
 [[nodiscard]] Result<std::vector<CertificatePtr>> parse_chain(std::string_view pem, std::span<const CertificatePtr> known,
                                                               std::size_t max = 8);
 
+/// The certificates, each before its issuer, by their names: some quotes bring them in another order, and Intel's own
+/// verification takes them in any. Unchanged when they are no single chain.
+[[nodiscard]] std::vector<CertificatePtr> leaf_first(std::vector<CertificatePtr> given);
+
 struct RevokedEntry {
   Bytes serial;
   UnixTime at;
