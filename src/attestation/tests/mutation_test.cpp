@@ -42,7 +42,9 @@ class RealEvidence : public testing::TestWithParam<Kind> {
   }
 
   [[nodiscard]] bool accepts(const evidence::Quote& quote, const evidence::CollateralDocuments& documents) const {
-    return verify(quote, documents, anchors_, now_).evidence.has_value();
+    const bool cold = verify(quote, documents, anchors_, now_).evidence.has_value();
+    EXPECT_EQ(verify(quote, documents, anchors_, now_, &cache_).evidence.has_value(), cold);
+    return cold;
   }
   [[nodiscard]] bool accepts(const evidence::QuoteCollateral& bundle) const {
     const auto documents = evidence::parse_documents(bundle);
@@ -122,6 +124,8 @@ class RealEvidence : public testing::TestWithParam<Kind> {
 
   TrustAnchors anchors_ = TrustAnchors::vendors();
   UnixTime now_;
+  test::SeededRandom random_{1};
+  mutable VerificationCache cache_{random_};  // has seen what holds before anything is changed
   evidence::QuoteCollateral bundle_;
   std::optional<evidence::CollateralDocuments> documents_;
   std::optional<evidence::Quote> quote_;

@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include "cloister/attestation/verify_snp.hpp"
 #include "support/support.hpp"
 #include "support/synthetic_platform.hpp"
+#include "support/synthetic_snp.hpp"
 #include "verifying.hpp"
 
 namespace cloister::attestation {
@@ -157,6 +159,29 @@ TEST_F(VerificationCacheTest, StaysWithinItsLimits) {
     EXPECT_LE(small.signatures().size(), 4U);
   }
   ASSERT_TRUE(verify_with(&small, built_, anchors_).evidence);
+}
+
+TEST_F(VerificationCacheTest, KnowsAnSnpChipAfterItsFirstReport) {
+  test::SyntheticSnp chip;
+  auto built = chip.build();
+  const auto anchors = anchors_of(built.root, AnchorKind::given);
+  const auto verify_report = [&](VerificationCache* cache, UnixTime at = test::SyntheticSnp::now()) {
+    return verify(*evidence::parse_snp_report(built.report), built.endorsements, anchors, at, cache);
+  };
+  const auto cold = verify_report(nullptr);
+  EXPECT_TRUE(cold.evidence.has_value());
+  expect_same(cold.report, verify_report(&cache_).report);
+  EXPECT_EQ(cache_.signatures().size(), 3U);  // VEK, authority, CRL; reports' are not kept
+  expect_same(cold.report, verify_report(&cache_).report);
+  EXPECT_EQ(cache_.signatures().size(), 3U);
+  EXPECT_FALSE(verify_report(&cache_, test::SyntheticSnp::now() + hours{24 * 365 * 40}).evidence.has_value());
+
+  chip.report_signed_by = "forger";
+  built = chip.build();
+  EXPECT_EQ(verify_report(&cache_).report.error()->code(), Errc::report_signature_invalid);
+  const auto other_root = verify(*evidence::parse_snp_report(built.report), built.endorsements, TrustAnchors{},
+                                 test::SyntheticSnp::now(), &cache_);
+  EXPECT_EQ(other_root.report.check(CheckId::vek_chain).code, Errc::root_untrusted);
 }
 
 }  // namespace
