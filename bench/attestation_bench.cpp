@@ -4,12 +4,15 @@
 
 #include <cstdlib>
 #include <new>
+#include <optional>
 
 #include "attestation_cases.hpp"
+#include "cloister/attestation/verify_snp.hpp"
 #include "cloister/crypto/ecdsa.hpp"
 #include "cloister/crypto/hash.hpp"
 #include "cloister/evidence/collateral.hpp"
 #include "cloister/evidence/quote.hpp"
+#include "support/synthetic_snp.hpp"
 
 namespace {
 thread_local std::uint64_t allocations = 0;
@@ -28,7 +31,7 @@ void operator delete[](void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
 
-/// Verifications of SGX and TDX quotes beside the signature verifications that they are made of; docs/benchmarks.md.
+/// Verifications of evidence beside the signature verifications that they are made of; docs/benchmarks.md.
 namespace cloister::bench {
 namespace {
 
@@ -113,25 +116,11 @@ void cold(benchmark::State& state, const Case& one, const attestation::TrustAnch
   }
 }
 
-/// From a quote's bytes to the verdict, collateral and chain known. The QE reports are new to a cache that has forgotten
-/// them when their turn comes again, so that two signatures remain; or the cache holds them all, and one remains.
-void warm(benchmark::State& state, const Case& one, const attestation::TrustAnchors& anchors, bool known_platform) {
-  const auto documents = evidence::parse_documents(*evidence::parse_quote_collateral(one.collateral));
-  SystemRandom random;
-  attestation::VerificationCache cache{random, {.signatures = known_platform ? 4 * kQuotes : kQuotes / 4, .chains = 16}};
-  const auto verify = [&](const Bytes& bytes) {
-    const auto quote = evidence::view_quote(bytes);
-    return attestation::verify(*quote, *documents, anchors, one.now, &cache);
-  };
-  for (const auto& quote : one.quotes) static_cast<void>(verify(quote));
-  std::size_t i = 0;
-  for (auto _ : state) {
-    const auto outcome = verify(one.quotes[i++ % one.quotes.size()]);
-    if (!outcome.evidence) state.SkipWithError("good evidence was refused");
-  }
-
+/// The allocations of one verification, and of a copy of its outcome.
+template <class Verify>
+void count_allocations(benchmark::State& state, const Verify& verify) {
   const auto begin = allocations;
-  const auto outcome = verify(one.quotes.back());
+  const auto outcome = verify();
   const auto verified = allocations;
   const auto copy = outcome;
   benchmark::DoNotOptimize(copy);
@@ -139,6 +128,94 @@ void warm(benchmark::State& state, const Case& one, const attestation::TrustAnch
   state.counters["allocations_of_verdict"] = benchmark::Counter(verdict, benchmark::Counter::kAvgThreads);
   state.counters["allocations_beyond"] =
       benchmark::Counter(static_cast<double>(verified - begin) - verdict, benchmark::Counter::kAvgThreads);
+}
+
+/// From a quote's bytes to the verdict, collateral and chain known. Either every QE report is new, so that two signatures
+/// remain: when all quotes had their turn, the cache begins anew with one that is in no round. Or the cache knows all
+/// QE reports, and one signature remains.
+void warm(benchmark::State& state, const Case& one, const attestation::TrustAnchors& anchors, bool known_platform) {
+  const auto documents = evidence::parse_documents(*evidence::parse_quote_collateral(one.collateral));
+  SystemRandom random;
+  std::optional<attestation::VerificationCache> cache;
+  const auto verify = [&](const Bytes& bytes) {
+    const auto quote = evidence::view_quote(bytes);
+    return attestation::verify(*quote, *documents, anchors, one.now, &*cache);
+  };
+  const auto begin_anew = [&] {
+    cache.emplace(random, attestation::VerificationCache::Limits{.signatures = 16 * kQuotes, .chains = 16});
+    static_cast<void>(verify(one.quotes.front()));
+  };
+  begin_anew();
+  if (known_platform) {
+    for (const auto& quote : one.quotes) static_cast<void>(verify(quote));
+  }
+  std::size_t i = 0;
+  for (auto _ : state) {
+    if (++i == one.quotes.size()) {
+      i = 1;
+      if (!known_platform) {
+        state.PauseTiming();
+        begin_anew();
+        state.ResumeTiming();
+      }
+    }
+    const auto outcome = verify(one.quotes[i]);
+    if (!outcome.evidence) state.SkipWithError("good evidence was refused");
+  }
+  count_allocations(state, [&] { return verify(one.quotes.front()); });
+}
+
+/// SEV-SNP reports of one chip, from their bytes to the verdict.
+struct Chip {
+  std::vector<Bytes> reports;
+  evidence::SnpEndorsements endorsements;
+  attestation::TrustAnchors anchors;
+};
+
+Chip synthetic_chip() {
+  test::SyntheticSnp chip;
+  Chip out;
+  for (std::size_t i = 0; i < kRotation; ++i) {
+    chip.body.report_data.fill(static_cast<std::uint8_t>(i));
+    auto built = chip.build();
+    out.reports.push_back(std::move(built.report));
+    if (i > 0) continue;  // certificates that are issued again have other signatures
+    out.endorsements = std::move(built.endorsements);
+    out.anchors.add(*attestation::TrustAnchor::make(built.root, attestation::AnchorKind::given));
+  }
+  return out;
+}
+
+/// Certificates and CRL known: the report's signature remains.
+void warm_snp(benchmark::State& state, const Chip& chip) {
+  SystemRandom random;
+  attestation::VerificationCache cache{random};
+  const auto verify = [&](const Bytes& bytes) {
+    const auto report = evidence::parse_snp_report(bytes);
+    return attestation::verify(*report, chip.endorsements, chip.anchors, test::SyntheticSnp::now(), &cache);
+  };
+  static_cast<void>(verify(chip.reports.front()));
+  std::size_t i = 0;
+  for (auto _ : state) {
+    const auto outcome = verify(chip.reports[i++ % chip.reports.size()]);
+    if (!outcome.evidence) state.SkipWithError("good evidence was refused");
+  }
+  count_allocations(state, [&] { return verify(chip.reports.front()); });
+}
+
+/// The certificates' bytes too, and nothing known but the root: three signatures, and the CRL's.
+void cold_snp(benchmark::State& state, const Chip& chip) {
+  std::size_t i = 0;
+  for (auto _ : state) {
+    evidence::SnpEndorsements endorsements;
+    for (const auto& one : chip.endorsements.certificates) {
+      endorsements.certificates.push_back(*crypto::x509::parse_certificate(one->der));
+    }
+    for (const auto& one : chip.endorsements.crls) endorsements.crls.push_back(*crypto::x509::parse_crl(one.der));
+    const auto report = evidence::parse_snp_report(chip.reports[i++ % chip.reports.size()]);
+    const auto outcome = attestation::verify(*report, endorsements, chip.anchors, test::SyntheticSnp::now());
+    if (!outcome.evidence) state.SkipWithError("good evidence was refused");
+  }
 }
 
 template <class... Arguments>
@@ -170,6 +247,9 @@ int run(int argc, char** argv) {
     measure("warm_known_platform/" + one.name,
             [&one, anchors](benchmark::State& state) { warm(state, one, anchors, true); });
   }
+  const auto chip = synthetic_chip();
+  measure("cold/snp", [&](benchmark::State& state) { cold_snp(state, chip); });
+  measure("warm/snp", [&](benchmark::State& state) { warm_snp(state, chip); });
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   benchmark::RunSpecifiedBenchmarks();

@@ -21,7 +21,7 @@ struct Case {
 };
 
 inline constexpr std::size_t kRotation = 64;  // keys and messages: a single one lets caches and branches learn it
-inline constexpr std::size_t kQuotes = 2048;  // so that a smaller cache has forgotten each when its turn comes again
+inline constexpr std::size_t kQuotes = 512;  // each with a QE report of its own
 
 /// SGX version 3, TDX version 4, TDX version 5, each with `kQuotes` quotes, under a test root.
 [[nodiscard]] std::vector<Case> synthetic_cases();
