@@ -66,9 +66,9 @@ const TrustAnchor* TrustAnchors::find(const x509::Certificate& root) const noexc
   return found == anchors_.end() ? nullptr : &*found;
 }
 
-const TrustAnchor* TrustAnchors::issuer_of(const x509::Certificate& certificate) const {
+const TrustAnchor* TrustAnchors::issuer_of(const x509::Certificate& certificate, crypto::SignatureCache* cache) const {
   const auto found = std::ranges::find_if(anchors_, [&](const TrustAnchor& a) {
-    return a.root().subject == certificate.issuer && x509::verify_signature(certificate, a.root()).ok();
+    return a.root().subject == certificate.issuer && x509::verify_signature(certificate, a.root(), cache).ok();
   });
   return found == anchors_.end() ? nullptr : &*found;
 }

@@ -62,14 +62,15 @@ Result<void> check_names(std::span<const x509::CertificatePtr> chain, ChainShape
   return {};
 }
 
-Result<void> check_links(std::span<const x509::CertificatePtr> chain) {
-  for (std::size_t i = 0; i + 1 < chain.size(); ++i) {
+/// From the trusted root down, so that what the cache takes is what the root vouches for.
+Result<void> check_links(std::span<const x509::CertificatePtr> chain, crypto::SignatureCache* cache) {
+  for (std::size_t i = chain.size() - 1; i-- > 0;) {
     const auto& certificate = *chain[i];
     const auto& issuer = *chain[i + 1];
     if (certificate.issuer != issuer.subject) {
       return Error{Errc::certificate_malformed, quoted(certificate) + " was not issued by " + quoted(issuer)};
     }
-    if (auto signature = x509::verify_signature(certificate, issuer); !signature) {
+    if (auto signature = x509::verify_signature(certificate, issuer, cache); !signature) {
       return signature.error().in("signature of " + quoted(certificate));
     }
   }
@@ -119,24 +120,8 @@ bool any_lab_marker(std::span<const x509::CertificatePtr> certificates) {
   return std::ranges::any_of(certificates, [](const auto& certificate) { return evidence::has_lab_marker(*certificate); });
 }
 
-std::vector<x509::CertificatePtr> leaf_first(std::vector<x509::CertificatePtr> given) {
-  const auto issued_one = [&](const x509::CertificatePtr& issuer) {
-    return std::ranges::any_of(given, [&](const auto& one) { return one->issuer == issuer->subject && !is_root(*one); });
-  };
-  std::vector<x509::CertificatePtr> ordered;
-  std::ranges::copy_if(given, std::back_inserter(ordered), [&](const auto& one) { return !issued_one(one); });
-  if (ordered.size() != 1) return given;
-  while (ordered.size() < given.size()) {
-    if (is_root(*ordered.back())) return given;
-    const auto issuer = std::ranges::find(given, ordered.back()->issuer, [](const auto& one) -> const Bytes& { return one->subject; });
-    if (issuer == given.end()) return given;
-    ordered.push_back(*issuer);
-  }
-  return ordered;
-}
-
 Result<Chain> resolve_chain(std::span<const x509::CertificatePtr> given, ChainShape shape, const TrustAnchors& anchors,
-                            Errc invalid) {
+                            Errc invalid, crypto::SignatureCache* cache) {
   const auto length = length_of(shape);
   const bool with_root = given.size() == length;
   if (!with_root && given.size() + 1 != length) {
@@ -146,18 +131,19 @@ Result<Chain> resolve_chain(std::span<const x509::CertificatePtr> given, ChainSh
   if (with_root && !is_root(*given.back())) {
     return Error{invalid, quoted(*given.back()) + " stands where the root belongs, but is not self-signed"};
   }
-  const auto* anchor = with_root ? anchors.find(*given.back()) : anchors.issuer_of(*given.back());
+  const auto* anchor = with_root ? anchors.find(*given.back()) : anchors.issuer_of(*given.back(), cache);
   if (anchor == nullptr) return no_anchor(given);
 
   // The root as it was given has a signature of its own to be checked, unless it is the anchor byte for byte.
-  Chain chain{.certificates = {given.begin(), given.end()}, .kind = anchor->kind()};
+  Chain chain{.certificates = {}, .kind = anchor->kind()};
+  for (const auto& certificate : given) chain.certificates.push_back(certificate);
   if (!with_root) chain.certificates.push_back(anchor->shared_root());
   if (chain.root().der != anchor->root().der) {
     if (auto signature = x509::verify_signature(chain.root(), anchor->root()); !signature) {
       return Error{invalid, "signature of " + quoted(chain.root()) + ": " + signature.error().detail()};
     }
   }
-  if (auto links = check_links(chain.certificates); !links) return coded(links.error(), invalid);
+  if (auto links = check_links(chain.certificates, cache); !links) return coded(links.error(), invalid);
   if (auto constraints = check_constraints(chain.certificates, shape); !constraints) return coded(constraints.error(), invalid);
   if (auto markers = check_markers(chain.certificates, chain.kind); !markers) return coded(markers.error(), invalid);
   if (auto names = check_names(chain.certificates, shape, chain.kind); !names) return coded(names.error(), invalid);
@@ -177,21 +163,25 @@ Result<void> check_window(UnixTime from, UnixTime until, UnixTime now, WindowCod
 Result<void> check_dates(const Chain& chain, UnixTime now, WindowCodes leaf) {
   auto codes = leaf;
   for (const auto& certificate : chain.certificates) {
-    CLOISTER_CHECK(check_window(certificate->not_before, certificate->not_after, now, codes, quoted(*certificate)));
+    if (now < certificate->not_before || now > certificate->not_after) {
+      return check_window(certificate->not_before, certificate->not_after, now, codes, quoted(*certificate));
+    }
     codes = {Errc::ca_certificate_not_yet_valid, Errc::ca_certificate_expired};
   }
   return {};
 }
 
-Result<void> check_crl(const x509::Crl& crl, const x509::Certificate& issuer, UnixTime now, CrlCodes codes) {
+Result<void> check_crl(const x509::Crl& crl, const x509::Certificate& issuer, UnixTime now, CrlCodes codes,
+                       crypto::SignatureCache* cache) {
   if (crl.issuer != issuer.subject) {
     return Error{codes.invalid, "issued by \"" + crl.issuer_common_name + "\", " + quoted(issuer) + " expected"};
   }
   if (auto usage = check_crl_issuer(issuer); !usage) return Error{codes.invalid, usage.error().detail()};
-  if (auto signature = x509::verify_signature(crl, issuer); !signature) {
+  if (auto signature = x509::verify_signature(crl, issuer, cache); !signature) {
     return Error{codes.invalid, "signature: " + signature.error().detail()};
   }
   if (!crl.next_update) return Error{codes.invalid, "it does not say when the next one comes (nextUpdate)"};
+  if (crl.this_update <= now && now <= *crl.next_update) return {};
   return check_window(crl.this_update, *crl.next_update, now, codes.window, "the CRL of \"" + crl.issuer_common_name + '"');
 }
 

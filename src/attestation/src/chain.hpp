@@ -1,7 +1,7 @@
 #pragma once
 
+#include <array>
 #include <span>
-#include <vector>
 
 #include "cloister/attestation/anchors.hpp"
 #include "cloister/core/time.hpp"
@@ -16,9 +16,29 @@ enum class ChainShape {
   vek,          // VCEK or VLEK, ASK or ASVK, ARK; the leaf has a P-384 key, where the others have P-256
 };
 
+/// Up to three certificates, leaf first.
+class Path {
+ public:
+  void push_back(crypto::x509::CertificatePtr certificate) {
+    CLOISTER_ASSERT(size_ < items_.size());
+    items_[size_++] = std::move(certificate);
+  }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] const crypto::x509::CertificatePtr* data() const noexcept { return items_.data(); }
+  [[nodiscard]] const crypto::x509::CertificatePtr* begin() const noexcept { return data(); }
+  [[nodiscard]] const crypto::x509::CertificatePtr* end() const noexcept { return data() + size_; }
+  [[nodiscard]] const crypto::x509::CertificatePtr& front() const noexcept { return items_.front(); }
+  [[nodiscard]] const crypto::x509::CertificatePtr& back() const noexcept { return items_[size_ - 1]; }
+  [[nodiscard]] const crypto::x509::CertificatePtr& operator[](std::size_t i) const noexcept { return items_[i]; }
+
+ private:
+  std::array<crypto::x509::CertificatePtr, 3> items_;
+  std::size_t size_ = 0;
+};
+
 /// A chain whose names, links, signatures, constraints and lab markers hold. Dates and revocation are not looked at.
 struct Chain {
-  std::vector<crypto::x509::CertificatePtr> certificates;  // leaf first, root last
+  Path certificates;  // leaf first, root last
   AnchorKind kind;
 
   [[nodiscard]] const crypto::x509::Certificate& leaf() const { return *certificates.front(); }
@@ -26,14 +46,10 @@ struct Chain {
   [[nodiscard]] const crypto::x509::Certificate& root() const { return *certificates.back(); }
 };
 
-/// The certificates, each before its issuer, by their names: some quotes bring them in another order, and Intel's own
-/// verification takes them in any. Unchanged when they are no single chain.
-[[nodiscard]] std::vector<crypto::x509::CertificatePtr> leaf_first(std::vector<crypto::x509::CertificatePtr> given);
-
 /// `given` is leaf first; the root itself may be missing. Errors: `invalid` for what is wrong with the chain,
-/// `root_untrusted`, `lab_root_not_trusted`.
+/// `root_untrusted`, `lab_root_not_trusted`. The cache may be null.
 [[nodiscard]] Result<Chain> resolve_chain(std::span<const crypto::x509::CertificatePtr> given, ChainShape shape,
-                                          const TrustAnchors& anchors, Errc invalid);
+                                          const TrustAnchors& anchors, Errc invalid, crypto::SignatureCache* cache);
 
 /// True when a certificate carries the lab marker.
 [[nodiscard]] bool any_lab_marker(std::span<const crypto::x509::CertificatePtr> certificates);
@@ -54,6 +70,6 @@ struct CrlCodes {
 };
 /// Issued and signed by `issuer`, which may do so, and within its dates.
 [[nodiscard]] Result<void> check_crl(const crypto::x509::Crl& crl, const crypto::x509::Certificate& issuer, UnixTime now,
-                                     CrlCodes codes);
+                                     CrlCodes codes, crypto::SignatureCache* cache);
 
 }  // namespace cloister::attestation

@@ -10,8 +10,18 @@ Check& check_of(Report& report, CheckId id) {
   return *found;
 }
 
+std::string joined(std::initializer_list<std::string_view> parts) {
+  std::size_t size = 0;
+  for (const auto part : parts) size += part.size();
+  std::string out;
+  out.reserve(size);
+  for (const auto part : parts) out += part;
+  return out;
+}
+
 Recorder::Recorder(std::span<const CheckId> checks, Claims claims)
     : report_{.checks = {}, .claims = UnverifiedClaims{std::move(claims)}, .tcb = std::nullopt, .collateral = std::nullopt} {
+  report_.checks.reserve(checks.size());
   for (const auto id : checks) report_.checks.push_back({id, CheckResult::skipped, std::nullopt, {}});
 }
 

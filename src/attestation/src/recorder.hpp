@@ -1,8 +1,10 @@
 #pragma once
 
+#include <initializer_list>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "chain.hpp"
 #include "cloister/attestation/outcome.hpp"
@@ -12,6 +14,9 @@ namespace cloister::attestation {
 
 /// The check of this id, which the report has (asserted).
 [[nodiscard]] Check& check_of(Report& report, CheckId id);
+
+/// The parts one after the other, in a string that is allocated once.
+[[nodiscard]] std::string joined(std::initializer_list<std::string_view> parts);
 
 /// A report in the making: each check is recorded once, in any order.
 class Recorder {

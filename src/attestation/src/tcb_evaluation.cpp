@@ -133,14 +133,18 @@ const Level* next_better(std::span<const Level> levels, const Level* matched) {
   return nullptr;
 }
 
-void note(std::vector<TcbGap>& out, std::string component, unsigned have, unsigned need) {
-  if (have < need) out.push_back({std::move(component), have, need});
+constexpr std::size_t kMostGaps = 16 + 1 + 16 + 2;
+
+void note(std::vector<TcbGap>& out, std::string_view component, unsigned have, unsigned need) {
+  if (have >= need) return;
+  out.reserve(kMostGaps);
+  out.push_back({std::string{component}, have, need});
 }
 
 void note_components(std::vector<TcbGap>& out, std::string_view name, const Svns& have, const TcbComponents& need,
                      std::size_t from) {
   for (std::size_t i = from; i < have.size(); ++i) {
-    note(out, std::string{name} + '[' + std::to_string(i) + ']', have[i], need[i].svn);
+    if (have[i] < need[i].svn) note(out, std::string{name} + '[' + std::to_string(i) + ']', have[i], need[i].svn);
   }
 }
 
@@ -204,6 +208,12 @@ Tcb evaluate_tcb(const TcbInputs& in) {
     out.current = match(in, &in.td->v15->tee_tcb_svn2, qe).converged;
     out.status = with_relaunch(launch.converged, *out.current);
   }
+  std::size_t advisories = 0;
+  for (const auto* ids : {launch.platform ? &launch.platform->advisory_ids : nullptr,
+                          launch.module ? &launch.module->advisory_ids : nullptr, qe_level ? &qe_level->advisory_ids : nullptr}) {
+    if (ids != nullptr) advisories += ids->size();
+  }
+  out.advisory_ids.reserve(advisories);
   gather(out, launch.platform);
   gather(out, launch.module);
   gather(out, qe_level);

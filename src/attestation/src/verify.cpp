@@ -29,10 +29,14 @@ const crypto::EcPublicKey* p256_key(const x509::Certificate& certificate) {
 }
 
 /// The PCK chain that the quote brings, or that the collateral has for quotes that bring none.
-Result<Certificates> pck_certificates(const evidence::CertificationData& certification,
+Result<Certificates> pck_certificates(const evidence::QuoteView::Signature& signature,
                                       const evidence::CollateralDocuments& collateral) {
+  const auto& certification = signature.certification;
   using evidence::CertificationType;
-  if (certification.type == CertificationType::pck_chain) return x509::parse_chain(as_text(certification.data));
+  if (certification.type == CertificationType::pck_chain) {
+    // The authorities above a PCK certificate are those that the collateral's CRL comes from.
+    return x509::parse_chain(as_text(certification.data), collateral.pck_crl_issuer_chain);
+  }
   if (certification.type == CertificationType::pck_leaf) {
     auto leaf = x509::parse_certificate(certification.data);
     if (!leaf) {
@@ -59,22 +63,32 @@ Error differs(Errc code, std::string_view what, std::string_view expected, std::
   return Error{code, std::string{what} + ": " + std::string{expected} + " expected, got " + std::string{got}};
 }
 
+Result<ParsedChainPtr> parse_pck_chain(const evidence::QuoteView::Signature& signature,
+                                       const evidence::CollateralDocuments& collateral) {
+  CLOISTER_TRY(given, pck_certificates(signature, collateral));
+  auto certificates = x509::leaf_first(std::move(given));
+  auto extension = evidence::pck_extension(*certificates.front());
+  return ParsedChainPtr{std::make_shared<const ParsedChain>(ParsedChain{std::move(certificates), std::move(extension)})};
+}
+
 /// One verification: each method makes one check and records it.
 class Verification : private Recorder {
  public:
-  Verification(const evidence::Quote& quote, const evidence::CollateralDocuments& collateral,
-               const TrustAnchors& anchors, UnixTime now)
+  Verification(const evidence::QuoteView& quote, const evidence::CollateralDocuments& collateral,
+               const TrustAnchors& anchors, UnixTime now, VerificationCache* cache)
       : Recorder{kChecks, Claims{DcapClaims{quote.header(), quote.body(), std::nullopt}}},
         quote_{quote},
         collateral_{collateral},
         anchors_{anchors},
-        now_{now} {
+        now_{now},
+        cache_{cache},
+        signatures_{cache == nullptr ? nullptr : &cache->signatures()} {
     report().trailing_bytes = quote.trailing_bytes();
   }
 
   Report run() && {
     record(CheckId::quote_format, quote_format());
-    pass(CheckId::trailing_bytes, std::to_string(quote_.trailing_bytes()) + " bytes after the declared length");
+    pass(CheckId::trailing_bytes, joined({std::to_string(quote_.trailing_bytes()), " bytes after the declared length"}));
     check_pck_chain();
     check_crls();
     check_pck_extension();
@@ -96,23 +110,28 @@ class Verification : private Recorder {
   }
 
   void check_pck_chain() {
-    auto given = pck_certificates(quote_.signature().certification, collateral_);
-    if (!given) {
-      record(CheckId::pck_chain, Error{Errc::pck_chain_invalid, given.error().detail()});
+    const auto& certification = quote_.signature().certification;
+    auto* chains = certification.type == evidence::CertificationType::pck_chain ? cache_ : nullptr;
+    auto known = chains == nullptr ? nullptr : chains->find_chain(certification.data);
+    auto parsed = known ? Result<ParsedChainPtr>{known} : parse_pck_chain(quote_.signature(), collateral_);
+    if (!parsed) {
+      record(CheckId::pck_chain, Error{Errc::pck_chain_invalid, parsed.error().detail()});
       skip(CheckId::pck_dates, "no chain");
       return;
     }
-    const auto certificates = leaf_first(std::move(*given));
-    pck_leaf_ = certificates.front();
-    report().lab |= any_lab_marker(certificates);
-    auto chain = resolve_chain(certificates, ChainShape::pck, anchors_, Errc::pck_chain_invalid);
+    parsed_ = std::move(parsed).value();
+    const auto& given = parsed_->certificates;
+    pck_leaf_ = given.front();
+    report().lab |= any_lab_marker(given);
+    auto chain = resolve_chain(given, ChainShape::pck, anchors_, Errc::pck_chain_invalid, signatures_);
     if (!chain) {
       record(CheckId::pck_chain, chain.error());
       skip(CheckId::pck_dates, "no chain to a trusted root");
       return;
     }
     pck_chain_ = std::move(chain).value();
-    pass(CheckId::pck_chain, "up to \"" + pck_chain_->root().subject_common_name + '"');
+    if (chains != nullptr && !known) chains->keep_chain(certification.data, parsed_);
+    pass(CheckId::pck_chain, joined({"up to \"", pck_chain_->root().subject_common_name, "\""}));
     narrow(*pck_chain_);
     record(CheckId::pck_dates,
            check_dates(*pck_chain_, now_, {Errc::pck_certificate_not_yet_valid, Errc::pck_certificate_expired}));
@@ -127,9 +146,10 @@ class Verification : private Recorder {
     const auto& pck_crl = collateral_.pck_crl;
     record(CheckId::root_crl,
            check_crl(root_crl, pck_chain_->root(), now_,
-                     {Errc::root_crl_invalid, {Errc::root_crl_not_yet_valid, Errc::root_crl_expired}}));
+                     {Errc::root_crl_invalid, {Errc::root_crl_not_yet_valid, Errc::root_crl_expired}}, signatures_));
     record(CheckId::pck_crl, check_crl(pck_crl, pck_chain_->issuer(), now_,
-                                       {Errc::pck_crl_invalid, {Errc::pck_crl_not_yet_valid, Errc::pck_crl_expired}}));
+                                       {Errc::pck_crl_invalid, {Errc::pck_crl_not_yet_valid, Errc::pck_crl_expired}},
+                                       signatures_));
     for (const auto* crl : {&root_crl, &pck_crl}) {
       if (crl->next_update) narrow(crl->this_update, *crl->next_update);
     }
@@ -151,10 +171,10 @@ class Verification : private Recorder {
 
   void check_pck_extension() {
     if (!pck_leaf_) return skip(CheckId::pck_extension, "no PCK certificate");
-    auto extension = evidence::pck_extension(*pck_leaf_);
+    const auto& extension = parsed_->extension;
     if (!extension) return record(CheckId::pck_extension, Error{Errc::pck_extension_invalid, extension.error().detail()});
-    pck_ = std::move(extension).value();
-    pass(CheckId::pck_extension, "FMSPC " + codec::to_hex(pck_->fmspc));
+    pck_ = *extension;
+    pass(CheckId::pck_extension, joined({"FMSPC ", codec::to_hex(pck_->fmspc)}));
     report().claims = UnverifiedClaims{Claims{DcapClaims{quote_.header(), quote_.body(), pck_}}};
   }
 
@@ -166,8 +186,8 @@ class Verification : private Recorder {
     CheckId dates;
     Errc signature_invalid;
     WindowCodes window;
-    Certificates certificates;
-    std::string_view body;
+    const Certificates& certificates;
+    const Digest32& digest;
     const ByteArray<64>& signature_bytes;
     UnixTime issued;
     UnixTime expires;
@@ -176,27 +196,35 @@ class Verification : private Recorder {
     const auto& document = collateral_.tcb_info;
     return {"the TCB info", CheckId::tcb_info_chain, CheckId::tcb_info_signature, CheckId::tcb_info_dates,
             Errc::tcb_info_signature_invalid, {Errc::tcb_info_not_yet_valid, Errc::tcb_info_expired},
-            leaf_first(collateral_.tcb_info_issuer_chain), document.body, document.signature, document.info.issue_date,
+            collateral_.tcb_info_issuer_chain, document.body.digest(), document.signature, document.info.issue_date,
             document.info.next_update};
   }
   [[nodiscard]] SignedDocument qe_identity() const {
     const auto& document = collateral_.qe_identity;
     return {"the QE identity", CheckId::qe_identity_chain, CheckId::qe_identity_signature, CheckId::qe_identity_dates,
             Errc::qe_identity_signature_invalid, {Errc::qe_identity_not_yet_valid, Errc::qe_identity_expired},
-            leaf_first(collateral_.qe_identity_issuer_chain), document.body, document.signature, document.identity.issue_date,
+            collateral_.qe_identity_issuer_chain, document.body.digest(), document.signature, document.identity.issue_date,
             document.identity.next_update};
   }
 
   void check_signed_document(const SignedDocument& document) {
     report().lab |= any_lab_marker(document.certificates);
-    record(document.chain, signing_chain(document.certificates));
-    record(document.signature, document_signature(document));
+    const auto chain = signing_chain(document.certificates);
+    record(document.chain, chain);
+    record(document.signature, document_signature(document, chain.ok() ? signatures_ : nullptr));
     narrow(document.issued, document.expires);
     record(document.dates, check_window(document.issued, document.expires, now_, document.window, document.name));
   }
 
   Result<void> signing_chain(const Certificates& certificates) {
-    CLOISTER_TRY(chain, resolve_chain(certificates, ChainShape::tcb_signing, anchors_, Errc::tcb_signing_chain_invalid));
+    // One signer for both documents, as Intel has it, is one chain; parsing shares certificates that are the same.
+    if (!signing_chain_ || *signing_certificates_ != certificates) {
+      CLOISTER_TRY(resolved, resolve_chain(certificates, ChainShape::tcb_signing, anchors_,
+                                           Errc::tcb_signing_chain_invalid, signatures_));
+      signing_chain_ = std::move(resolved);
+      signing_certificates_ = &certificates;
+    }
+    const auto& chain = *signing_chain_;
     if (pck_chain_ && pck_chain_->root().public_key_info != chain.root().public_key_info) {
       return Error{Errc::tcb_signing_chain_invalid, "its root is trusted, but it is not the root of the PCK chain"};
     }
@@ -209,10 +237,10 @@ class Verification : private Recorder {
     return {};
   }
 
-  static Result<void> document_signature(const SignedDocument& document) {
+  static Result<void> document_signature(const SignedDocument& document, crypto::SignatureCache* signatures) {
     const auto* key = document.certificates.empty() ? nullptr : p256_key(*document.certificates.front());
     if (key == nullptr) return Error{document.signature_invalid, "no certificate with a P-256 key to verify it with"};
-    if (auto valid = key->verify(as_bytes(document.body), document.signature_bytes); !valid) {
+    if (auto valid = crypto::verify_digest(*key, document.digest, document.signature_bytes, signatures); !valid) {
       return Error{document.signature_invalid, valid.error().detail()};
     }
     return {};
@@ -258,7 +286,10 @@ class Verification : private Recorder {
   Result<void> qe_report_signature() const {
     const auto* key = p256_key(*pck_leaf_);
     if (key == nullptr) return Error{Errc::qe_report_signature_invalid, "the PCK certificate has no P-256 key"};
-    if (auto valid = key->verify(quote_.qe_report_bytes(), quote_.signature().qe_report_signature); !valid) {
+    const auto digest = crypto::digest_for(crypto::Curve::p256, quote_.qe_report_bytes());
+    auto* signatures = pck_chain_ ? signatures_ : nullptr;  // a forged chain's key may sign anything
+    if (auto valid = crypto::verify_digest(*key, digest.view(), quote_.signature().qe_report_signature, signatures);
+        !valid) {
       return Error{Errc::qe_report_signature_invalid, valid.error().detail()};
     }
     return {};
@@ -294,9 +325,13 @@ class Verification : private Recorder {
   }
 
   Result<void> quote_signature() const {
-    auto key = crypto::EcPublicKey::from_xy(crypto::Curve::p256, quote_.signature().attestation_key);
-    if (!key) return Error{Errc::quote_signature_invalid, "attestation key: " + key.error().detail()};
-    if (auto valid = key->verify(quote_.signed_bytes(), quote_.signature().signature); !valid) {
+    const auto& signature = quote_.signature();
+    const auto digest = crypto::digest_for(crypto::Curve::p256, quote_.signed_bytes());
+    auto valid = crypto::verify_digest_once(crypto::Curve::p256, signature.attestation_key, digest.view(), signature.signature);
+    if (!valid && valid.error().code() == Errc::key_invalid) {
+      return Error{Errc::quote_signature_invalid, "attestation key: " + valid.error().detail()};
+    }
+    if (!valid) {
       return Error{Errc::quote_signature_invalid, valid.error().detail()};
     }
     return {};
@@ -337,20 +372,30 @@ class Verification : private Recorder {
                                 .td = quote_.td()});
   }
 
-  const evidence::Quote& quote_;
+  const evidence::QuoteView& quote_;
   const evidence::CollateralDocuments& collateral_;
   const TrustAnchors& anchors_;
   UnixTime now_;
+  VerificationCache* cache_;
+  crypto::SignatureCache* signatures_;
+  ParsedChainPtr parsed_;
   x509::CertificatePtr pck_leaf_;
   std::optional<Chain> pck_chain_;
+  std::optional<Chain> signing_chain_;
+  const Certificates* signing_certificates_ = nullptr;  // of `signing_chain_`
   std::optional<evidence::PckExtension> pck_;
 };
 
 }  // namespace
 
 Outcome verify(const evidence::Quote& quote, const evidence::CollateralDocuments& collateral,
-               const TrustAnchors& anchors, UnixTime now) {
-  auto outcome = Conclusion::of(Verification{quote, collateral, anchors, now}.run());
+               const TrustAnchors& anchors, UnixTime now, VerificationCache* cache) {
+  return verify(quote.view(), collateral, anchors, now, cache);
+}
+
+Outcome verify(const evidence::QuoteView& quote, const evidence::CollateralDocuments& collateral,
+               const TrustAnchors& anchors, UnixTime now, VerificationCache* cache) {
+  auto outcome = Conclusion::of(Verification{quote, collateral, anchors, now, cache}.run());
   CLOISTER_ASSERT(!outcome.evidence || outcome.report.tcb.has_value());
   return outcome;
 }

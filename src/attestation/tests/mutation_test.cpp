@@ -42,14 +42,16 @@ class RealEvidence : public testing::TestWithParam<Kind> {
   }
 
   [[nodiscard]] bool accepts(const evidence::Quote& quote, const evidence::CollateralDocuments& documents) const {
-    return verify(quote, documents, anchors_, now_).evidence.has_value();
+    const bool cold = verify(quote, documents, anchors_, now_).evidence.has_value();
+    EXPECT_EQ(verify(quote, documents, anchors_, now_, &cache_).evidence.has_value(), cold);
+    return cold;
   }
   [[nodiscard]] bool accepts(const evidence::QuoteCollateral& bundle) const {
     const auto documents = evidence::parse_documents(bundle);
     return documents && accepts(*quote_, *documents);
   }
   [[nodiscard]] bool accepts(const Certificates& chain, ChainShape shape) const {
-    return resolve_chain(chain, shape, anchors_, Errc::pck_chain_invalid).ok();
+    return resolve_chain(chain, shape, anchors_, Errc::pck_chain_invalid, nullptr).ok();
   }
 
   /// Calls `use` with each byte of `bytes`, from `first` up to `last`, changed in each way; how often.
@@ -84,10 +86,10 @@ class RealEvidence : public testing::TestWithParam<Kind> {
 
   void expect_list_refused_when_changed(const x509::Crl& list, const x509::Certificate& issuer) const {
     constexpr CrlCodes kCodes{Errc::pck_crl_invalid, {Errc::pck_crl_not_yet_valid, Errc::pck_crl_expired}};
-    ASSERT_TRUE(check_crl(list, issuer, now_, kCodes).ok());
+    ASSERT_TRUE(check_crl(list, issuer, now_, kCodes, nullptr).ok());
     for_each_change(list.der, 0, list.der.size(), [&](const Bytes& changed, std::size_t at) {
       const auto other = x509::parse_crl(changed);
-      EXPECT_FALSE(other && check_crl(*other, issuer, now_, kCodes).ok()) << "byte " << at;
+      EXPECT_FALSE(other && check_crl(*other, issuer, now_, kCodes, nullptr).ok()) << "byte " << at;
     });
     for (std::size_t size = 0; size < list.der.size(); ++size) {
       EXPECT_FALSE(x509::parse_crl(ByteView{list.der}.first(size)).ok()) << size;
@@ -122,6 +124,8 @@ class RealEvidence : public testing::TestWithParam<Kind> {
 
   TrustAnchors anchors_ = TrustAnchors::vendors();
   UnixTime now_;
+  test::SeededRandom random_{1};
+  mutable VerificationCache cache_{random_};  // has seen what holds before anything is changed
   evidence::QuoteCollateral bundle_;
   std::optional<evidence::CollateralDocuments> documents_;
   std::optional<evidence::Quote> quote_;

@@ -35,7 +35,10 @@ class RealSnpReport : public testing::TestWithParam<Files> {
 
   [[nodiscard]] bool accepts(ByteView report, const evidence::SnpEndorsements& endorsements) const {
     const auto parsed = evidence::parse_snp_report(report);
-    return parsed && verify(*parsed, endorsements, TrustAnchors::vendors(), now_).evidence.has_value();
+    if (!parsed) return false;
+    const bool cold = verify(*parsed, endorsements, TrustAnchors::vendors(), now_).evidence.has_value();
+    EXPECT_EQ(verify(*parsed, endorsements, TrustAnchors::vendors(), now_, &cache_).evidence.has_value(), cold);
+    return cold;
   }
 
   void expect_refused_with_changed(std::size_t index);
@@ -43,6 +46,8 @@ class RealSnpReport : public testing::TestWithParam<Files> {
   Bytes report_;
   evidence::SnpEndorsements endorsements_;
   UnixTime now_;
+  test::SeededRandom random_{1};
+  mutable VerificationCache cache_{random_};  // has seen what holds before anything is changed
 };
 
 TEST_P(RealSnpReport, IsRefusedWithAnyByteOfItChanged) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 
 #include "cloister/codec/text.hpp"
 
@@ -11,6 +12,19 @@ namespace cloister::codec::json {
 namespace {
 
 bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
+
+constexpr std::size_t kWord = sizeof(std::uint64_t);
+
+/// Whether eight bytes are neither quotes, backslashes nor control characters. A byte is zero exactly when subtracting
+/// one from it borrows while its top bit was clear; a borrow from the byte below may only make the answer `false`.
+bool all_plain(const char* bytes) noexcept {
+  constexpr std::uint64_t kOnes = 0x0101010101010101U;
+  std::uint64_t word = 0;
+  std::memcpy(&word, bytes, kWord);
+  const auto below = [](std::uint64_t value, std::uint64_t bound) { return (value - kOnes * bound) & ~value; };
+  const auto found = below(word ^ kOnes * '"', 1) | below(word ^ kOnes * '\\', 1) | below(word, 0x20);
+  return (found & kOnes * 0x80) == 0;
+}
 
 /// The first name that occurs twice, if any. Short objects are compared pairwise, long ones sorted.
 const std::string* duplicate_name(const Object& object) {
@@ -130,6 +144,7 @@ class Parser {
     do {
       skip_space();
       if (peek() != '"') return fail("a member name expected");
+      if (out.size() == 1) out.reserve(4);  // most objects that have two members have more
       auto& member = out.emplace_back();
       if (!string(member.first)) return false;
       skip_space();
@@ -161,6 +176,7 @@ class Parser {
     ++at_;
     while (true) {
       const auto plain = at_;
+      while (text_.size() - at_ >= kWord && all_plain(text_.data() + at_)) at_ += kWord;
       while (at_ < text_.size() && text_[at_] != '"' && text_[at_] != '\\' &&
              static_cast<std::uint8_t>(text_[at_]) >= 0x20) {
         ++at_;
@@ -456,6 +472,7 @@ std::string print(const Value& value, bool pretty) {
   return std::move(printer).take();
 }
 
+constexpr std::size_t kBits = 64;
 const Value kNull;
 const Value kNoMembers{Object{}};
 const Array kNoItems;
@@ -471,10 +488,19 @@ Fields::Fields(const Value& value, std::string where) : value_{&value}, where_{s
 
 const Value* Fields::get(std::string_view name, bool required) {
   if (error_) return nullptr;
-  asked_.push_back(name);
-  const auto* member = value_->find(name);
-  if (member == nullptr && required) fail(Errc::missing_member, name, "required");
-  return member;
+  const auto& members = *value_->as_object();
+  const auto found = std::ranges::find(members, name, &Object::value_type::first);
+  if (found == members.end()) {
+    if (required) fail(Errc::missing_member, name, "required");
+    return nullptr;
+  }
+  const auto index = static_cast<std::size_t>(found - members.begin());
+  if (index < kBits) {
+    asked_ |= std::uint64_t{1} << index;
+  } else {
+    asked_late_.push_back(index);
+  }
+  return &found->second;
 }
 
 void Fields::fail(Errc code, std::string_view name, std::string detail) {
@@ -484,11 +510,13 @@ void Fields::fail(Errc code, std::string_view name, std::string detail) {
 
 Result<void> Fields::finish() {
   if (error_) return *error_;
-  for (const auto& member : *value_->as_object()) {
-    if (std::ranges::find(asked_, member.first) == asked_.end()) {
-      fail(Errc::unknown_member, member.first, "unknown member");
-      return *error_;
-    }
+  const auto& members = *value_->as_object();
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    const bool asked = i < kBits ? (asked_ >> i & 1U) != 0
+                                 : std::ranges::find(asked_late_, i) != asked_late_.end();
+    if (asked) continue;
+    fail(Errc::unknown_member, members[i].first, "unknown member");
+    return *error_;
   }
   return {};
 }

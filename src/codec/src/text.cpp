@@ -133,15 +133,14 @@ std::string to_hex(ByteView bytes) {
 
 Result<Bytes> from_hex(std::string_view text) {
   if (text.size() % 2 != 0) return Error{Errc::malformed, "hex: odd number of digits"};
-  Bytes out;
-  out.reserve(text.size() / 2);
-  for (std::size_t i = 0; i < text.size(); i += 2) {
-    const auto high = lookup(kFromHex, text[i]);
-    const auto low = lookup(kFromHex, text[i + 1]);
-    if (high == kForeign || low == kForeign) {
-      return Error{Errc::malformed, "hex: unexpected character at " + std::to_string(high == kForeign ? i : i + 1)};
+  Bytes out(text.size() / 2);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const auto high = lookup(kFromHex, text[2 * i]);
+    const auto low = lookup(kFromHex, text[2 * i + 1]);
+    if ((high | low) > 0xF) {
+      return Error{Errc::malformed, "hex: unexpected character at " + std::to_string(2 * i + (high == kForeign ? 0 : 1))};
     }
-    out.push_back(static_cast<std::uint8_t>(high << 4U | low));
+    out[i] = static_cast<std::uint8_t>(high << 4U | low);
   }
   return out;
 }

@@ -3,16 +3,14 @@
 #include <array>
 
 #include "cloister/crypto/hash.hpp"
+#include "cloister_rust/ecdsa.h"
 #include "openssl.hpp"
+#include "public_digest.hpp"
 
 namespace cloister::crypto {
 namespace {
 
 const char* group_name(Curve curve) noexcept { return curve == Curve::p256 ? "P-256" : "P-384"; }
-
-Bytes hash_of(Curve curve, ByteView message) {
-  return curve == Curve::p256 ? to_bytes(sha256(message)) : to_bytes(sha384(message));
-}
 
 ossl::PkeyPtr make_key(int selection, OSSL_PARAM* parameters) {
   const auto context = ossl::made(ossl::PkeyCtxPtr{EVP_PKEY_CTX_new_from_name(nullptr, "EC", nullptr)});
@@ -22,46 +20,34 @@ ossl::PkeyPtr make_key(int selection, OSSL_PARAM* parameters) {
   return ossl::made(ossl::PkeyPtr{key});
 }
 
-/// A key of parameters alone. Copying one and setting its point costs a fifth of building a key from parameters.
-const EVP_PKEY* parameters_of(Curve curve) {
-  static constexpr auto kMake = [](Curve which) {
-    std::string name = group_name(which);
-    std::array parameters{OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, name.data(), 0),
-                          OSSL_PARAM_construct_end()};
-    return make_key(EVP_PKEY_KEY_PARAMETERS, parameters.data());
-  };
-  static const auto p256 = kMake(Curve::p256);
-  static const auto p384 = kMake(Curve::p384);
-  return curve == Curve::p256 ? p256.get() : p384.get();
-}
+cr_view view_of(ByteView bytes) noexcept { return {bytes.data(), bytes.size()}; }
 
-/// 0x04 || x || y (SEC 1, section 2.3.3).
-Bytes uncompressed(ByteView xy) {
-  Bytes point{0x04};
-  append(point, xy);
-  return point;
-}
+/// ECDSA-Sig-Value (RFC 3279 section 2.2.3) of r || s; at most 104 bytes, so every length is one byte.
+class DerSignature {
+ public:
+  explicit DerSignature(ByteView signature) {
+    put(0x30);
+    put(0);
+    integer(signature.first(signature.size() / 2));
+    integer(signature.last(signature.size() / 2));
+    bytes_[1] = static_cast<std::uint8_t>(size_ - 2);
+  }
+  [[nodiscard]] ByteView view() const noexcept { return ByteView{bytes_}.first(size_); }
 
-void append_der_integer(Bytes& out, ByteView big_endian) {
-  const auto* first = std::find_if(big_endian.data(), big_endian.data() + big_endian.size() - 1,
-                                   [](std::uint8_t byte) { return byte != 0; });
-  const ByteView digits{first, big_endian.data() + big_endian.size()};
-  const bool padded = digits.front() >= 0x80;
-  out.push_back(0x02);
-  out.push_back(static_cast<std::uint8_t>(digits.size() + (padded ? 1 : 0)));
-  if (padded) out.push_back(0);
-  append(out, digits);
-}
+ private:
+  void put(std::uint8_t byte) { bytes_[size_++] = byte; }
+  void integer(ByteView big_endian) {
+    while (big_endian.size() > 1 && big_endian.front() == 0) big_endian = big_endian.subspan(1);
+    const bool padded = big_endian.front() >= 0x80;
+    put(0x02);
+    put(static_cast<std::uint8_t>(big_endian.size() + (padded ? 1 : 0)));
+    if (padded) put(0);
+    for (const auto byte : big_endian) put(byte);
+  }
 
-/// ECDSA-Sig-Value (RFC 3279 section 2.2.3); at most 104 bytes, so every length is one byte.
-Bytes to_der(ByteView signature) {
-  Bytes members;
-  append_der_integer(members, signature.first(signature.size() / 2));
-  append_der_integer(members, signature.last(signature.size() / 2));
-  Bytes out{0x30, static_cast<std::uint8_t>(members.size())};
-  append(out, members);
-  return out;
-}
+  ByteArray<2 + 2 * (3 + 48)> bytes_{};
+  std::size_t size_ = 0;
+};
 
 /// r || s of a DER signature that OpenSSL just made.
 Bytes to_fixed(Curve curve, ByteView der) {
@@ -84,45 +70,71 @@ Bytes point_of(const EVP_PKEY* key, Curve curve) {
   return to_bytes(ByteView{point}.subspan(1));
 }
 
-}  // namespace
+/// AWS-LC's key, ready to verify (docs/adr/0070-ecdsa-verification.md).
+using KeyPtr = std::unique_ptr<cr_ecdsa_key, ossl::Releaser<cr_ecdsa_key_free>>;
 
-/// Ready to verify: each verification copies the context, because a context serves one thread at a time.
-struct EcPublicKey::Handle {
-  ossl::PkeyPtr key;
-  ossl::PkeyCtxPtr verifier;
-};
-
-Result<EcPublicKey> EcPublicKey::from_xy(Curve curve, ByteView xy) {
+Result<KeyPtr> read_key(Curve curve, ByteView xy) {
   if (xy.size() != 2 * field_size(curve)) {
     return Error{Errc::key_invalid, std::string{group_name(curve)} + ": " + std::to_string(2 * field_size(curve)) +
                                         " bytes of x and y expected, got " + std::to_string(xy.size())};
   }
-  auto key = ossl::made(ossl::PkeyPtr{EVP_PKEY_dup(const_cast<EVP_PKEY*>(parameters_of(curve)))});  // reads only
-  const auto point = uncompressed(xy);
-  if (EVP_PKEY_set1_encoded_public_key(key.get(), point.data(), point.size()) != 1) {
-    return ossl::refused(Errc::key_invalid, std::string{group_name(curve)} + ": the point is not on the curve");
+  // 0x04 || x || y (SEC 1, section 2.3.3).
+  ByteArray<1 + 2 * 48> point{0x04};
+  std::ranges::copy(xy, point.begin() + 1);
+  KeyPtr key{cr_ecdsa_key_new(curve == Curve::p256 ? 256 : 384, {point.data(), 1 + xy.size()})};
+  if (!key) return Error{Errc::key_invalid, std::string{group_name(curve)} + ": the point is not on the curve"};
+  return key;
+}
+
+Result<void> check_der(const KeyPtr& key, Curve curve, ByteView digest, ByteView der) {
+  CLOISTER_ASSERT(digest.size() == field_size(curve));  // SHA-256 with P-256, SHA-384 with P-384
+  if (cr_ecdsa_verify(key.get(), view_of(digest), view_of(der)) == 1) return {};
+  return Error{Errc::signature_invalid, "ECDSA: the signature is not this key's over these bytes"};
+}
+
+Result<void> check_fixed(const KeyPtr& key, Curve curve, ByteView digest, ByteView signature) {
+  if (signature.size() != 2 * field_size(curve)) {
+    return Error{Errc::signature_invalid, "ECDSA: r and s of " + std::to_string(2 * field_size(curve)) +
+                                              " bytes expected, got " + std::to_string(signature.size())};
   }
-  auto verifier = ossl::made(ossl::PkeyCtxPtr{EVP_PKEY_CTX_new_from_pkey(nullptr, key.get(), nullptr)});
-  ossl::must(EVP_PKEY_verify_init(verifier.get()));
-  return EcPublicKey{curve, to_bytes(xy), std::make_shared<const Handle>(Handle{std::move(key), std::move(verifier)})};
+  return check_der(key, curve, digest, DerSignature{signature}.view());
+}
+
+}  // namespace
+
+struct EcPublicKey::Handle {
+  KeyPtr key;
+};
+
+Result<EcPublicKey> EcPublicKey::from_xy(Curve curve, ByteView xy) {
+  CLOISTER_TRY(key, read_key(curve, xy));
+  return EcPublicKey{curve, to_bytes(xy), std::make_shared<const Handle>(Handle{std::move(key)})};
+}
+
+MessageDigest digest_for(Curve curve, ByteView message) {
+  if (curve == Curve::p256) return public_sha256({message});
+  return public_sha384({message});
 }
 
 Result<void> EcPublicKey::verify(ByteView message, ByteView signature) const {
-  if (signature.size() != 2 * field_size(curve_)) {
-    return Error{Errc::signature_invalid, "ECDSA: r and s of " + std::to_string(2 * field_size(curve_)) +
-                                              " bytes expected, got " + std::to_string(signature.size())};
-  }
-  return verify_der(message, to_der(signature));
+  return verify_digest(digest_for(curve_, message).view(), signature);
 }
 
 Result<void> EcPublicKey::verify_der(ByteView message, ByteView der) const {
-  const auto hash = hash_of(curve_, message);
-  const auto context = ossl::made(ossl::PkeyCtxPtr{EVP_PKEY_CTX_dup(handle_->verifier.get())});
-  // OpenSSL encodes what it read again and compares, so that anything but DER is refused.
-  if (EVP_PKEY_verify(context.get(), ossl::data(der), der.size(), hash.data(), hash.size()) != 1) {
-    return ossl::refused(Errc::signature_invalid, "ECDSA: the signature is not this key's over these bytes");
-  }
-  return {};
+  return verify_digest_der(digest_for(curve_, message).view(), der);
+}
+
+Result<void> EcPublicKey::verify_digest(ByteView digest, ByteView signature) const {
+  return check_fixed(handle_->key, curve_, digest, signature);
+}
+
+Result<void> EcPublicKey::verify_digest_der(ByteView digest, ByteView der) const {
+  return check_der(handle_->key, curve_, digest, der);
+}
+
+Result<void> verify_digest_once(Curve curve, ByteView xy, ByteView digest, ByteView signature) {
+  CLOISTER_TRY(key, read_key(curve, xy));
+  return check_fixed(key, curve, digest, signature);
 }
 
 struct EcPrivateKey::Handle {
@@ -177,7 +189,8 @@ EcPrivateKey EcPrivateKey::derive(Curve curve, ByteView seed, ByteView info) {
 }
 
 Bytes EcPrivateKey::sign_der(ByteView message) const {
-  const auto hash = hash_of(public_.curve(), message);
+  const auto digest = digest_for(public_.curve(), message);
+  const auto hash = digest.view();
   const auto context = ossl::made(ossl::PkeyCtxPtr{EVP_PKEY_CTX_new_from_pkey(nullptr, handle_->key.get(), nullptr)});
   ossl::must(EVP_PKEY_sign_init(context.get()));
   std::size_t size = 0;

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "openssl.hpp"
+#include "public_digest.hpp"
 
 namespace cloister::crypto {
 namespace {
@@ -40,6 +41,14 @@ ByteArray<N> digest(std::initializer_list<ByteView> parts) {
   return finish<N>(context.get());
 }
 
+template <std::size_t N>
+ByteArray<N> public_digest(std::initializer_list<ByteView> parts) {
+  thread_local const auto context = ossl::made(ossl::MdCtxPtr{EVP_MD_CTX_new()});
+  ossl::must(EVP_DigestInit_ex2(context.get(), algorithm<N>(), nullptr));
+  for (const auto part : parts) ossl::must(EVP_DigestUpdate(context.get(), part.data(), part.size()));
+  return finish<N>(context.get());
+}
+
 /// HMAC-SHA256 without a key yet; each use works on a copy, which spares fetching MAC and digest again.
 const EVP_MAC_CTX* hmac_template() {
   static const auto context = [] {
@@ -61,6 +70,9 @@ Digest48 sha384(ByteView data) { return digest<48>({data}); }
 Digest64 sha512(ByteView data) { return digest<64>({data}); }
 Digest32 sha256(std::initializer_list<ByteView> parts) { return digest<32>(parts); }
 Digest48 sha384(std::initializer_list<ByteView> parts) { return digest<48>(parts); }
+
+Digest32 public_sha256(std::initializer_list<ByteView> parts) { return public_digest<32>(parts); }
+Digest48 public_sha384(std::initializer_list<ByteView> parts) { return public_digest<48>(parts); }
 
 template <std::size_t N>
 struct Hasher<N>::State {

@@ -189,7 +189,7 @@ Result<void> read_certificate(ByteView bytes, Certificate& out) {
   CLOISTER_CHECK(top.finish());
   CLOISTER_TRY(known, parts::read_signature_algorithm(algorithm.contents));
   out.der = to_bytes(bytes);
-  out.tbs = to_bytes(tbs.whole);
+  out.tbs = SignedBytes{tbs.whole, known};
   out.algorithm = known;
   out.signature = to_bytes(signature);
   return at("tbsCertificate", read_tbs(tbs.contents, algorithm.whole, out));
@@ -211,18 +211,46 @@ Result<CertificatePtr> parse_certificate(ByteView der) {
 }
 
 Result<std::vector<CertificatePtr>> parse_chain(std::string_view pem, std::size_t max) {
+  return parse_chain(pem, {}, max);
+}
+
+Result<std::vector<CertificatePtr>> parse_chain(std::string_view pem, std::span<const CertificatePtr> known,
+                                                std::size_t max) {
   auto blocks = codec::parse_pem(pem, max);
   if (!blocks) return Error{Errc::certificate_malformed, blocks.error().detail()};
   if (blocks->empty()) return Error{Errc::certificate_malformed, "PEM: one certificate at least expected, got none"};
   std::vector<CertificatePtr> out;
+  out.reserve(blocks->size());
   for (const auto& block : *blocks) {
     if (block.label != "CERTIFICATE") {
       return Error{Errc::certificate_malformed, "PEM: CERTIFICATE expected, got " + block.label};
+    }
+    const auto same = std::ranges::find_if(known, [&](const auto& one) { return same_bytes(one->der, block.der); });
+    if (same != known.end()) {
+      out.push_back(*same);
+      continue;
     }
     CLOISTER_TRY(certificate, parse_certificate(block.der));
     out.push_back(std::move(certificate));
   }
   return out;
+}
+
+std::vector<CertificatePtr> leaf_first(std::vector<CertificatePtr> given) {
+  const auto is_root = [](const Certificate& certificate) { return certificate.issuer == certificate.subject; };
+  const auto issued_one = [&](const CertificatePtr& issuer) {
+    return std::ranges::any_of(given, [&](const auto& one) { return one->issuer == issuer->subject && !is_root(*one); });
+  };
+  std::vector<CertificatePtr> ordered;
+  std::ranges::copy_if(given, std::back_inserter(ordered), [&](const auto& one) { return !issued_one(one); });
+  if (ordered.size() != 1) return given;
+  while (ordered.size() < given.size()) {
+    if (is_root(*ordered.back())) return given;
+    const auto issuer = std::ranges::find(given, ordered.back()->issuer, [](const auto& one) -> const Bytes& { return one->subject; });
+    if (issuer == given.end()) return given;
+    ordered.push_back(*issuer);
+  }
+  return ordered;
 }
 
 }  // namespace cloister::crypto::x509

@@ -19,9 +19,19 @@ Error unknown_critical(const Extension& extension) {
   return Error{Errc::unsupported, der::oid_text(extension.oid) + " is critical and not known here"};
 }
 
+/// Nearly every entry's: one extension, not critical. What is not exactly that is left to the whole check.
+bool is_one_plain_extension(ByteView contents) {
+  der::Reader in{contents};
+  auto one = in.enter(tag::kSequence);
+  static_cast<void>(one.oid());
+  static_cast<void>(one.octet_string());
+  return one.finish().ok() && in.finish().ok();
+}
+
 /// Entry extensions only say why and since when; one that is critical (certificateIssuer of an indirect CRL, say)
 /// changes what the entry means.
 Result<void> check_entry_extensions(ByteView contents) {
+  if (is_one_plain_extension(contents)) return {};
   CLOISTER_TRY(extensions, parts::read_extensions(contents));
   for (const auto& extension : extensions) {
     if (extension.critical) return unknown_critical(extension);
@@ -138,7 +148,7 @@ Result<void> read_crl(ByteView bytes, Crl& out) {
   CLOISTER_CHECK(top.finish());
   CLOISTER_TRY(known, parts::read_signature_algorithm(algorithm.contents));
   out.der = to_bytes(bytes);
-  out.tbs = to_bytes(tbs.whole);
+  out.tbs = SignedBytes{tbs.whole, known};
   out.algorithm = known;
   out.signature = to_bytes(signature);
   return at("tbsCertList", read_tbs(tbs.contents, algorithm.whole, out));

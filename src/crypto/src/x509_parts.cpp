@@ -3,7 +3,30 @@
 #include <algorithm>
 
 #include "cloister/codec/text.hpp"
+#include "public_digest.hpp"
 #include "x509_oids.hpp"
+
+namespace cloister::crypto::x509 {
+namespace {
+
+MessageDigest digest_of(SignatureAlgorithm algorithm, ByteView bytes) {
+  switch (algorithm) {
+    case SignatureAlgorithm::ecdsa_sha256:
+    case SignatureAlgorithm::rsa_pkcs1_sha256: return public_sha256({bytes});
+    case SignatureAlgorithm::ecdsa_sha384:
+    case SignatureAlgorithm::rsa_pss_sha384:
+    case SignatureAlgorithm::rsa_pkcs1_sha384: return public_sha384({bytes});
+    case SignatureAlgorithm::other: return {};
+  }
+  return {};
+}
+
+}  // namespace
+
+SignedBytes::SignedBytes(ByteView bytes, SignatureAlgorithm algorithm)
+    : bytes_{to_bytes(bytes)}, digest_{digest_of(algorithm, bytes)} {}
+
+}  // namespace cloister::crypto::x509
 
 namespace cloister::crypto::x509::parts {
 namespace {

@@ -84,25 +84,40 @@ std::optional<Curve> ecdsa_curve(SignatureAlgorithm algorithm) noexcept {
   return std::nullopt;
 }
 
-Result<void> verify(SignatureAlgorithm algorithm, ByteView message, ByteView signature, const Certificate& issuer) {
+template <class Signed>
+Result<void> verify_once(const Signed& what, const Certificate& issuer) {
+  const auto algorithm = what.algorithm;
   if (const auto* key = std::get_if<EcPublicKey>(&issuer.key)) {
-    if (ecdsa_curve(algorithm) != key->curve()) return unfit();
-    return key->verify_der(message, signature);
+    if (ecdsa_curve(algorithm) != key->curve() || what.tbs.digest().size() != field_size(key->curve())) return unfit();
+    return key->verify_digest_der(what.tbs.digest(), what.signature);
   }
   const auto* key = std::get_if<RsaPublicKey>(&issuer.key);
   const auto scheme = rsa_scheme(algorithm);
   if (key == nullptr || !scheme) return unfit();
-  return verify_rsa(*key, *scheme, message, signature);
+  return verify_rsa(*key, *scheme, what.tbs, what.signature);
+}
+
+/// The key is the whole SubjectPublicKeyInfo. The algorithm is not in an entry's scheme: it is in the signed bytes, as
+/// parsing made sure, and so in their digest.
+template <class Signed>
+Result<void> verify(const Signed& what, const Certificate& issuer, SignatureCache* cache) {
+  if (cache == nullptr || what.algorithm == SignatureAlgorithm::other) return verify_once(what, issuer);
+  const auto scheme = ecdsa_curve(what.algorithm) ? SignatureCache::Scheme::ecdsa_der : SignatureCache::Scheme::rsa;
+  const auto id = cache->id(scheme, issuer.public_key_info, what.tbs.digest(), what.signature);
+  if (cache->holds(id)) return {};
+  if (auto valid = verify_once(what, issuer); !valid) return valid;
+  cache->add(id);
+  return {};
 }
 
 }  // namespace
 
-Result<void> verify_signature(const Certificate& certificate, const Certificate& issuer) {
-  return verify(certificate.algorithm, certificate.tbs, certificate.signature, issuer);
+Result<void> verify_signature(const Certificate& certificate, const Certificate& issuer, SignatureCache* cache) {
+  return verify(certificate, issuer, cache);
 }
 
-Result<void> verify_signature(const Crl& crl, const Certificate& issuer) {
-  return verify(crl.algorithm, crl.tbs, crl.signature, issuer);
+Result<void> verify_signature(const Crl& crl, const Certificate& issuer, SignatureCache* cache) {
+  return verify(crl, issuer, cache);
 }
 
 }  // namespace cloister::crypto::x509

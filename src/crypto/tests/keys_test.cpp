@@ -167,6 +167,88 @@ TEST_P(Ecdsa, SignatureOfAnotherLengthIsRefused) {
   EXPECT_FALSE(key.public_key().verify_der(kMessage, {}).ok());
 }
 
+/// SEC 2 version 2, sections 2.4.2 and 2.5.1.
+Bytes order_of(Curve curve) {
+  return codec::from_hex(curve == Curve::p256
+                             ? "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551"
+                             : "ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf"
+                               "581a0db248b0a77aecec196accc52973")
+      .value();
+}
+
+/// a - b of big-endian numbers of one size, a > b.
+Bytes difference(ByteView a, ByteView b) {
+  Bytes out(a.size());
+  int borrow = 0;
+  for (std::size_t i = a.size(); i-- > 0;) {
+    const int digit = a[i] - b[i] - borrow;
+    borrow = digit < 0 ? 1 : 0;
+    out[i] = static_cast<std::uint8_t>(digit + 256 * borrow);
+  }
+  return out;
+}
+
+Bytes joined(ByteView r, ByteView s) {
+  auto out = to_bytes(r);
+  append(out, s);
+  return out;
+}
+
+TEST_P(Ecdsa, NumbersOfASignatureAreBetweenZeroAndTheOrder) {
+  const auto size = field_size(GetParam());
+  const auto key = EcPrivateKey::generate(GetParam());
+  const auto signature = key.sign(kMessage);
+  const auto r = ByteView{signature}.first(size);
+  const auto s = ByteView{signature}.last(size);
+  const auto order = order_of(GetParam());
+  // (r, -s) is as good as (r, s) (SEC 1 section 4.1.4): nobody has to choose the lower one.
+  EXPECT_TRUE(key.public_key().verify(kMessage, joined(r, difference(order, s))).ok());
+  const Bytes zero(size);
+  const Bytes largest(size, 0xFF);
+  for (const auto* number : {&zero, &order, &largest}) {
+    EXPECT_EQ(key.public_key().verify(kMessage, joined(*number, s)).error().code(), Errc::signature_invalid);
+    EXPECT_EQ(key.public_key().verify(kMessage, joined(r, *number)).error().code(), Errc::signature_invalid);
+    EXPECT_EQ(key.public_key().verify(kMessage, joined(*number, *number)).error().code(), Errc::signature_invalid);
+  }
+}
+
+TEST_P(Ecdsa, DerIsStrict) {
+  const auto key = EcPrivateKey::generate(GetParam());
+  const auto good = key.sign_der(kMessage);
+  const auto refused = [&](const Bytes& der) {
+    const auto verified = key.public_key().verify_der(kMessage, der);
+    return !verified && verified.error().code() == Errc::signature_invalid;
+  };
+  ASSERT_FALSE(refused(good));
+
+  auto trailing = good;
+  trailing.push_back(0);
+  EXPECT_TRUE(refused(trailing));
+  auto inside = trailing;
+  ++inside[1];
+  EXPECT_TRUE(refused(inside)) << "a byte after the two numbers";
+  auto long_length = good;
+  long_length.insert(long_length.begin() + 1, 0x81);
+  EXPECT_TRUE(refused(long_length)) << "a length in two bytes that fits one";
+  auto indefinite = trailing;
+  indefinite.push_back(0);
+  indefinite[1] = 0x80;
+  EXPECT_TRUE(refused(indefinite));
+  auto padded = good;
+  padded.insert(padded.begin() + 4, 0);
+  ++padded[1];
+  ++padded[3];
+  EXPECT_TRUE(refused(padded)) << "a zero that the number does not need";
+  for (std::size_t i = 0; i < good.size(); ++i) {
+    EXPECT_TRUE(refused(Bytes(good.begin(), good.begin() + static_cast<std::ptrdiff_t>(i)))) << i;
+    for (const unsigned flip : {0x01U, 0x80U, 0xFFU}) {
+      auto changed = good;
+      changed[i] = static_cast<std::uint8_t>(changed[i] ^ flip);
+      EXPECT_TRUE(refused(changed)) << "byte " << i << " ^ " << flip;
+    }
+  }
+}
+
 TEST_P(Ecdsa, SameSeedAndInfoGiveTheSameKey) {
   const auto key = EcPrivateKey::derive(GetParam(), as_bytes("seed"), as_bytes("info"));
   const auto same = EcPrivateKey::derive(GetParam(), as_bytes("seed"), as_bytes("info"));

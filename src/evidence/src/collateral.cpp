@@ -129,12 +129,27 @@ SignedText signed_text(json::Fields& fields, std::string_view whole, const Docum
   return {std::string{text}, fields.hex_array<64>(names.signature)};
 }
 
-Result<std::vector<x509::CertificatePtr>> parse_chain(const std::string& pem, std::string_view member) {
-  auto parsed = x509::parse_chain(pem);
-  if (!parsed) return parsed.error().in(member);
-  if (parsed->empty()) return Error{Errc::certificate_malformed, std::string{member} + ": no certificate"};
-  return parsed;
-}
+using Certificates = std::vector<x509::CertificatePtr>;
+
+/// The chains of one collateral, whose certificates repeat: each is parsed once.
+class Chains {
+ public:
+  Result<Certificates> parse(const std::string& pem, std::string_view member) {
+    auto parsed = x509::parse_chain(pem, known_);
+    if (!parsed) return parsed.error().in(member);
+    if (parsed->empty()) return Error{Errc::certificate_malformed, std::string{member} + ": no certificate"};
+    known_.insert(known_.end(), parsed->begin(), parsed->end());
+    return parsed;
+  }
+  /// Leaf first.
+  Result<Certificates> parse_ordered(const std::string& pem, std::string_view member) {
+    CLOISTER_TRY(certificates, parse(pem, member));
+    return x509::leaf_first(std::move(certificates));
+  }
+
+ private:
+  Certificates known_;
+};
 
 Result<x509::Crl> parse_crl(const Bytes& der, std::string_view member) {
   auto parsed = x509::parse_crl(der);
@@ -195,16 +210,17 @@ std::string write_quote_collateral(const QuoteCollateral& collateral) {
 }
 
 Result<CollateralDocuments> parse_documents(const QuoteCollateral& collateral) {
-  CLOISTER_TRY(pck_crl_chain, parse_chain(collateral.pck_crl_issuer_chain, "pck_crl_issuer_chain"));
+  Chains chains;
+  CLOISTER_TRY(pck_crl_chain, chains.parse(collateral.pck_crl_issuer_chain, "pck_crl_issuer_chain"));
   CLOISTER_TRY(root_crl, parse_crl(collateral.root_ca_crl, "root_ca_crl"));
   CLOISTER_TRY(pck_crl, parse_crl(collateral.pck_crl, "pck_crl"));
-  CLOISTER_TRY(tcb_chain, parse_chain(collateral.tcb_info_issuer_chain, "tcb_info_issuer_chain"));
+  CLOISTER_TRY(tcb_chain, chains.parse_ordered(collateral.tcb_info_issuer_chain, "tcb_info_issuer_chain"));
   CLOISTER_TRY(tcb_info, parse_tcb_info_body(collateral.tcb_info));
-  CLOISTER_TRY(qe_chain, parse_chain(collateral.qe_identity_issuer_chain, "qe_identity_issuer_chain"));
+  CLOISTER_TRY(qe_chain, chains.parse_ordered(collateral.qe_identity_issuer_chain, "qe_identity_issuer_chain"));
   CLOISTER_TRY(qe_identity, parse_qe_identity_body(collateral.qe_identity));
-  std::vector<x509::CertificatePtr> pck_chain;
+  Certificates pck_chain;
   if (collateral.pck_certificate_chain) {
-    CLOISTER_TRY(given, parse_chain(*collateral.pck_certificate_chain, "pck_certificate_chain"));
+    CLOISTER_TRY(given, chains.parse(*collateral.pck_certificate_chain, "pck_certificate_chain"));
     pck_chain = std::move(given);
   }
   return CollateralDocuments{
@@ -212,9 +228,9 @@ Result<CollateralDocuments> parse_documents(const QuoteCollateral& collateral) {
       std::move(root_crl),
       std::move(pck_crl),
       std::move(tcb_chain),
-      SignedTcbInfo{std::move(tcb_info), collateral.tcb_info, collateral.tcb_info_signature},
+      SignedTcbInfo{std::move(tcb_info), HashedText{collateral.tcb_info}, collateral.tcb_info_signature},
       std::move(qe_chain),
-      SignedQeIdentity{std::move(qe_identity), collateral.qe_identity, collateral.qe_identity_signature},
+      SignedQeIdentity{std::move(qe_identity), HashedText{collateral.qe_identity}, collateral.qe_identity_signature},
       std::move(pck_chain),
   };
 }

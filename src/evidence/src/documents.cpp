@@ -4,6 +4,8 @@
 #include <array>
 
 #include "cloister/codec/text.hpp"
+#include "cloister/crypto/hash.hpp"
+#include "cloister/evidence/hashed_text.hpp"
 
 namespace cloister::evidence {
 namespace {
@@ -34,6 +36,12 @@ std::optional<TcbStatus> tcb_status_from_string(std::string_view text) noexcept 
   if (found == kStatusNames.end()) return std::nullopt;
   return found->status;
 }
+
+}  // namespace cloister::evidence
+
+namespace cloister::evidence {
+
+HashedText::HashedText(std::string text) : text_{std::move(text)}, digest_{crypto::sha256(as_bytes(text_))} {}
 
 }  // namespace cloister::evidence
 

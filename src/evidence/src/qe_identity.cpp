@@ -66,7 +66,7 @@ std::string_view to_string(EnclaveId id) noexcept {
 Result<SignedQeIdentity> parse_qe_identity(std::string_view envelope) {
   CLOISTER_TRY(opened, docs::open_envelope(envelope, kMember));
   CLOISTER_TRY(identity, docs::read_qe_identity(opened.value));
-  return SignedQeIdentity{std::move(identity), std::move(opened.body), opened.signature};
+  return SignedQeIdentity{std::move(identity), HashedText{std::move(opened.body)}, opened.signature};
 }
 
 Result<QeIdentity> parse_qe_identity_body(std::string_view body) {

@@ -141,17 +141,17 @@ Result<QuoteBody> read_body(codec::Reader& in, BodyType type) {
   return QuoteBody{std::move(body)};
 }
 
-Result<CertificationData> read_certification(codec::Reader& in) {
+Result<BasicCertificationData<ByteView>> read_certification(codec::Reader& in) {
   CLOISTER_TRY(type, take_u16(in, "the certification data"));
   CLOISTER_TRY(size, take_u32(in, "the certification data"));
   if (type < 1 || type > 6) return unsupported("certification data type 1 to 6 expected, got " + std::to_string(type));
   CLOISTER_TRY(data, take(in, size, "the certification data"));
-  return CertificationData{CertificationType{type}, to_bytes(data)};
+  return BasicCertificationData<ByteView>{CertificationType{type}, data};
 }
 
 /// From the QE report to the inner certification data, which must be the end.
-Result<QuoteSignature> read_qe_part(ByteView bytes) {
-  QuoteSignature out;
+Result<QuoteView::Signature> read_qe_part(ByteView bytes) {
+  QuoteView::Signature out;
   codec::Reader in{bytes};
   CLOISTER_TRY(report_bytes, take(in, kSgxReportSize, "the QE report"));
   CLOISTER_TRY(report, parse_sgx_report(report_bytes));
@@ -160,10 +160,10 @@ Result<QuoteSignature> read_qe_part(ByteView bytes) {
   out.qe_report_signature = signature;
   CLOISTER_TRY(auth_size, take_u16(in, "the QE authentication data"));
   CLOISTER_TRY(auth, take(in, auth_size, "the QE authentication data"));
-  out.qe_auth_data = to_bytes(auth);
+  out.qe_auth_data = auth;
   CLOISTER_TRY(certification, read_certification(in));
   if (certification.type == CertificationType::qe_report) return unsupported("certification data type 6 inside the QE part");
-  out.certification = std::move(certification);
+  out.certification = certification;
   if (!in.at_end()) return malformed(std::to_string(in.remaining()) + " bytes after the certification data");
   return out;
 }
@@ -177,7 +177,7 @@ Result<ByteView> unwrap(codec::Reader& in) {
   return in.rest();
 }
 
-Result<QuoteSignature> read_signature(ByteView section, std::uint16_t version) {
+Result<QuoteView::Signature> read_signature(ByteView section, std::uint16_t version) {
   codec::Reader in{section};
   CLOISTER_TRY(signature, take_array<64>(in, "the signature"));
   CLOISTER_TRY(key, take_array<64>(in, "the attestation key"));
@@ -194,6 +194,18 @@ Result<QuoteSignature> read_signature(ByteView section, std::uint16_t version) {
 
 /// Where the QE report stands after the signed part: section size, signature, key and the wrapper's head.
 std::size_t qe_report_distance(std::uint16_t version) noexcept { return 4 + 64 + 64 + (version > 3 ? 6U : 0U); }
+
+/// The signature section with its parts of variable length in another kind of octets.
+template <class To, class From>
+BasicQuoteSignature<To> with_octets(const BasicQuoteSignature<From>& from) {
+  return {.signature = from.signature,
+          .attestation_key = from.attestation_key,
+          .qe_report = from.qe_report,
+          .qe_report_signature = from.qe_report_signature,
+          .qe_auth_data = To(from.qe_auth_data.begin(), from.qe_auth_data.end()),
+          .certification = {from.certification.type,
+                            To(from.certification.data.begin(), from.certification.data.end())}};
+}
 
 // --- writing ---
 
@@ -260,10 +272,21 @@ std::size_t body_size(BodyType type) noexcept {
   return 0;
 }
 
-Quote::Quote(QuoteContent content, Bytes bytes, std::size_t signed_size, std::size_t qe_report_offset,
-             std::size_t trailing)
-    : content_{std::move(content)}, bytes_{std::move(bytes)}, signed_size_{signed_size},
-      qe_report_offset_{qe_report_offset}, trailing_{trailing} {}
+Quote::Quote(const QuoteView& view)
+    : content_{view.header(), view.body(), with_octets<Bytes>(view.signature())},
+      bytes_{to_bytes(view.bytes())},
+      signed_size_{view.signed_size_},
+      qe_report_offset_{view.qe_report_offset_},
+      trailing_{view.trailing_} {}
+
+QuoteView Quote::view() const {
+  QuoteView out{content_.header, content_.body, with_octets<ByteView>(content_.signature)};
+  out.bytes_ = bytes_;
+  out.signed_size_ = signed_size_;
+  out.qe_report_offset_ = qe_report_offset_;
+  out.trailing_ = trailing_;
+  return out;
+}
 
 const Digest64& Quote::report_data() const noexcept {
   if (const auto* report = sgx()) return report->report_data;
@@ -271,6 +294,11 @@ const Digest64& Quote::report_data() const noexcept {
 }
 
 Result<Quote> parse_quote(ByteView bytes) {
+  CLOISTER_TRY(view, view_quote(bytes));
+  return Quote{view};
+}
+
+Result<QuoteView> view_quote(ByteView bytes) {
   codec::Reader in{bytes};
   CLOISTER_TRY(header, read_header(in));
   auto type = header.tee == TeeType::sgx ? BodyType::sgx : BodyType::td10;
@@ -288,9 +316,12 @@ Result<Quote> parse_quote(ByteView bytes) {
     return too_large("after the declared length at most " + counts(kMaxTrailingBytes, in.remaining()));
   }
   CLOISTER_TRY(signature, read_signature(section, header.version));
-  const auto qe_report_offset = signed_size + qe_report_distance(header.version);
-  QuoteContent content{header, std::move(body), std::move(signature)};
-  return Quote{std::move(content), to_bytes(bytes.first(size)), signed_size, qe_report_offset, in.remaining()};
+  QuoteView out{header, std::move(body), signature};
+  out.bytes_ = bytes.first(size);
+  out.signed_size_ = signed_size;
+  out.qe_report_offset_ = signed_size + qe_report_distance(header.version);
+  out.trailing_ = in.remaining();
+  return out;
 }
 
 Result<Bytes> encode_signed_part(const QuoteHeader& header, const QuoteBody& body) {

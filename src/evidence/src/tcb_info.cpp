@@ -211,7 +211,7 @@ Result<TcbInfo> read_tcb_info(const json::Value& body) {
 Result<SignedTcbInfo> parse_tcb_info(std::string_view envelope) {
   CLOISTER_TRY(opened, docs::open_envelope(envelope, kMember));
   CLOISTER_TRY(info, docs::read_tcb_info(opened.value));
-  return SignedTcbInfo{std::move(info), std::move(opened.body), opened.signature};
+  return SignedTcbInfo{std::move(info), HashedText{std::move(opened.body)}, opened.signature};
 }
 
 Result<TcbInfo> parse_tcb_info_body(std::string_view body) {

@@ -3,6 +3,7 @@
 
 mod boundary;
 mod builtins;
+mod ecdsa;
 mod explain;
 mod rego;
 mod shape;

@@ -12,7 +12,6 @@ namespace cloister::attestation {
 namespace {
 
 namespace x509 = crypto::x509;
-using Certificates = std::vector<x509::CertificatePtr>;
 
 constexpr std::array kChecks = {
     CheckId::report_format, CheckId::vek_chain,   CheckId::vek_dates,   CheckId::vek_crl,   CheckId::vek_revocation,
@@ -31,8 +30,8 @@ bool same_chip(const Bytes& hwid, const Digest64& chip_id) {
 }
 
 /// How well a VEK fits: kind, chip, TCB, dates, in this order. What does not fit is then found by the checks.
-unsigned fitness(const x509::Certificate& certificate, const evidence::SnpReportBody& report, UnixTime now) {
-  const auto extension = evidence::vek_extension(certificate);
+unsigned fitness(const x509::Certificate& certificate, const Result<evidence::VekExtension>& extension,
+                 const evidence::SnpReportBody& report, UnixTime now) {
   if (!extension) return 0;
   const bool kind = report.signing_key == extension->kind();
   const bool chip = extension->hwid && same_chip(*extension->hwid, report.chip_id);
@@ -45,13 +44,14 @@ unsigned fitness(const x509::Certificate& certificate, const evidence::SnpReport
 class Verification : private Recorder {
  public:
   Verification(const evidence::SnpReport& evidence, const evidence::SnpEndorsements& endorsements,
-               const TrustAnchors& anchors, UnixTime now)
+               const TrustAnchors& anchors, UnixTime now, VerificationCache* cache)
       : Recorder{kChecks, Claims{SnpClaims{evidence.body(), evidence.product(), std::nullopt}}},
         evidence_{evidence},
         body_{evidence.body()},
         endorsements_{endorsements},
         anchors_{anchors},
-        now_{now} {}
+        now_{now},
+        signatures_{cache == nullptr ? nullptr : &cache->signatures()} {}
 
   Report run() && {
     record(CheckId::report_format, report_format());
@@ -78,7 +78,7 @@ class Verification : private Recorder {
   // --- chain ---
 
   void check_chain() {
-    vek_ = find_vek();
+    find_vek();
     auto chain = vek_chain();
     if (!chain) {
       record(CheckId::vek_chain, chain.error());
@@ -86,35 +86,40 @@ class Verification : private Recorder {
       return;
     }
     chain_ = std::move(chain).value();
-    record(CheckId::vek_chain, other_authorities(), "up to " + quoted(chain_->root().subject_common_name));
+    record(CheckId::vek_chain, other_authorities(), joined({"up to \"", chain_->root().subject_common_name, "\""}));
     narrow(*chain_);
     record(CheckId::vek_dates,
            check_dates(*chain_, now_, {Errc::vek_certificate_not_yet_valid, Errc::vek_certificate_expired}));
   }
 
-  [[nodiscard]] x509::CertificatePtr find_vek() const {
-    x509::CertificatePtr best;
+  void find_vek() {
     unsigned best_fitness = 0;
     for (const auto& certificate : endorsements_.certificates) {
       if (!evidence::is_vek(*certificate)) continue;
-      const auto fits = fitness(*certificate, body_, now_);
-      if (best == nullptr || fits > best_fitness) {
-        best = certificate;
+      auto extension = evidence::vek_extension(*certificate);
+      const auto fits = fitness(*certificate, extension, body_, now_);
+      if (vek_ == nullptr || fits > best_fitness) {
+        vek_ = certificate;
+        vek_extension_ = std::move(extension);
         best_fitness = fits;
       }
     }
-    return best;
   }
 
-  /// Of those with the issuer's name, the one that signed; else any, so that the signature is what fails.
+  /// Of those with the issuer's name, the one that signed; else any, so that the signature is what fails. A single one
+  /// is not tried here: the chain is verified from its root, and only then may the cache remember it.
   [[nodiscard]] x509::CertificatePtr find_issuer(const x509::Certificate& certificate) const {
-    x509::CertificatePtr named;
-    for (const auto& candidate : endorsements_.certificates) {
-      if (candidate->subject != certificate.issuer || evidence::is_vek(*candidate)) continue;
-      if (x509::verify_signature(certificate, *candidate)) return candidate;
-      if (named == nullptr) named = candidate;
-    }
-    return named;
+    const auto named = [&](const x509::CertificatePtr& candidate) {
+      return candidate->subject == certificate.issuer && !evidence::is_vek(*candidate);
+    };
+    const auto& given = endorsements_.certificates;
+    const auto first = std::ranges::find_if(given, named);
+    if (first == given.end()) return nullptr;
+    if (std::find_if(first + 1, given.end(), named) == given.end()) return *first;
+    const auto signer = std::find_if(first, given.end(), [&](const x509::CertificatePtr& candidate) {
+      return named(candidate) && x509::verify_signature(certificate, *candidate).ok();
+    });
+    return signer == given.end() ? *first : *signer;
   }
 
   /// VEK, authority, and the root where it was given.
@@ -126,9 +131,11 @@ class Verification : private Recorder {
       return Error{Errc::collateral_missing,
                    "the certificate of " + quoted(vek_->issuer_common_name) + ", which issued the VEK, was not given"};
     }
-    Certificates given{vek_, authority};
+    Path given;
+    given.push_back(vek_);
+    given.push_back(authority);
     if (const auto root = find_issuer(*authority); root != nullptr && is_root(*root)) given.push_back(root);
-    return resolve_chain(given, ChainShape::vek, anchors_, Errc::vek_chain_invalid);
+    return resolve_chain(given, ChainShape::vek, anchors_, Errc::vek_chain_invalid, signatures_);
   }
 
   /// Authorities that this chain does not need must be whole: a damaged file is not passed over in silence.
@@ -143,7 +150,7 @@ class Verification : private Recorder {
   }
 
   [[nodiscard]] bool signed_by_known(const x509::Certificate& certificate) const {
-    if (anchors_.issuer_of(certificate) != nullptr) return true;
+    if (anchors_.issuer_of(certificate, signatures_) != nullptr) return true;
     const auto issuer = find_issuer(certificate);
     return issuer != nullptr && x509::verify_signature(certificate, *issuer).ok();
   }
@@ -175,7 +182,7 @@ class Verification : private Recorder {
       return skip(CheckId::vek_revocation, "no list of the root");
     }
     record(CheckId::vek_crl, check_crl(*newest, chain_->root(), now_,
-                                       {Errc::vek_crl_invalid, {Errc::vek_crl_not_yet_valid, Errc::vek_crl_expired}}));
+                                       {Errc::vek_crl_invalid, {Errc::vek_crl_not_yet_valid, Errc::vek_crl_expired}}, signatures_));
     if (newest->next_update) narrow(newest->this_update, *newest->next_update);
     record(CheckId::vek_revocation,
            revoked ? Result<void>{Error{Errc::ca_certificate_revoked,
@@ -187,12 +194,12 @@ class Verification : private Recorder {
 
   void check_extension() {
     if (!vek_) return skip(CheckId::vek_extension, "no VEK");
-    auto extension = evidence::vek_extension(*vek_);
+    auto& extension = *vek_extension_;
     if (!extension) return record(CheckId::vek_extension, Error{Errc::vek_extension_invalid, extension.error().detail()});
     pass(CheckId::vek_extension, extension->product_name);
-    extension_ = std::move(extension).value();
-    product_ = evidence_.product() ? evidence_.product() : extension_->product();
-    report().claims = UnverifiedClaims{Claims{SnpClaims{body_, product_, extension_}}};
+    product_ = evidence_.product() ? evidence_.product() : extension->product();
+    report().claims = UnverifiedClaims{Claims{SnpClaims{body_, product_, std::move(extension).value()}}};
+    extension_ = &*report().claims.unverified().snp()->vek;
   }
 
   void check_key() {
@@ -278,6 +285,7 @@ class Verification : private Recorder {
     if (key == nullptr || key->curve() != crypto::Curve::p384) {
       return Error{Errc::report_signature_invalid, "the VEK has no P-384 key"};
     }
+    // No report comes twice, so that its signature is not remembered.
     if (auto valid = key->verify(evidence_.signed_bytes(), evidence_.signature()); !valid) {
       return Error{Errc::report_signature_invalid, valid.error().detail()};
     }
@@ -289,17 +297,19 @@ class Verification : private Recorder {
   const evidence::SnpEndorsements& endorsements_;
   const TrustAnchors& anchors_;
   UnixTime now_;
+  crypto::SignatureCache* signatures_;
   x509::CertificatePtr vek_;
+  std::optional<Result<evidence::VekExtension>> vek_extension_;  // of `vek_`, until it is in the claims
+  const evidence::VekExtension* extension_ = nullptr;            // in the claims
   std::optional<Chain> chain_;
-  std::optional<evidence::VekExtension> extension_;
   std::optional<evidence::SnpProduct> product_;
 };
 
 }  // namespace
 
 Outcome verify(const evidence::SnpReport& report, const evidence::SnpEndorsements& endorsements,
-               const TrustAnchors& anchors, UnixTime now) {
-  return Conclusion::of(Verification{report, endorsements, anchors, now}.run());
+               const TrustAnchors& anchors, UnixTime now, VerificationCache* cache) {
+  return Conclusion::of(Verification{report, endorsements, anchors, now, cache}.run());
 }
 
 }  // namespace cloister::attestation

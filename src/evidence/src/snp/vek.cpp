@@ -44,6 +44,15 @@ ByteView below_arc(const x509::Extension& extension) {
   return oid.subspan(arc().size());
 }
 
+/// Whether the numbers are those of a name above, each of one digit.
+bool is_member(ByteView numbers, std::string_view name) {
+  if (numbers.empty() || name.size() != 2 * numbers.size() - 1) return false;
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    if (numbers[i] != static_cast<std::uint8_t>(name[2 * i] - '0')) return false;
+  }
+  return true;
+}
+
 Error malformed(std::string_view member, std::string detail) {
   return Error{Errc::certificate_malformed,
                "VEK extension " + std::string{kVekExtensionArc} + '.' + std::string{member} + ": " + std::move(detail)};
@@ -54,7 +63,7 @@ class Members {
   explicit Members(std::span<const x509::Extension> extensions) : extensions_{extensions} {}
 
   [[nodiscard]] const Bytes* find(std::string_view member) const {
-    const auto found = std::ranges::find(extensions_, oid_of(member), &x509::Extension::oid);
+    const auto found = std::ranges::find_if(extensions_, [&](const auto& one) { return is_member(below_arc(one), member); });
     return found == extensions_.end() ? nullptr : &found->value;
   }
 

@@ -44,7 +44,8 @@ class TrustAnchors {
   /// The anchor with this certificate's subject and public key, or null.
   [[nodiscard]] const TrustAnchor* find(const crypto::x509::Certificate& root) const noexcept;
   /// The anchor that issued this certificate, by name and signature, or null.
-  [[nodiscard]] const TrustAnchor* issuer_of(const crypto::x509::Certificate& certificate) const;
+  [[nodiscard]] const TrustAnchor* issuer_of(const crypto::x509::Certificate& certificate,
+                                             crypto::SignatureCache* cache = nullptr) const;
 
  private:
   std::vector<TrustAnchor> anchors_;

@@ -2,6 +2,7 @@
 
 #include "cloister/attestation/anchors.hpp"
 #include "cloister/attestation/outcome.hpp"
+#include "cloister/attestation/verification_cache.hpp"
 #include "cloister/core/time.hpp"
 #include "cloister/evidence/collateral.hpp"
 #include "cloister/evidence/quote.hpp"
@@ -17,7 +18,10 @@ namespace cloister::attestation {
 /// `notBefore <= now <= notAfter`.
 /// The collateral's PCK CRL is checked against the intermediate that issued the quote's PCK certificate; its own
 /// issuer chain is used only for quotes that bring no chain (certification data 1 to 4).
+/// A cache (which may be null) spares signatures and chains that it knows; it never changes the outcome.
+[[nodiscard]] Outcome verify(const evidence::QuoteView& quote, const evidence::CollateralDocuments& collateral,
+                             const TrustAnchors& anchors, UnixTime now, VerificationCache* cache = nullptr);
 [[nodiscard]] Outcome verify(const evidence::Quote& quote, const evidence::CollateralDocuments& collateral,
-                             const TrustAnchors& anchors, UnixTime now);
+                             const TrustAnchors& anchors, UnixTime now, VerificationCache* cache = nullptr);
 
 }  // namespace cloister::attestation

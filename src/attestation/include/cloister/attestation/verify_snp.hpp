@@ -2,6 +2,7 @@
 
 #include "cloister/attestation/anchors.hpp"
 #include "cloister/attestation/outcome.hpp"
+#include "cloister/attestation/verification_cache.hpp"
 #include "cloister/core/time.hpp"
 #include "cloister/evidence/snp/endorsements.hpp"
 #include "cloister/evidence/snp/report.hpp"
@@ -15,7 +16,8 @@ namespace cloister::attestation {
 /// the report best is taken, with the authority that it names. Revocation is checked where a list is given; whether one
 /// must be, and everything that TCB, policy and platform say, is for the policy to decide.
 /// A VEK or its authority that is missing fails `vek_chain` with `collateral_missing`.
+/// A cache (which may be null) spares signatures that it knows; it never changes the outcome.
 [[nodiscard]] Outcome verify(const evidence::SnpReport& report, const evidence::SnpEndorsements& endorsements,
-                             const TrustAnchors& anchors, UnixTime now);
+                             const TrustAnchors& anchors, UnixTime now, VerificationCache* cache = nullptr);
 
 }  // namespace cloister::attestation

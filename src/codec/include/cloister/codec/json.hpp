@@ -141,7 +141,8 @@ class Fields {
   [[nodiscard]] Bytes decoded(std::string_view name, Result<Bytes> (*decode)(std::string_view));
   const Value* value_;
   std::string where_;
-  std::vector<std::string_view> asked_;
+  std::uint64_t asked_ = 0;             // one bit for each of the first 64 members
+  std::vector<std::size_t> asked_late_;  // indices of others
   std::optional<Error> error_;
 };
 

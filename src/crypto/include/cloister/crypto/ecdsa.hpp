@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <memory>
 
 #include "cloister/core/bytes.hpp"
@@ -14,6 +15,21 @@ namespace cloister::crypto {
 enum class Curve { p256, p384 };
 [[nodiscard]] constexpr std::size_t field_size(Curve curve) noexcept { return curve == Curve::p256 ? 32 : 48; }
 
+/// A digest of either size, by value.
+class MessageDigest {
+ public:
+  MessageDigest() = default;
+  MessageDigest(const Digest32& digest) : size_{32} { std::copy(digest.begin(), digest.end(), bytes_.begin()); }
+  MessageDigest(const Digest48& digest) : bytes_{digest}, size_{48} {}
+  [[nodiscard]] ByteView view() const noexcept { return ByteView{bytes_}.first(size_); }
+
+ private:
+  Digest48 bytes_{};
+  std::size_t size_ = 0;
+};
+/// With the hash that goes with the curve. The message is public.
+[[nodiscard]] MessageDigest digest_for(Curve curve, ByteView message);
+
 /// A public key whose point is known to be on its curve. Cheap to copy (shared, immutable); thread-safe.
 class EcPublicKey {
  public:
@@ -26,6 +42,9 @@ class EcPublicKey {
   [[nodiscard]] Result<void> verify(ByteView message, ByteView signature) const;
   /// The same with a DER ECDSA-Sig-Value, as certificates carry it; strict DER.
   [[nodiscard]] Result<void> verify_der(ByteView message, ByteView der) const;
+  /// The same over the curve's hash of a message.
+  [[nodiscard]] Result<void> verify_digest(ByteView digest, ByteView signature) const;
+  [[nodiscard]] Result<void> verify_digest_der(ByteView digest, ByteView der) const;
 
  private:
   struct Handle;
@@ -35,6 +54,9 @@ class EcPublicKey {
   Bytes xy_;
   std::shared_ptr<const Handle> handle_;
 };
+
+/// For a key that is used once: as `EcPublicKey::from_xy` and then `verify_digest`, without keeping anything.
+[[nodiscard]] Result<void> verify_digest_once(Curve curve, ByteView xy, ByteView digest, ByteView signature);
 
 /// A private key; movable, not copyable. Thread-safe after construction.
 class EcPrivateKey {

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "cloister/core/result.hpp"
 #include "cloister/core/time.hpp"
 #include "cloister/crypto/ecdsa.hpp"
+#include "cloister/crypto/signature_cache.hpp"
 
 /// The part of X.509 (RFC 5280) that TEE vendors use: v3 certificates and v2 CRLs, read strictly, with ECDSA keys
 /// on P-256 and P-384 and RSA-PSS/PKCS#1 signatures recognised. Parsing proves nothing: nothing here trusts.
@@ -25,6 +27,22 @@ namespace cloister::crypto::x509 {
 /// other parameters, as other algorithms, are `other`, which nothing verifies.
 enum class SignatureAlgorithm { ecdsa_sha256, ecdsa_sha384, rsa_pss_sha384, rsa_pkcs1_sha256, rsa_pkcs1_sha384, other };
 
+/// Bytes that were signed, and their digest with the algorithm's hash (empty for `other`), which fits them always.
+class SignedBytes {
+ public:
+  SignedBytes() = default;
+  SignedBytes(ByteView bytes, SignatureAlgorithm algorithm);
+  [[nodiscard]] const Bytes& bytes() const noexcept { return bytes_; }
+  [[nodiscard]] ByteView digest() const noexcept { return digest_.view(); }
+  operator ByteView() const noexcept { return bytes_; }
+
+  friend bool operator==(const SignedBytes& a, const SignedBytes& b) noexcept { return a.bytes_ == b.bytes_; }
+
+ private:
+  Bytes bytes_;
+  MessageDigest digest_;
+};
+
 struct RsaPublicKey {
   Bytes modulus;   // big-endian, no leading zero
   Bytes exponent;  // big-endian, no leading zero
@@ -39,7 +57,7 @@ struct Extension {
 /// A parsed certificate; owns its bytes. Immutable, thread-safe.
 struct Certificate {
   Bytes der;
-  Bytes tbs;     // the signed bytes
+  SignedBytes tbs;
   Bytes serial;  // INTEGER contents as they stand (may be zero or negative: real VCEKs)
   SignatureAlgorithm algorithm = SignatureAlgorithm::other;
   Bytes signature;
@@ -69,6 +87,13 @@ inline constexpr std::size_t kMaxCrlSize = 4U << 20;
 [[nodiscard]] Result<CertificatePtr> parse_certificate(ByteView der);
 /// A PEM text of one to `max` certificates, in order; any other kind of block is refused.
 [[nodiscard]] Result<std::vector<CertificatePtr>> parse_chain(std::string_view pem, std::size_t max = 8);
+/// The same; a certificate that is among `known`, byte for byte, is shared and not parsed again.
+[[nodiscard]] Result<std::vector<CertificatePtr>> parse_chain(std::string_view pem, std::span<const CertificatePtr> known,
+                                                              std::size_t max = 8);
+
+/// The certificates, each before its issuer, by their names: some quotes bring them in another order, and Intel's own
+/// verification takes them in any. Unchanged when they are no single chain.
+[[nodiscard]] std::vector<CertificatePtr> leaf_first(std::vector<CertificatePtr> given);
 
 struct RevokedEntry {
   Bytes serial;
@@ -78,7 +103,7 @@ struct RevokedEntry {
 /// A parsed CRL; owns its bytes.
 struct Crl {
   Bytes der;
-  Bytes tbs;
+  SignedBytes tbs;
   SignatureAlgorithm algorithm = SignatureAlgorithm::other;
   Bytes signature;
   Bytes issuer;  // whole Name, DER
@@ -98,8 +123,10 @@ struct Crl {
 
 /// `signature_invalid` unless the key of `issuer` signed it; `unsupported` when algorithm and key do not fit each other
 /// here (RSA: 2048 to 8192 bits). Names, dates and constraints are the caller's.
-[[nodiscard]] Result<void> verify_signature(const Certificate& certificate, const Certificate& issuer);
-[[nodiscard]] Result<void> verify_signature(const Crl& crl, const Certificate& issuer);
+/// With a cache, a signature that it holds is not verified again, and a valid one is added.
+[[nodiscard]] Result<void> verify_signature(const Certificate& certificate, const Certificate& issuer,
+                                            SignatureCache* cache = nullptr);
+[[nodiscard]] Result<void> verify_signature(const Crl& crl, const Certificate& issuer, SignatureCache* cache = nullptr);
 
 // --- issuing (the lab's authorities, tests) ---
 

@@ -22,7 +22,8 @@ inline constexpr std::string_view kLabRootName = "LAB ONLY - NOT HARDWARE";
 
 /// True when the certificate carries the marker, whatever its value or criticality.
 [[nodiscard]] inline bool has_lab_marker(const crypto::x509::Certificate& certificate) {
-  return certificate.find(codec::der::oid(kLabMarkerOid)) != nullptr;
+  static const auto kOid = codec::der::oid(kLabMarkerOid);
+  return certificate.find(kOid) != nullptr;
 }
 
 }  // namespace cloister::evidence

@@ -36,7 +36,7 @@ struct QeIdentity {
 /// With what was signed, byte for byte. Nothing was verified.
 struct SignedQeIdentity {
   QeIdentity identity;
-  std::string body;           // the `enclaveIdentity` value as it stood
+  HashedText body;           // the `enclaveIdentity` value as it stood
   ByteArray<64> signature{};  // r || s, ECDSA P-256 with SHA-256
 };
 

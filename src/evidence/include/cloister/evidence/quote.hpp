@@ -105,25 +105,30 @@ enum class CertificationType : std::uint16_t {
   qe_report = 6,     // the outer wrapper from version 4 on; never the inner type
 };
 
-struct CertificationData {
+/// `Octets` is Bytes, or ByteView where a quote is only looked at.
+template <class Octets>
+struct BasicCertificationData {
   CertificationType type = CertificationType::pck_chain;
-  Bytes data;
+  Octets data;
 
-  friend bool operator==(const CertificationData&, const CertificationData&) = default;
+  friend bool operator==(const BasicCertificationData&, const BasicCertificationData&) = default;
 };
+using CertificationData = BasicCertificationData<Bytes>;
 
 /// The signature section. Versions 4 and 5 wrap everything after the attestation key in certification data of
 /// type 6; here it is the same for all versions.
-struct QuoteSignature {
+template <class Octets>
+struct BasicQuoteSignature {
   ByteArray<64> signature{};        // r || s, big-endian, over `Quote::signed_bytes`
   ByteArray<64> attestation_key{};  // x || y
   SgxReport qe_report;
   ByteArray<64> qe_report_signature{};  // r || s by the PCK key, over `Quote::qe_report_bytes`
-  Bytes qe_auth_data;                   // any length that 16 bits can say
-  CertificationData certification;
+  Octets qe_auth_data;                  // any length that 16 bits can say
+  BasicCertificationData<Octets> certification;
 
-  friend bool operator==(const QuoteSignature&, const QuoteSignature&) = default;
+  friend bool operator==(const BasicQuoteSignature&, const BasicQuoteSignature&) = default;
 };
+using QuoteSignature = BasicQuoteSignature<Bytes>;
 
 struct QuoteContent {
   QuoteHeader header;
@@ -131,6 +136,37 @@ struct QuoteContent {
   QuoteSignature signature;
 
   friend bool operator==(const QuoteContent&, const QuoteContent&) = default;
+};
+
+/// A quote as it was read, in bytes of somebody else, which must outlive it; nothing of it is allocated. Immutable,
+/// thread-safe. Made by `view_quote` and `Quote::view` only.
+class QuoteView {
+ public:
+  using Signature = BasicQuoteSignature<ByteView>;
+  [[nodiscard]] const QuoteHeader& header() const noexcept { return header_; }
+  [[nodiscard]] const QuoteBody& body() const noexcept { return body_; }
+  [[nodiscard]] const Signature& signature() const noexcept { return signature_; }
+  [[nodiscard]] TeeType tee() const noexcept { return header_.tee; }
+  /// Null when the quote is of the other kind.
+  [[nodiscard]] const TdBody* td() const noexcept { return std::get_if<TdBody>(&body_); }
+  /// As those of `Quote`.
+  [[nodiscard]] ByteView bytes() const noexcept { return bytes_; }
+  [[nodiscard]] ByteView signed_bytes() const noexcept { return bytes_.first(signed_size_); }
+  [[nodiscard]] ByteView qe_report_bytes() const noexcept { return bytes_.subspan(qe_report_offset_, kSgxReportSize); }
+  [[nodiscard]] std::size_t trailing_bytes() const noexcept { return trailing_; }
+
+ private:
+  friend class Quote;
+  friend Result<QuoteView> view_quote(ByteView);
+  QuoteView(QuoteHeader header, QuoteBody body, Signature signature)
+      : header_{header}, body_{std::move(body)}, signature_{signature} {}
+  QuoteHeader header_;
+  QuoteBody body_;
+  Signature signature_;
+  ByteView bytes_;
+  std::size_t signed_size_ = 0;
+  std::size_t qe_report_offset_ = 0;
+  std::size_t trailing_ = 0;
 };
 
 /// A quote as it was read; owns its bytes. Immutable, thread-safe. Made by `parse_quote` only.
@@ -156,10 +192,12 @@ class Quote {
   }
   /// How many bytes followed the declared length; never interpreted.
   [[nodiscard]] std::size_t trailing_bytes() const noexcept { return trailing_; }
+  /// The same without the ownership; this must outlive it.
+  [[nodiscard]] QuoteView view() const;
 
  private:
   friend Result<Quote> parse_quote(ByteView);
-  Quote(QuoteContent content, Bytes bytes, std::size_t signed_size, std::size_t qe_report_offset, std::size_t trailing);
+  explicit Quote(const QuoteView& view);
   QuoteContent content_;
   Bytes bytes_;
   std::size_t signed_size_;
@@ -171,6 +209,8 @@ class Quote {
 /// certification type that does not exist (or not together); `evidence_malformed` for lengths that do not fit;
 /// `limit_exceeded` for more than the limits above.
 [[nodiscard]] Result<Quote> parse_quote(ByteView bytes);
+/// The same without a copy: `bytes` must outlive the view.
+[[nodiscard]] Result<QuoteView> view_quote(ByteView bytes);
 
 /// Header and body, i.e. what the attestation key has to sign. `invalid_argument` when version, TEE and body do not
 /// go together (3: SGX; 4: SGX or TD 1.0; 5: any).

@@ -11,6 +11,7 @@
 #include "cloister/core/result.hpp"
 #include "cloister/core/time.hpp"
 #include "cloister/evidence/quote.hpp"
+#include "cloister/evidence/hashed_text.hpp"
 
 /// TCB Info as Intel's Provisioning Certification Service gives it (PCS API v3 and v4, "Get SGX/TDX TCB Info"):
 /// versions 2 (SGX) and 3 (SGX, TDX). Members that this does not know are left alone: the documents grow.
@@ -101,7 +102,7 @@ struct TcbInfo {
 /// With what was signed, byte for byte. Nothing was verified.
 struct SignedTcbInfo {
   TcbInfo info;
-  std::string body;            // the `tcbInfo` value as it stood
+  HashedText body;             // the `tcbInfo` value as it stood
   ByteArray<64> signature{};   // r || s, ECDSA P-256 with SHA-256
 };
 
