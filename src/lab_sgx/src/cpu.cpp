@@ -449,4 +449,9 @@ const Identity* Cpu::identity(EpcIndex secs) const {
   return enclave != nullptr && enclave->initialized ? &enclave->identity : nullptr;
 }
 
+const Identity* Cpu::identity_on(unsigned processor) const {
+  const auto* enclave = inside(processor);
+  return enclave == nullptr ? nullptr : &enclave->identity;
+}
+
 }  // namespace cloister::lab_sgx

@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <set>
 
 #include "cloister/codec/text.hpp"
 #include "cloister/evidence/sgx_report.hpp"
+#include "support/support.hpp"
 
 namespace cloister::lab_sgx {
 namespace {
@@ -141,6 +143,41 @@ TEST_F(Keys, EachNameMachineAndEpochHasItsOwn) {
   }
   const KeyLadder other{crypto::Secret<32>{ByteArray<32>{2}}, ladder.svn()};
   EXPECT_NE(codec::to_hex(egetkey(other, epoch, identity, request).value().reveal()), key(identity, request));
+}
+
+/// Random identities and requests: what debug enclaves get, no production enclave ever does, and a key that a policy binds
+/// to the enclave or the signer belongs to one of them only.
+TEST_F(Keys, RandomRequestsNeverShareAKeyAcrossTheirPolicy) {
+  cloister::test::SeededRandom random{1};
+  std::map<std::string, std::pair<bool, std::string>> holders;  // key: debug, and whom it is bound to
+  unsigned given = 0;
+  for (int i = 0; i < 3000; ++i) {
+    const auto dice = random.array<12>();
+    auto who = identity;
+    const bool debug = (dice[0] & 1) != 0;
+    who.attributes[0] = static_cast<std::uint8_t>(flag::kInit | flag::kMode64 | (dice[1] & flag::kKss) |
+                                                  (dice[1] & flag::kProvisionKey) | (debug ? flag::kDebug : 0));
+    who.mr_enclave[0] = dice[2] & 3;
+    who.mr_signer[0] = dice[3] & 3;
+    auto asked = request;
+    asked.name = (dice[4] & 3) == 0 ? KeyName::provision_seal : KeyName::seal;
+    asked.policy = dice[5] & 0x3F;
+    asked.isv_svn = dice[6] & 7;
+    asked.cpu_svn[0] = dice[7] & 7;
+    asked.attribute_mask[0] = dice[8];
+    const auto answer = egetkey(ladder, epoch, who, asked);
+    if (!answer.ok()) continue;
+    ++given;
+    EXPECT_LE(asked.isv_svn, who.isv_svn);
+    EXPECT_LE(asked.cpu_svn[0], ladder.svn()[0]);
+    const bool by_signer = (asked.policy & kMrSigner) != 0 || asked.name == KeyName::provision_seal;
+    const auto bound = ((asked.policy & kMrEnclave) != 0 ? std::to_string(who.mr_enclave[0]) : "any") + "/" +
+                       (by_signer ? std::to_string(who.mr_signer[0]) : "any");
+    const std::pair holder{debug, bound};
+    const auto [at, fresh] = holders.emplace(codec::to_hex(answer.value().reveal()), holder);
+    EXPECT_EQ(at->second, holder);
+  }
+  EXPECT_GT(given, 300U);
 }
 
 TEST_F(Keys, RequestsAreReadStrictly) {

@@ -120,6 +120,8 @@ class Cpu {
   [[nodiscard]] EpcIndex pages() const noexcept { return static_cast<EpcIndex>(pages_.size()); }
   /// Of an initialised enclave; null otherwise.
   [[nodiscard]] const Identity* identity(EpcIndex secs) const;
+  /// Of the enclave that the processor is in; null outside.
+  [[nodiscard]] const Identity* identity_on(unsigned processor) const;
   [[nodiscard]] const CpuSvn& cpu_svn() const noexcept { return ladder_.svn(); }
 
  private:
