@@ -5,6 +5,7 @@
 #include "cloister/codec/text.hpp"
 #include "cloister/evidence/event_log.hpp"
 #include "cloister/measure/rtmr.hpp"
+#include "cloister/measure/sgx.hpp"
 #include "cloister/measure/td_image.hpp"
 #include "cloister/measure/tdx.hpp"
 #include "cloister/provider/td_image.hpp"
@@ -16,6 +17,12 @@ namespace {
 namespace fs = std::filesystem;
 namespace json = codec::json;
 
+struct SgxOptions {
+  fs::path sgxs;
+  std::optional<fs::path> sigstruct;
+  bool json = false;
+};
+
 struct Options {
   std::optional<fs::path> tdvf;
   std::string profile = "single-pass";
@@ -25,14 +32,14 @@ struct Options {
 };
 
 /// Name and value, in the order to be shown.
-using Measurements = std::vector<std::pair<std::string, Digest48>>;
+using Measurements = std::vector<std::pair<std::string, Bytes>>;
 
 Result<Measurements> measure_tdvf(const fs::path& file, std::string_view profile_name) {
   CLOISTER_TRY(profile, measure::parse_tdvf_profile(profile_name));
   CLOISTER_TRY(firmware, read_file(file, measure::kMaxFirmwareSize));
   auto mrtd = measure::mrtd_of_tdvf(firmware, profile);
   if (!mrtd) return mrtd.error().in(file.string());
-  return Measurements{{"mrtd", *mrtd}};
+  return Measurements{{"mrtd", to_bytes(*mrtd)}};
 }
 
 Result<Measurements> measure_program(const fs::path& program) {
@@ -40,7 +47,7 @@ Result<Measurements> measure_program(const fs::path& program) {
   std::vector<measure::TdFile> files;
   for (const auto& file : image) files.push_back({.path = file.path, .mode = file.mode, .contents = file.contents()});
   CLOISTER_TRY(mrtd, measure::mrtd_of_td_image(files));
-  return Measurements{{"mrtd", mrtd}};
+  return Measurements{{"mrtd", to_bytes(mrtd)}};
 }
 
 Result<Measurements> replay_log(const fs::path& file) {
@@ -49,7 +56,7 @@ Result<Measurements> replay_log(const fs::path& file) {
   if (!log) return log.error().in(file.string());
   const auto registers = measure::replay(*log);
   Measurements out;
-  for (std::size_t i = 0; i < registers.size(); ++i) out.emplace_back("rtmr" + std::to_string(i), registers[i]);
+  for (std::size_t i = 0; i < registers.size(); ++i) out.emplace_back("rtmr" + std::to_string(i), to_bytes(registers[i]));
   return out;
 }
 
@@ -72,10 +79,43 @@ void print(std::ostream& out, const Measurements& measurements, bool as_json) {
   }
 }
 
-void run(const Options& options, Context& context) {
-  const auto measurements = measure_tdx(options);
+/// MRSIGNER of a SIGSTRUCT that is valid, and for this enclave.
+Result<Digest32> check_sigstruct(const fs::path& file, const Digest32& mrenclave) {
+  CLOISTER_TRY(bytes, read_file(file, evidence::kSigstructSize));
+  CLOISTER_TRY(sigstruct, evidence::parse_sigstruct(bytes));
+  CLOISTER_CHECK(measure::verify_sigstruct(sigstruct));
+  if (sigstruct.enclave_hash != mrenclave) {
+    return Error{Errc::measurement_mismatch, "SIGSTRUCT is for the enclave " + codec::to_hex(sigstruct.enclave_hash) + ", not " +
+                                                 codec::to_hex(mrenclave)};
+  }
+  return measure::mrsigner(sigstruct);
+}
+
+Result<Measurements> measure_sgx(const SgxOptions& options) {
+  CLOISTER_TRY(stream, read_file(options.sgxs, measure::kMaxSgxsSize));
+  const auto mrenclave = measure::mrenclave_of_sgxs(stream);
+  if (!mrenclave) return mrenclave.error().in(options.sgxs.string());
+  Measurements out{{"mrenclave", to_bytes(*mrenclave)}};
+  if (options.sigstruct) {
+    const auto mrsigner = check_sigstruct(*options.sigstruct, *mrenclave);
+    if (!mrsigner) return mrsigner.error().in(options.sigstruct->string());
+    out.emplace_back("mrsigner", to_bytes(*mrsigner));
+  }
+  return out;
+}
+
+void show(const Result<Measurements>& measurements, bool json, Context& context) {
   if (!measurements) return context.fail(measurements.error());
-  print(context.out, *measurements, options.json);
+  print(context.out, *measurements, json);
+}
+
+void add_measure_sgx(CLI::App& measure, Context& context) {
+  auto options = std::make_shared<SgxOptions>();  // shared with the callback, which CLI11 keeps
+  auto* command = measure.add_subcommand("sgx", "MRENCLAVE of an enclave, and MRSIGNER of its SIGSTRUCT");
+  command->add_option("--sgxs", options->sgxs, "The enclave as an .sgxs stream")->required();
+  command->add_option("--sigstruct", options->sigstruct, "Its SIGSTRUCT: signature, q1, q2 and ENCLAVEHASH are checked");
+  command->add_flag("--json", options->json, "One JSON object");
+  command->callback([options, &context] { show(measure_sgx(*options), options->json, context); });
 }
 
 void add_measure_tdx(CLI::App& measure, Context& context) {
@@ -90,7 +130,7 @@ void add_measure_tdx(CLI::App& measure, Context& context) {
       ->check(CLI::IsMember({"single-pass", "two-pass"}))
       ->needs(tdvf);
   command->add_flag("--json", options->json, "One JSON object");
-  command->callback([options, &context] { run(*options, context); });
+  command->callback([options, &context] { show(measure_tdx(*options), options->json, context); });
 }
 
 }  // namespace
@@ -98,6 +138,7 @@ void add_measure_tdx(CLI::App& measure, Context& context) {
 void add_measure(CLI::App& app, Context& context) {
   auto* command = app.add_subcommand("measure", "The launch measurement that TEE hardware would report");
   command->require_subcommand(1);
+  add_measure_sgx(*command, context);
   add_measure_tdx(*command, context);
 }
 

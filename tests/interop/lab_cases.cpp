@@ -6,6 +6,7 @@
 
 #include "cloister/codec/json.hpp"
 #include "cloister/lab/platform.hpp"
+#include "cloister/lab_sgx/quoting.hpp"
 #include "cloister/lab_snp/authority.hpp"
 #include "cloister/policy/trust_file.hpp"
 
@@ -29,6 +30,12 @@ struct Case {
   lab::QuoteFormat format;
   UnixTime at;
   bool revoked;
+  bool sgx = false;  // a quote of the SGX quoting enclave, version 3, instead
+};
+
+struct Evidence {
+  Bytes quote;
+  evidence::QuoteCollateral collateral;
 };
 
 std::vector<Case> cases() {
@@ -52,7 +59,31 @@ std::vector<Case> cases() {
           {"revoked-pck", current, kV4, kNow, true},
           {"expired-collateral", current, kV4, kNow + std::chrono::days{31}, false},
           {"early-collateral", current, kV4, kNow - std::chrono::days{1}, false},
+          {"sgx-current", current, kV4, kNow, false, true},
+          {"sgx-old-platform", old_platform, kV4, kNow, false, true},
+          {"sgx-revoked-pck", current, kV4, kNow, true, true},
           {"early-certificates", current, kV4, kCreated - std::chrono::days{1}, false}};
+}
+
+Result<Evidence> td_evidence(const lab::Platform& platform, lab::QuoteFormat format) {
+  const Bytes program(5000, 0x33);
+  const std::vector<measure::TdFile> files{{.path = "cloister-guest", .mode = 0755, .contents = program}};
+  CLOISTER_TRY(td, platform.launch({}, files));
+  CLOISTER_TRY(quote, platform.quote(*td.tdg_mr_report({}), format));
+  return Evidence{std::move(quote), platform.collateral(kNow)};
+}
+
+/// The quoting enclave quotes a report of itself: an enclave as good as any.
+Result<Evidence> sgx_evidence(const lab::Platform& platform) {
+  lab_sgx::Cpu cpu{platform.sgx_root(), {.cpu_svn = platform.machine().sgx_components, .pages = 8}};
+  lab_sgx::Certification pce{.sign = [&](const evidence::SgxReport& report) { return platform.certify(report); },
+                             .pck_chain = platform.pck_chain(), .pce_svn = platform.machine().pcesvn};
+  const auto signer = crypto::RsaPrivateKey::derive_3072_e3(ByteArray<32>{7}, as_bytes("signer"));
+  CLOISTER_TRY(qe, lab_sgx::QuotingEnclave::start(cpu, 0, 0, platform.machine().qe_isvsvn, signer, std::move(pce)));
+  const auto report = cpu.ereport(0, lab_sgx::encode_target_info(qe.target()), {});
+  if (!report.ok()) return Error{Errc::internal, std::string{lab_sgx::to_string(report.code())}};
+  CLOISTER_TRY(quote, qe.quote(report.value()));
+  return Evidence{std::move(quote), platform.sgx_collateral(kNow, qe.identity())};
 }
 
 /// The files of a case under these names, as JSON.
@@ -61,17 +92,14 @@ Result<json::Value> make(const Case& c, lab::Names names, const fs::path& folder
   lab::Platform::Options options{.names = names, .tcb = c.tcb};
   if (c.revoked) options.revoked_pcks = {{lab::Platform::create(seed(), kCreated).pck_certificate()->serial, kCreated}};
   const auto platform = lab::Platform::create(seed(), kCreated, std::move(options));
-  const Bytes program(5000, 0x33);
-  const std::vector<measure::TdFile> files{{.path = "cloister-guest", .mode = 0755, .contents = program}};
-  CLOISTER_TRY(td, platform.launch({}, files));
-  CLOISTER_TRY(quote, platform.quote(*td.tdg_mr_report({}), c.format));
+  CLOISTER_TRY(made, c.sgx ? sgx_evidence(platform) : td_evidence(platform, c.format));
   const auto base = (folder / c.name).string() + (names == lab::Names::lab ? ".lab" : ".vendor");
   policy::TrustFile trust;
   CLOISTER_TRY(root, crypto::x509::parse_certificate(platform.root()));
   trust.lab_roots = {root};
   return json::Value{json::Object{
-      {"evidence", write(base + ".quote", as_text(quote))},
-      {"collateral", write(base + ".collateral.json", evidence::write_quote_collateral(platform.collateral(kNow)))},
+      {"evidence", write(base + ".quote", as_text(made.quote))},
+      {"collateral", write(base + ".collateral.json", evidence::write_quote_collateral(made.collateral))},
       {"root", write(base + ".root.der", as_text(platform.root()))},
       {"trust", write(base + ".trust.json", policy::write_trust_file(trust))}}};
 }

@@ -40,6 +40,32 @@ TEST(MeasureCommand, FirmwareGivesOneLineOfHex) {
   EXPECT_EQ(*codec::json::parse(as_json.out).value().find("mrtd")->as_string(), single);
 }
 
+TEST(MeasureCommand, EnclaveGivesMrenclaveAndMrsigner) {
+  CLOISTER_VECTORS_OR_SKIP(root);
+  const auto folder = root / "lab/sgx";
+  const auto expected = codec::json::parse(test::read_text(folder / "expected.json")).value();
+  const auto* row = expected.find("fortanix_test_enclave.sgxs");
+  const auto mrenclave = *row->find("mrenclave")->as_string();
+  const auto sgxs = (folder / "fortanix_test_enclave.sgxs").string();
+  EXPECT_EQ(cloister({"measure", "sgx", "--sgxs", sgxs}).out, mrenclave + "\n");
+  const auto checked = cloister({"measure", "sgx", "--sgxs", sgxs, "--sigstruct",
+                                 (folder / "fortanix_test_enclave.sigstruct.bin").string()});
+  EXPECT_EQ(checked.code, kOk) << checked.err;
+  EXPECT_EQ(checked.out, "mrenclave: " + mrenclave + "\nmrsigner: " + *row->find("mrsigner_of_.sigstruct")->as_string() + "\n");
+  const auto other = cloister({"measure", "sgx", "--sgxs", sgxs, "--sigstruct", (folder / "sig1.sigstruct.bin").string()});
+  EXPECT_EQ(other.code, kFailed);
+  EXPECT_NE(other.err.find("measurement_mismatch"), std::string::npos) << other.err;
+
+  const test::TempDir temporary;
+  const auto file = temporary.path() / "sigstruct";
+  auto changed = test::read_text(folder / "fortanix_test_enclave.sigstruct.bin");
+  changed[1500] ^= 1;  // q2
+  write(file, changed);
+  EXPECT_EQ(cloister({"measure", "sgx", "--sgxs", sgxs, "--sigstruct", file.string()}).code, kFailed);
+  EXPECT_EQ(cloister({"measure", "sgx", "--sgxs", file.string()}).code, kFailed);
+  EXPECT_EQ(cloister({"measure", "sgx"}).code, kFailed);
+}
+
 TEST(MeasureCommand, EventLogGivesFourRegisters) {
   CLOISTER_VECTORS_OR_SKIP(root);
   const auto expected = codec::json::parse(test::read_text(root / "lab/tdx/expected.json")).value();

@@ -57,32 +57,51 @@ struct Platform::State {
         module{module_info(tcb.machine)},
         report_key{seed.secret("SEAMREPORT key")} {}
 
-  [[nodiscard]] std::string tcb_info(UnixTime now) const;
-  [[nodiscard]] std::string qe_identity(UnixTime now) const;
+  [[nodiscard]] std::string tcb_info(UnixTime now, evidence::TeeType tee) const;
+  [[nodiscard]] std::string qe_identity(UnixTime now, evidence::QeIdentity identity) const;
+  [[nodiscard]] evidence::QuoteCollateral collateral(UnixTime now, evidence::TeeType tee, evidence::QeIdentity identity) const;
 };
 
-std::string Platform::State::tcb_info(UnixTime now) const {
+std::string Platform::State::tcb_info(UnixTime now, evidence::TeeType tee) const {
   evidence::TcbInfo info;
-  info.tee = evidence::TeeType::tdx;
+  info.tee = tee;
   info.issue_date = now;
   info.next_update = now + kDocumentLife;
   info.fmspc = machine.fmspc;
   info.pce_id = machine.pce_id;
   info.tcb_evaluation_data_number = tcb.published.evaluation_data_number;
-  info.tdx_module = evidence::TdxModule{};
-  info.tdx_module->attributes_mask.fill(0xFF);
-  info.tdx_module_identities = tcb.published.modules;
   info.levels = tcb.published.levels;
+  if (tee == evidence::TeeType::tdx) {
+    info.tdx_module = evidence::TdxModule{};
+    info.tdx_module->attributes_mask.fill(0xFF);
+    info.tdx_module_identities = tcb.published.modules;
+  } else {
+    for (auto& level : info.levels) level.tdx.reset();
+  }
   return evidence::write_tcb_info_body(info);
 }
 
-std::string Platform::State::qe_identity(UnixTime now) const {
-  auto identity = qe.identity();
+std::string Platform::State::qe_identity(UnixTime now, evidence::QeIdentity identity) const {
   identity.issue_date = now;
   identity.next_update = now + kDocumentLife;
   identity.tcb_evaluation_data_number = tcb.published.evaluation_data_number;
   identity.levels = tcb.published.qe_levels;
   return evidence::write_qe_identity_body(identity);
+}
+
+evidence::QuoteCollateral Platform::State::collateral(UnixTime now, evidence::TeeType tee, evidence::QeIdentity identity) const {
+  const auto issued = std::chrono::floor<std::chrono::seconds>(now);
+  evidence::QuoteCollateral out;
+  out.pck_crl_issuer_chain = authority.ca_chain();
+  out.root_ca_crl = authority.root_crl(issued, options.revoked_cas);
+  out.pck_crl = authority.pck_crl(issued, options.revoked_pcks);
+  out.tcb_info_issuer_chain = authority.tcb_signer_chain();
+  out.tcb_info = tcb_info(issued, tee);
+  out.tcb_info_signature = authority.sign_document(out.tcb_info);
+  out.qe_identity_issuer_chain = authority.tcb_signer_chain();
+  out.qe_identity = qe_identity(issued, std::move(identity));
+  out.qe_identity_signature = authority.sign_document(out.qe_identity);
+  return out;
 }
 
 Platform::Platform(std::unique_ptr<const State> state) : state_{std::move(state)} {}
@@ -110,19 +129,16 @@ const tdx::ModuleInfo& Platform::module() const noexcept { return state_->module
 const tdx::ReportKey& Platform::report_key() const noexcept { return state_->report_key; }
 
 evidence::QuoteCollateral Platform::collateral(UnixTime now) const {
-  const auto issued = std::chrono::floor<std::chrono::seconds>(now);
-  const auto& authority = state_->authority;
-  evidence::QuoteCollateral out;
-  out.pck_crl_issuer_chain = authority.ca_chain();
-  out.root_ca_crl = authority.root_crl(issued, state_->options.revoked_cas);
-  out.pck_crl = authority.pck_crl(issued, state_->options.revoked_pcks);
-  out.tcb_info_issuer_chain = authority.tcb_signer_chain();
-  out.tcb_info = state_->tcb_info(issued);
-  out.tcb_info_signature = authority.sign_document(out.tcb_info);
-  out.qe_identity_issuer_chain = authority.tcb_signer_chain();
-  out.qe_identity = state_->qe_identity(issued);
-  out.qe_identity_signature = authority.sign_document(out.qe_identity);
-  return out;
+  return state_->collateral(now, evidence::TeeType::tdx, state_->qe.identity());
+}
+evidence::QuoteCollateral Platform::sgx_collateral(UnixTime now, evidence::QeIdentity qe) const {
+  return state_->collateral(now, evidence::TeeType::sgx, std::move(qe));
+}
+
+crypto::Secret<32> Platform::sgx_root() const { return state_->seed.secret("SGX root key"); }
+const MachineTcb& Platform::machine() const noexcept { return state_->tcb.machine; }
+ByteArray<64> Platform::certify(const evidence::SgxReport& qe_report) const {
+  return to_array<64>(state_->seed.key(kPckUse).sign(evidence::encode_sgx_report(qe_report)));
 }
 
 Result<tdx::Td> Platform::launch(const tdx::TdParams& params, std::span<const measure::TdFile> files) const {

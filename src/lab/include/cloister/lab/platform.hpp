@@ -10,6 +10,7 @@
 #include "cloister/crypto/secret.hpp"
 #include "cloister/crypto/x509.hpp"
 #include "cloister/evidence/collateral.hpp"
+#include "cloister/evidence/sgx_report.hpp"
 #include "cloister/lab/tcb.hpp"
 #include "cloister/lab/tdx.hpp"
 
@@ -73,6 +74,14 @@ class Platform {
   /// What the TD quoting enclave does: verifies the report's MAC, and signs a quote over it. `permission_denied` for a
   /// report that was not made on this machine, or was changed.
   [[nodiscard]] Result<Bytes> quote(ByteView td_report, QuoteFormat format = QuoteFormat::v4) const;
+
+  /// For a simulated CPU with SGX on this machine (module lab_sgx): the root of its keys, and what the machine runs.
+  [[nodiscard]] crypto::Secret<32> sgx_root() const;
+  [[nodiscard]] const MachineTcb& machine() const noexcept;
+  /// What the provisioning certification enclave does: the PCK key's signature (r || s) over a quoting enclave's report.
+  [[nodiscard]] ByteArray<64> certify(const evidence::SgxReport& qe_report) const;
+  /// As `collateral`, for SGX quotes of the quoting enclave with this identity (dates and levels are set here).
+  [[nodiscard]] evidence::QuoteCollateral sgx_collateral(UnixTime now, evidence::QeIdentity qe) const;
 
  private:
   struct State;
