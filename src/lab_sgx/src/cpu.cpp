@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "cloister/codec/cursor.hpp"
+#include "cloister/crypto/aead.hpp"
 #include "cloister/crypto/aes.hpp"
 #include "cloister/crypto/hash.hpp"
 
@@ -312,7 +313,7 @@ Answer<EvictedPage> Cpu::ewb(EpcIndex page, EpcIndex va, unsigned slot) {
   if (*version != 0) return Code::va_slot_occupied;
   *version = next_version_++;
   EvictedPage out{.enclave_id = owner->id, .address = entry.address, .secinfo = entry.secinfo, .pending = entry.pending, .sealed = {}};
-  out.sealed = crypto::aes128_gcm_seal(paging_key_.reveal(), iv_of(*version), context_of(out), *bytes);
+  out.sealed = crypto::aes_gcm_seal(paging_key_.reveal(), iv_of(*version), context_of(out), *bytes);
   pages_[page].entry = {};
   pages_[page].content = std::monostate{};
   return out;
@@ -324,7 +325,7 @@ Code Cpu::eldu(EpcIndex at, const EvictedPage& page, EpcIndex secs, EpcIndex va,
   if (!free(at) || owner == nullptr || version == nullptr) return Code::page_fault;
   auto expected = page;
   expected.enclave_id = owner->id;  // whose page it is, the SECS says
-  const auto opened = crypto::aes128_gcm_open(paging_key_.reveal(), iv_of(*version), context_of(expected), page.sealed);
+  const auto opened = crypto::aes_gcm_open(paging_key_.reveal(), iv_of(*version), context_of(expected), page.sealed);
   if (!opened || opened->size() != kPage) return Code::mac_compare_fail;
   if (find(secs, page.address)) return Code::page_fault;
   *version = 0;

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "cloister/codec/cursor.hpp"
-#include "cloister/crypto/aes.hpp"
+#include "cloister/crypto/aead.hpp"
 
 namespace cloister::lab_sgx {
 namespace {
@@ -79,14 +79,14 @@ Result<Bytes> seal(const Cpu& cpu, unsigned processor, std::uint16_t policy, Byt
                  .attribute_mask = {}, .key_id = random.array<32>(), .misc_mask = 0, .config_svn = identity->config_svn};
   out.version = version;
   CLOISTER_TRY(key, key_for(cpu, processor, out.request));
-  out.sealed = crypto::aes128_gcm_seal(key.reveal(), kIv, header_of(out), plaintext);
+  out.sealed = crypto::aes_gcm_seal(key.reveal(), kIv, header_of(out), plaintext);
   return encode_sealed(out);
 }
 
 Result<crypto::SecretBytes> unseal(const Cpu& cpu, unsigned processor, ByteView blob, const std::optional<SealedVersion>& current) {
   CLOISTER_TRY(parsed, parse_sealed(blob));
   CLOISTER_TRY(key, key_for(cpu, processor, parsed.request));
-  CLOISTER_TRY(opened, crypto::aes128_gcm_open(key.reveal(), kIv, header_of(parsed), parsed.sealed));
+  CLOISTER_TRY(opened, crypto::aes_gcm_open(key.reveal(), kIv, header_of(parsed), parsed.sealed));
   CLOISTER_CHECK(check_version(parsed.version, current));
   return opened;
 }

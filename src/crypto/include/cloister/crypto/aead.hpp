@@ -4,7 +4,8 @@
 #include "cloister/core/result.hpp"
 #include "cloister/crypto/secret.hpp"
 
-/// RFC 8439 ChaCha20-Poly1305, and AES-GCM (NIST SP 800-38D) with keys of 16 or 32 bytes; the ciphertext carries its 16-byte tag at the end. Thread-safe (no state).
+/// RFC 8439 ChaCha20-Poly1305, and AES-GCM (NIST SP 800-38D) with keys of 16 or 32 bytes; the ciphertext carries its
+/// 16-byte tag at the end. Thread-safe (no state).
 namespace cloister::crypto {
 
 using Nonce = ByteArray<12>;
