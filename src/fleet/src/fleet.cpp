@@ -747,7 +747,7 @@ Task<void> Fleet::shut_down() {
   }
   for (auto seen = socket_gone_.version(); !sockets_.empty(); seen = socket_gone_.version()) {
     auto waited = co_await socket_gone_.wait(seen, step());
-    if (!waited) co_return;
+    if (!waited) break;  // what is to be recorded ends all the same
   }
   static_cast<void>(co_await records_.wait_until_empty(step()));
   co_await records_.cancel_and_wait();
