@@ -191,7 +191,7 @@ class Server {
     auto find = [this](const evidence::Quote& quote) {
       return fetcher_ ? fetcher_->find(quote) : collateral_->find(quote);
     };
-    attestor_ = std::make_unique<links::Attestor>(links::Attestor::Services{*sessions_, pool_, clock_, logger_},
+    attestor_ = std::make_unique<links::Attestor>(links::Attestor::Services{*sessions_, pool_, clock_, logger_, &known_},
                                                   find, anchors_, policy::Policy{});
     dispatcher_ = std::make_unique<scheduler::Dispatcher>(*jobs_, pool_, clock_, logger_);
     tokens_ = std::make_unique<session::OperatorTokens>(crypto::Ed25519Key::from_seed(keys_->token.seed().clone()),
@@ -209,6 +209,7 @@ class Server {
                                     *tokens_, *result_keys_, pool_, readers_, clock_, random_, *monitor_, logger_, anchors_, find,
                                     pinned,
                                     keys_->server_id, CLOISTER_VERSION});
+    services_->cache = &known_;
   }
 
   [[nodiscard]] std::string host_token(const ValidatorId& validator) {
@@ -360,6 +361,7 @@ class Server {
   std::unique_ptr<session::AttestedSessions> sessions_;
   std::unique_ptr<keybroker::Broker> broker_;
   std::unique_ptr<scheduler::JobService> jobs_;
+  attestation::VerificationCache known_{random_};
   std::unique_ptr<links::Attestor> attestor_;
   std::unique_ptr<scheduler::Dispatcher> dispatcher_;
   std::unique_ptr<session::OperatorTokens> tokens_;

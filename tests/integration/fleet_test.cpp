@@ -50,6 +50,8 @@ TEST_F(Fleet, AsksAVerifiedHostForAnInstanceUntilItIsReady) {
   const auto machine = w.world.launch();
   EXPECT_TRUE(td.become_ready(machine));
   expect_state(start.instance, InstanceState::ready);
+  EXPECT_EQ(w.known.chains(), 1U) << "the validator's TD and the instance are of one platform";
+  EXPECT_GT(w.known.signatures().size(), 0U);
   EXPECT_EQ(w.instance(start.instance).payload_key, machine.payload_key.public_key());
   EXPECT_EQ(w.validator_row().state, model::ValidatorState::verified);
 }

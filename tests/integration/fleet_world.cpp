@@ -24,7 +24,7 @@ FleetWorld::FleetWorld(std::chrono::milliseconds session_lifetime) : strand{io.s
   sessions = std::make_unique<session::AttestedSessions>(*world.database, *world.sealer, *world.log, random,
                                                          session_lifetime);
   attestor = std::make_unique<links::Attestor>(
-      links::Attestor::Services{*sessions, pool, clock, logger},
+      links::Attestor::Services{*sessions, pool, clock, logger, &known},
       [this](const evidence::Quote&) -> Result<evidence::QuoteCollateral> { return world.collateral; }, world.anchors,
       policy::Policy{});
   dispatcher = std::make_unique<scheduler::Dispatcher>(*world.jobs, pool, clock, logger);

@@ -76,6 +76,7 @@ class FleetWorld {
   audit::Refusals refusals;
   crypto::Ed25519Key hotkey = crypto::Ed25519Key::generate(random);
   ValidatorId validator;
+  attestation::VerificationCache known{random};
   runtime::IoContext io{1};
   runtime::BlockingPool pool{2, 256};
   runtime::Executor strand;

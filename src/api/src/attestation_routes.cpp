@@ -88,6 +88,7 @@ Result<Submission> read(const Services& s, const Request& request) {
   out.nonce = nonce;
   out.terms.anchors = s.anchors;
   out.terms.at = s.clock.now();
+  out.terms.cache = s.cache;
   if (at) {
     auto time = parse_rfc3339(*at);
     if (!time) return time.error().in("at");

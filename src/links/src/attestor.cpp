@@ -87,7 +87,8 @@ Result<session::AttestedSession> Attestor::appraise(const protocol::Attest& answ
     CLOISTER_TRY(collateral, collateral_(quote));
     CLOISTER_TRY(documents, evidence::parse_documents(collateral));
     const policy::TdSubmission submission{answer.evidence, answer.event_log, answer.configuration, answer.preimage};
-    CLOISTER_TRY(td, policy::appraise_td(submission, documents, anchors_, policy_, {&expectation.reference, 1}, now));
+    CLOISTER_TRY(td, policy::appraise_td(submission, documents, anchors_, policy_, {&expectation.reference, 1}, now,
+                                         services_.cache));
     model::InstanceEvidence shown;
     shown.evidence = answer.evidence;
     shown.event_log = answer.event_log;

@@ -88,13 +88,14 @@ Measurements measurements_for(const ReferenceValue& reference, protocol::Role ro
 struct TdAppraiser {
   static Result<AppraisedTd> run(const TdSubmission& submission, const evidence::CollateralDocuments& collateral,
                                  const attestation::TrustAnchors& anchors, Policy policy,
-                                 std::span<const ReferenceValue> references, UnixTime now) {
+                                 std::span<const ReferenceValue> references, UnixTime now,
+                                 attestation::VerificationCache* cache) {
     CLOISTER_TRY(quote, evidence::parse_quote(submission.evidence));
     CLOISTER_TRY(preimage, protocol::decode_preimage(submission.preimage));
     CLOISTER_TRY(configuration, protocol::decode_configuration(submission.configuration));
     CLOISTER_TRY(log, evidence::parse_guest_event_log(submission.event_log));
 
-    auto outcome = attestation::verify(quote, collateral, anchors, now);
+    auto outcome = attestation::verify(quote, collateral, anchors, now, cache);
     if (!outcome.evidence) {
       return outcome.report.error().value_or(Error{Errc::internal, "evidence is refused without a failed check"});
     }
@@ -130,8 +131,9 @@ UnixTime AppraisedTd::collateral_expires() const noexcept {
 
 Result<AppraisedTd> appraise_td(const TdSubmission& submission, const evidence::CollateralDocuments& collateral,
                                 const attestation::TrustAnchors& anchors, Policy policy,
-                                std::span<const ReferenceValue> references, UnixTime now) {
-  return TdAppraiser::run(submission, collateral, anchors, std::move(policy), references, now);
+                                std::span<const ReferenceValue> references, UnixTime now,
+                                attestation::VerificationCache* cache) {
+  return TdAppraiser::run(submission, collateral, anchors, std::move(policy), references, now, cache);
 }
 
 Result<AppraisedTd> appraise_instance(const TdSubmission& submission, ByteView collateral, const TrustFile& trust,

@@ -53,7 +53,7 @@ Verified verify_quote(Verdict& verdict, const evidence::DetectedEvidence& found,
   const auto documents = sources.collateral ? sources.collateral(*quote)
                                             : Result<evidence::CollateralDocuments>{Error{Errc::collateral_missing, "no collateral"}};
   if (!documents) return stopped(verdict, documents);
-  return conclude(verdict, attestation::verify(*quote, *documents, terms.anchors, terms.at));
+  return conclude(verdict, attestation::verify(*quote, *documents, terms.anchors, terms.at, terms.cache));
 }
 
 Verified verify_snp(Verdict& verdict, const evidence::DetectedEvidence& found, const Terms& terms, const Sources& sources) {
@@ -66,7 +66,7 @@ Verified verify_snp(Verdict& verdict, const evidence::DetectedEvidence& found, c
     if (!given) return stopped(verdict, given);
     endorsements.add(std::move(given).value());
   }
-  return conclude(verdict, attestation::verify(*report, endorsements, terms.anchors, terms.at));
+  return conclude(verdict, attestation::verify(*report, endorsements, terms.anchors, terms.at, terms.cache));
 }
 
 Verified verify_kind(Verdict& verdict, const evidence::DetectedEvidence& found, const Terms& terms, const Sources& sources) {

@@ -57,6 +57,7 @@ struct Services {
   std::string version;  // of the program
   /// How long a request waits for its work; for the upload of a blob twice as long.
   std::chrono::milliseconds patience{20'000};
+  attestation::VerificationCache* cache = nullptr;  // of evidence that is given to be judged; may be null
 };
 
 /// The bearer tokens of operators, clients and hosts: signature, times, and whether it was revoked.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cloister/attestation/anchors.hpp"
+#include "cloister/attestation/verification_cache.hpp"
 #include "cloister/core/log.hpp"
 #include "cloister/core/result.hpp"
 #include "cloister/core/time.hpp"
@@ -39,6 +40,7 @@ class Attestor {
     runtime::BlockingPool& pool;
     const Clock& clock;
     log::Logger& logger;
+    attestation::VerificationCache* cache = nullptr;  // of platforms that were seen before; may be null
   };
   Attestor(Services services, CollateralFinder collateral, attestation::TrustAnchors anchors, policy::Policy policy)
       : services_{services}, collateral_{std::move(collateral)}, anchors_{std::move(anchors)}, policy_{std::move(policy)} {}

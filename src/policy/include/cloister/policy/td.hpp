@@ -55,12 +55,14 @@ class AppraisedTd {
 ///
 /// The first thing that fails is the error: the check's own code for evidence that is not authentic,
 /// `report_data_mismatch`, `evidence_unsupported` for a preimage that binds init data (no TD of ours has any),
-/// `event_log_mismatch`, `measurement_mismatch` with what was expected and found, or the policy's reason. Whose the nonce, handshake and instance in the preimage are, is the caller's to compare.
-/// Pure; thread-safe.
+/// `event_log_mismatch`, `measurement_mismatch` with what was expected and found, or the policy's reason. Whose the
+/// nonce, handshake and instance in the preimage are, is the caller's to compare. A cache (which may be null) spares
+/// signatures and chains that it knows; it never changes the outcome. Thread-safe.
 [[nodiscard]] Result<AppraisedTd> appraise_td(const TdSubmission& submission,
                                               const evidence::CollateralDocuments& collateral,
                                               const attestation::TrustAnchors& anchors, Policy policy,
-                                              std::span<const ReferenceValue> references, UnixTime now);
+                                              std::span<const ReferenceValue> references, UnixTime now,
+                                              attestation::VerificationCache* cache = nullptr);
 
 /// The same of an instance, for whoever has a trust file and what a server shows: `collateral` is the JSON text that was
 /// used, `challenge` and `version` name the reference values. The TD must be an instance, and must have shaken hands
