@@ -1,7 +1,10 @@
 """Searches for what was planted: in a process's memory, and in files."""
+import array
 import base64
 import os
 import re
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class NotSearchable(Exception):
@@ -36,17 +39,37 @@ def regions(pid):
                 yield int(begin, 16), size, name
 
 
+def touched(pagemap, begin, size):
+    """(begin, size) of the runs of pages in a region that are in memory or swapped out; others hold nothing of the process.
+
+    An allocator may have reserved a gigabyte that it never used.
+    """
+    pagemap.seek(begin // PAGE * 8)
+    entries = array.array("Q", pagemap.read(size // PAGE * 8))
+    first = None
+    for number, entry in enumerate(entries):
+        if entry >> 62:  # bit 63: present, bit 62: swapped (Linux, Documentation/admin-guide/mm/pagemap.rst)
+            first = number if first is None else first
+        elif first is not None:
+            yield begin + first * PAGE, (number - first) * PAGE
+            first = None
+    if first is not None:
+        yield begin + first * PAGE, (len(entries) - first) * PAGE
+
+
 def found_in_memory(pid, needles):
     """[(needle, region)] of the needles that the process's readable memory holds."""
     hits = []
     try:
         memory = open(f"/proc/{pid}/mem", "rb", buffering=0)
+        pagemap = open(f"/proc/{pid}/pagemap", "rb", buffering=0)
     except PermissionError:
         raise NotSearchable("reading another process's memory takes root") from None
-    with memory:
-        for begin, size, name in list(regions(pid)):
-            content = read_region(memory, begin, size)
-            hits += [(needle, f"{begin + content.find(needle):#x} {name}") for needle in needles if needle in content]
+    with memory, pagemap:
+        for region, whole, name in list(regions(pid)):
+            for begin, size in touched(pagemap, region, whole):
+                content = read_region(memory, begin, size)
+                hits += [(needle, f"{begin + content.find(needle):#x} {name}") for needle in needles if needle in content]
     return hits
 
 
