@@ -1,0 +1,145 @@
+"""What must be refused although it comes from a real process: each test puts one liar between two honest parties."""
+import http.client
+import http.server
+import json
+import threading
+import urllib.parse
+
+import harness
+
+
+class Proxy:
+    """An HTTP server in front of another. `request` and `answer` may change what passes: (method, path, JSON) -> JSON."""
+
+    def __init__(self, case, target, request=None, answer=None):
+        server = urllib.parse.urlparse(target)
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def pass_on(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                if request and body:
+                    body = json.dumps(request(self.command, self.path, json.loads(body))).encode()
+                fields = {name: value for name, value in self.headers.items() if name not in ("Host", "Content-Length")}
+                beyond = http.client.HTTPConnection(server.hostname, server.port, timeout=harness.PATIENCE)
+                beyond.request(self.command, self.path, body, fields)
+                got = beyond.getresponse()
+                content = got.read()
+                beyond.close()
+                if answer and content and got.status == 200:
+                    content = json.dumps(answer(self.command, self.path, json.loads(content))).encode()
+                self.send_response(got.status)
+                self.send_header("Content-Type", got.headers.get("Content-Type", "application/json"))
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            do_GET = do_POST = do_PUT = do_DELETE = pass_on
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        case.addCleanup(self.server.server_close)
+        case.addCleanup(self.server.shutdown)
+
+
+class System(harness.System):
+    def ready(self):
+        return [i["id"] for i in self.listed("instance")["instances"] if i["state"] == "ready"]
+
+    def whole(self):
+        """Everything runs, and an instance is ready."""
+        self.start_platform()
+        self.start_server()
+        self.start_validator()
+        self.wait_verified()
+        self.write_trust(self.push_example())
+        self.wait_for("a ready instance", self.ready)
+
+    def through(self, url, *command):
+        """A command that reaches the server under this address: (exit code, standard output, standard error)"""
+        return self.cloister("job", *command, "--trust", self.home / "trust.json", "--secret-file",
+                             self.home / "client.secret", "--server", url, *self.connection[2:])
+
+    def submit(self, key, word, url=None):
+        payload = self.write(f"{key}.payload", json.dumps({"keyword": word, "documents": [{"name": "n", "text": "x y x"}]}))
+        return self.through(url or self.server["url"], "submit", "keyword-search", "--payload", payload, "--key", key)
+
+    def job_of(self, key):
+        (job,) = [job for job in self.listed("job")["jobs"] if job["idempotency_key"] == key]
+        return job
+
+
+class Swapped(System):
+    """Somebody on the way gives one job's ciphertext for another's; every one of them is genuine."""
+
+    def test_a_swapped_payload_is_refused_before_it_is_executed(self):
+        self.whole()
+        seen = []
+
+        def record(method, path, body):
+            if (method, path) == ("POST", "/api/v1/jobs"):
+                seen.append(body)
+            return body
+
+        code, out, err = self.submit("true", "x", Proxy(self, self.server["url"], record).url)
+        self.assertEqual((code, json.loads(out)["total"], len(seen)), (0, 2, 1), err)
+        for taken in (["ciphertext"], ["ciphertext", "recipients"],
+                      ["ciphertext", "recipients", "input_commitment", "commitment_key_digest"]):
+            with self.subTest(taken):
+                def swap(method, path, body):
+                    if (method, path) == ("POST", "/api/v1/jobs"):
+                        body.update({name: seen[0][name] for name in taken})
+                    return body
+
+                key = f"swapped-{len(taken)}"
+                code, out, err = self.submit(key, "y", Proxy(self, self.server["url"], swap).url)
+                self.assertEqual((code, out, "decryption_failed" in err), (1, "", True), err)
+                job = self.job_of(key)
+                self.assertEqual((job["state"], job["failure"]), ("failed", "decryption_failed"))
+        code, out, err = self.submit("after", "y")
+        self.assertEqual((code, json.loads(out)["total"]), (0, 1), err)
+
+    def test_a_swapped_result_is_refused_and_the_true_one_stays_readable(self):
+        self.whole()
+        for key, word in (("mine", "x"), ("other", "y")):
+            self.assertEqual(self.submit(key, word)[0], 0)
+        mine, other = self.job_of("mine")["id"], self.job_of("other")["id"]
+        path = f"/api/v1/jobs/{mine}"
+        theirs = {what: self.ask(f"/api/v1/jobs/{other}/{what}") for what in ("result", "receipt")}
+        for taken, receipt_too, expected in ((["sealed_output"], False, "output_commitment_mismatch"),
+                                             (["sealed_output", "enc"], False, "output_commitment_mismatch"),
+                                             (list(theirs["result"]), False, "receipt_invalid"),
+                                             (list(theirs["result"]), True, "receipt_invalid")):
+            with self.subTest(taken, receipt_too=receipt_too):
+                def swap(method, at, answer):
+                    if at == path + "/result":
+                        answer.update({name: theirs["result"][name] for name in taken})
+                    if at == path + "/receipt" and receipt_too:
+                        answer = theirs["receipt"]
+                    return answer
+
+                code, out, err = self.through(Proxy(self, self.server["url"], answer=swap).url, "result", mine)
+                self.assertEqual((code, out, expected in err), (1, "", True), err)
+        code, out, err = self.through(self.server["url"], "result", mine)
+        self.assertEqual((code, json.loads(out)["total"]), (0, 2), err)
+
+    def ask(self, path):
+        """What the server answers the administrator."""
+        url = urllib.parse.urlparse(self.server["url"])
+        connection = http.client.HTTPConnection(url.hostname, url.port, timeout=harness.PATIENCE)
+        self.addCleanup(connection.close)
+        with open(self.server["admin_token_file"]) as token:
+            connection.request("GET", path, headers={"Authorization": f"Bearer {token.read().strip()}"})
+        answer = connection.getresponse()
+        self.assertEqual(answer.status, 200)
+        return json.loads(answer.read())
+
+
+if __name__ == "__main__":
+    harness.main()
