@@ -1,7 +1,9 @@
 """What must be refused although it comes from a real process: each test puts one liar between two honest parties."""
+import contextlib
 import http.client
 import http.server
 import json
+import socket
 import threading
 import urllib.parse
 
@@ -48,6 +50,43 @@ class Proxy:
         case.addCleanup(self.server.shutdown)
 
 
+class Valve:
+    """A TCP relay in front of a server: what clients send waits in it while it is shut."""
+
+    def __init__(self, case, target):
+        server = urllib.parse.urlparse(target)
+        self.beyond = (server.hostname, server.port)
+        self.open = threading.Event()
+        self.open.set()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        case.addCleanup(self.listener.close)
+        case.addCleanup(self.open.set)
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(self.beyond)
+            threading.Thread(target=self.carry, args=(client, server, self.open.wait), daemon=True).start()
+            threading.Thread(target=self.carry, args=(server, client, lambda: None), daemon=True).start()
+
+    @staticmethod
+    def carry(source, target, wait):
+        with source:
+            try:
+                while data := source.recv(65536):
+                    wait()
+                    target.sendall(data)
+            except OSError:
+                pass
+            with contextlib.suppress(OSError):  # it is closed already
+                target.shutdown(socket.SHUT_RDWR)
+
+
 class System(harness.System):
     def ready(self):
         return [i["id"] for i in self.listed("instance")["instances"] if i["state"] == "ready"]
@@ -60,6 +99,10 @@ class System(harness.System):
         self.wait_verified()
         self.write_trust(self.push_example())
         self.wait_for("a ready instance", self.ready)
+
+    def events(self, name):
+        """The server's log lines of this event."""
+        return [line for line in map(json.loads, self.log("server").splitlines()) if line["event"] == name]
 
     def through(self, url, *command):
         """A command that reaches the server under this address: (exit code, standard output, standard error)"""
@@ -139,6 +182,39 @@ class Swapped(System):
         answer = connection.getresponse()
         self.assertEqual(answer.status, 200)
         return json.loads(answer.read())
+
+
+class Late(System):
+    settings = 'lease = "5s"\n'
+
+    def test_a_result_that_comes_after_its_lease_is_refused_and_the_job_is_done_once(self):
+        self.start_platform()
+        self.start_server()
+        true_url = self.server["url"]
+        valve = Valve(self, true_url)
+        self.server["url"] = valve.url  # for the validator alone
+        self.start_validator()
+        self.server["url"] = true_url
+        self.wait_verified()
+        self.write_trust(self.push_example())
+        self.wait_for("a ready instance", self.ready)
+
+        valve.open.clear()
+        done = []
+        client = threading.Thread(target=lambda: done.append(self.submit("late", "x")))
+        client.start()
+        leases = lambda: self.events("job.leased")
+        self.wait_for("another lease, the first being over", lambda: len(leases()) == 2)
+        valve.open.set()
+        client.join(harness.PATIENCE)
+        ((code, out, err),) = done
+        self.assertEqual((code, json.loads(out)["total"]), (0, 2), err)
+        first, second = (lease["attempt"] for lease in leases())
+        refused = self.wait_for("the refusal", lambda: self.events("result.refused"))
+        self.assertEqual([(event["attempt"], event["code"]) for event in refused], [(first, "stale_fence")])
+        self.assertEqual([event["attempt"] for event in self.events("result.accepted")], [second])
+        job = self.job_of("late")
+        self.assertEqual((job["state"], job["attempts"]), ("succeeded", 2))
 
 
 if __name__ == "__main__":
