@@ -1,9 +1,12 @@
 """What must be refused although it comes from a real process: each test puts one liar between two honest parties."""
 import contextlib
+import hmac
 import http.client
 import http.server
 import json
+import pathlib
 import socket
+import subprocess
 import threading
 import urllib.parse
 
@@ -85,6 +88,41 @@ class Valve:
                 pass
             with contextlib.suppress(OSError):  # it is closed already
                 target.shutdown(socket.SHUT_RDWR)
+
+
+class LabKey:
+    """A key of the lab's authority: it follows from the platform's seed, so that old documents can really be issued."""
+
+    ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of P-256
+
+    def __init__(self, state, use):
+        extracted = hmac.digest(b"", (state / "seed").read_bytes(), "sha256")
+        info = b"cloister/lab/1/" + use.encode()
+        first = hmac.digest(extracted, info + b"\1", "sha256")
+        wide = first + hmac.digest(extracted, first + info + b"\2", "sha256")[:16]
+        private = int.from_bytes(wide, "big") % (self.ORDER - 1) + 1
+        self.file = state / f"{use}.der"
+        self.file.write_bytes(bytes.fromhex("3031020101" + "0420") + private.to_bytes(32, "big") +
+                              bytes.fromhex("a00a06082a8648ce3d030107"))
+
+    def sign(self, message):
+        """The signature's DER: SEQUENCE {r, s}"""
+        return subprocess.run(["openssl", "dgst", "-sha256", "-sign", self.file, "-keyform", "DER"], input=message,
+                              check=True, capture_output=True).stdout
+
+    def sign_document(self, text):
+        """r || s, in hex"""
+        der, numbers = self.sign(text.encode()), []
+        at = 2
+        while at < len(der):
+            numbers.append(int.from_bytes(der[at + 2:at + 2 + der[at + 1]], "big"))
+            at += 2 + der[at + 1]
+        return "".join(f"{number:064x}" for number in numbers)
+
+
+def der_sequence(content):
+    size = len(content)
+    return b"\x30" + (bytes([size]) if size < 128 else b"\x82" + size.to_bytes(2, "big")) + content
 
 
 class System(harness.System):
@@ -215,6 +253,60 @@ class Late(System):
         self.assertEqual([event["attempt"] for event in self.events("result.accepted")], [second])
         job = self.job_of("late")
         self.assertEqual((job["state"], job["attempts"]), ("succeeded", 2))
+
+
+class Expired(System):
+    """Collateral that the platform's maker issued, and that is no longer good."""
+
+    def test_each_document_is_refused_once_its_time_is_over(self):
+        self.start_platform()
+        true = json.loads(pathlib.Path(self.platform["collateral"]).read_text())
+        self.keys = {use: LabKey(self.home / "platform", use) for use in ("TCB signer", "root CA", "PCK platform CA")}
+        served = self.home / "collateral.json"
+        late = {"tcb_info": self.document, "qe_identity": self.document, "root_ca_crl": self.crl, "pck_crl": self.crl}
+        for name, reissue in late.items():
+            self.replace(served, {**true, **reissue(true, name, old=True)})
+            if name == "tcb_info":
+                self.start_server(collateral=served)
+                self.start_validator()
+            code = f"{name.replace('_ca', '')}_expired"
+            with self.subTest(name):
+                self.wait_for(code, lambda: self.refusals()[-1:] == [code])
+                self.assertFalse([v for v in self.listed("validator")["validators"] if v["state"] == "verified"])
+        # What was issued in the same way, and is of today, is accepted: it was the date.
+        fresh = dict(true)
+        for name, reissue in late.items():
+            fresh.update(reissue(true, name, old=False))
+        self.assertNotEqual(fresh, true)
+        self.replace(served, fresh)
+        self.wait_verified()
+
+    def refusals(self):
+        return [event["code"] for event in self.events("attestation.refused")]
+
+    def replace(self, path, value):
+        self.write("new", json.dumps(value)).rename(path)
+
+    def document(self, true, name, old):
+        """TCB info, or QE identity, issued again: with its own dates, or for a month of last year."""
+        body = json.loads(true[name])
+        if old:
+            body.update(issueDate="2025-01-01T00:00:00Z", nextUpdate="2025-01-31T00:00:00Z")
+        text = json.dumps(body, separators=(",", ":"))
+        return {name: text, name + "_signature": self.keys["TCB signer"].sign_document(text)}
+
+    def crl(self, true, name, old):
+        """A CRL issued again; RFC 5280 section 5.1: SEQUENCE {tbsCertList, algorithm, signature}"""
+        der = bytes.fromhex(true[name])
+        self.assertEqual((der[:2], der[4:6]), (b"\x30\x82", b"\x30\x81"))
+        body, rest = der[4:7 + der[6]], der[7 + der[6]:]
+        algorithm = rest[:2 + rest[1]]
+        if old:
+            at = body.index(b"\x17\x0d")  # UTCTime: thisUpdate, and nextUpdate behind it
+            body = body[:at] + b"\x17\x0d250101000000Z\x17\x0d250131000000Z" + body[at + 30:]
+        key = self.keys["root CA" if name == "root_ca_crl" else "PCK platform CA"]
+        signature = b"\0" + key.sign(body)
+        return {name: der_sequence(body + algorithm + b"\x03" + bytes([len(signature)]) + signature).hex()}
 
 
 if __name__ == "__main__":
