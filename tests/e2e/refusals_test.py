@@ -1,16 +1,24 @@
 """What must be refused although it comes from a real process: each test puts one liar between two honest parties."""
+import base64
 import contextlib
+import fcntl
 import hmac
 import http.client
 import http.server
 import json
+import os
 import pathlib
+import signal
 import socket
 import subprocess
 import threading
 import urllib.parse
 
 import harness
+
+
+def in_thread(work, *arguments):
+    threading.Thread(target=work, args=arguments, daemon=True).start()
 
 
 class Proxy:
@@ -48,7 +56,7 @@ class Proxy:
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        in_thread(self.server.serve_forever)
         case.addCleanup(self.server.server_close)
         case.addCleanup(self.server.shutdown)
 
@@ -65,7 +73,7 @@ class Valve:
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         case.addCleanup(self.listener.close)
         case.addCleanup(self.open.set)
-        threading.Thread(target=self.accept, daemon=True).start()
+        in_thread(self.accept)
 
     def accept(self):
         while True:
@@ -74,8 +82,8 @@ class Valve:
             except OSError:
                 return
             server = socket.create_connection(self.beyond)
-            threading.Thread(target=self.carry, args=(client, server, self.open.wait), daemon=True).start()
-            threading.Thread(target=self.carry, args=(server, client, lambda: None), daemon=True).start()
+            in_thread(self.carry, client, server, self.open.wait)
+            in_thread(self.carry, server, client, lambda: None)
 
     @staticmethod
     def carry(source, target, wait):
@@ -90,34 +98,42 @@ class Valve:
                 target.shutdown(socket.SHUT_RDWR)
 
 
-class LabKey:
-    """A key of the lab's authority: it follows from the platform's seed, so that old documents can really be issued."""
+class Key:
+    """A P-256 key, for the openssl program."""
+    ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
-    ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of P-256
+    def __init__(self, file, private):
+        self.file = file
+        file.write_bytes(bytes.fromhex("30310201010420") + private.to_bytes(32, "big") +
+                         bytes.fromhex("a00a06082a8648ce3d030107"))
 
-    def __init__(self, state, use):
+    @classmethod
+    def of_the_lab(cls, state, use):
+        """One of the lab authority's: they follow from the platform's seed, so that old documents can really be issued."""
         extracted = hmac.digest(b"", (state / "seed").read_bytes(), "sha256")
         info = b"cloister/lab/1/" + use.encode()
         first = hmac.digest(extracted, info + b"\1", "sha256")
         wide = first + hmac.digest(extracted, first + info + b"\2", "sha256")[:16]
-        private = int.from_bytes(wide, "big") % (self.ORDER - 1) + 1
-        self.file = state / f"{use}.der"
-        self.file.write_bytes(bytes.fromhex("3031020101" + "0420") + private.to_bytes(32, "big") +
-                              bytes.fromhex("a00a06082a8648ce3d030107"))
+        return cls(state / f"{use}.der", int.from_bytes(wide, "big") % (cls.ORDER - 1) + 1)
+
+    def public(self):
+        """x || y"""
+        return subprocess.run(["openssl", "pkey", "-in", self.file, "-inform", "DER", "-pubout", "-outform", "DER"],
+                              check=True, capture_output=True).stdout[-64:]
 
     def sign(self, message):
         """The signature's DER: SEQUENCE {r, s}"""
         return subprocess.run(["openssl", "dgst", "-sha256", "-sign", self.file, "-keyform", "DER"], input=message,
                               check=True, capture_output=True).stdout
 
-    def sign_document(self, text):
-        """r || s, in hex"""
-        der, numbers = self.sign(text.encode()), []
+    def sign_raw(self, message):
+        """r || s"""
+        der, numbers = self.sign(message), []
         at = 2
         while at < len(der):
             numbers.append(int.from_bytes(der[at + 2:at + 2 + der[at + 1]], "big"))
             at += 2 + der[at + 1]
-        return "".join(f"{number:064x}" for number in numbers)
+        return b"".join(number.to_bytes(32, "big") for number in numbers)
 
 
 def der_sequence(content):
@@ -141,6 +157,17 @@ class System(harness.System):
     def events(self, name):
         """The server's log lines of this event."""
         return [line for line in map(json.loads, self.log("server").splitlines()) if line["event"] == name]
+
+    def ask(self, path):
+        """What the server answers the administrator."""
+        url = urllib.parse.urlparse(self.server["url"])
+        connection = http.client.HTTPConnection(url.hostname, url.port, timeout=harness.PATIENCE)
+        self.addCleanup(connection.close)
+        with open(self.server["admin_token_file"]) as token:
+            connection.request("GET", path, headers={"Authorization": f"Bearer {token.read().strip()}"})
+        answer = connection.getresponse()
+        self.assertEqual(answer.status, 200)
+        return json.loads(answer.read())
 
     def through(self, url, *command):
         """A command that reaches the server under this address: (exit code, standard output, standard error)"""
@@ -210,17 +237,6 @@ class Swapped(System):
         code, out, err = self.through(self.server["url"], "result", mine)
         self.assertEqual((code, json.loads(out)["total"]), (0, 2), err)
 
-    def ask(self, path):
-        """What the server answers the administrator."""
-        url = urllib.parse.urlparse(self.server["url"])
-        connection = http.client.HTTPConnection(url.hostname, url.port, timeout=harness.PATIENCE)
-        self.addCleanup(connection.close)
-        with open(self.server["admin_token_file"]) as token:
-            connection.request("GET", path, headers={"Authorization": f"Bearer {token.read().strip()}"})
-        answer = connection.getresponse()
-        self.assertEqual(answer.status, 200)
-        return json.loads(answer.read())
-
 
 class Late(System):
     settings = 'lease = "5s"\n'
@@ -261,7 +277,7 @@ class Expired(System):
     def test_each_document_is_refused_once_its_time_is_over(self):
         self.start_platform()
         true = json.loads(pathlib.Path(self.platform["collateral"]).read_text())
-        self.keys = {use: LabKey(self.home / "platform", use) for use in ("TCB signer", "root CA", "PCK platform CA")}
+        self.keys = {use: Key.of_the_lab(self.home / "platform", use) for use in ("TCB signer", "root CA", "PCK platform CA")}
         served = self.home / "collateral.json"
         late = {"tcb_info": self.document, "qe_identity": self.document, "root_ca_crl": self.crl, "pck_crl": self.crl}
         for name, reissue in late.items():
@@ -293,7 +309,7 @@ class Expired(System):
         if old:
             body.update(issueDate="2025-01-01T00:00:00Z", nextUpdate="2025-01-31T00:00:00Z")
         text = json.dumps(body, separators=(",", ":"))
-        return {name: text, name + "_signature": self.keys["TCB signer"].sign_document(text)}
+        return {name: text, name + "_signature": self.keys["TCB signer"].sign_raw(text.encode()).hex()}
 
     def crl(self, true, name, old):
         """A CRL issued again; RFC 5280 section 5.1: SEQUENCE {tbsCertList, algorithm, signature}"""
@@ -307,6 +323,182 @@ class Expired(System):
         key = self.keys["root CA" if name == "root_ca_crl" else "PCK platform CA"]
         signature = b"\0" + key.sign(body)
         return {name: der_sequence(body + algorithm + b"\x03" + bytes([len(signature)]) + signature).hex()}
+
+
+def cbor(value):
+    """RFC 8949 section 4.2.1, as far as the lab's sockets need it."""
+    major, size, content = {
+        int: lambda: (0, value, b""),
+        bytes: lambda: (2, len(value), value),
+        str: lambda: (3, len(value.encode()), value.encode()),
+        list: lambda: (4, len(value), b"".join(map(cbor, value))),
+    }[type(value)]()
+    if size < 24:
+        return bytes([major << 5 | size]) + content
+    width = next(width for width in (1, 2, 4, 8) if size < 1 << 8 * width)
+    return bytes([major << 5 | 23 + width.bit_length()]) + size.to_bytes(width, "big") + content
+
+
+def read_cbor(data):
+    """(value, what follows it)"""
+    major, size, data = data[0] >> 5, data[0] & 31, data[1:]
+    if size >= 24:
+        width = 1 << size - 24
+        size, data = int.from_bytes(data[:width], "big"), data[width:]
+    if major == 0:
+        return size, data
+    if major in (2, 3):
+        return data[:size].decode() if major == 3 else data[:size], data[size:]
+    values = []
+    for _ in range(size):
+        value, data = read_cbor(data)
+        values.append(value)
+    return values, data
+
+
+def receive_frame(link):
+    """(payload, descriptors) of `u32 length, payload`; None at the end."""
+    data, descriptors = b"", []
+    while len(data) < 4 or len(data) < 4 + int.from_bytes(data[:4], "big"):
+        size = 4 + int.from_bytes(data[:4], "big") if len(data) >= 4 else 4
+        more, came, _, _ = socket.recv_fds(link, size - len(data), 253)
+        for descriptor in came:
+            os.set_inheritable(descriptor, False)
+        if not more:
+            return None
+        data, descriptors = data + more, descriptors + came
+    return data[4:], descriptors
+
+
+def send_frame(link, payload, descriptors=()):
+    data = len(payload).to_bytes(4, "big") + payload
+    sent = socket.send_fds(link, [data], descriptors)
+    link.sendall(data[sent:])
+
+
+class HostilePlatform:
+    """A lab platform's control socket (docs/protocol/lab-host.md) that has the true platform run TDs without blobs, which
+    are the validators' own. The guest of a version it runs by itself, in no TD: it answers what that asks of its TEE
+    (docs/protocol/tee-socket.md), and `forge` makes the quotes, of 64 bytes of report data."""
+
+    def __init__(self, case, true_control, forge):
+        self.case, self.true_control, self.forge = case, true_control, forge
+        self.control = case.home / "hostile.sock"
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(self.control))
+        self.listener.listen()
+        case.addCleanup(self.listener.close)
+        self.guests = []
+        case.addCleanup(lambda: [os.kill(guest, signal.SIGKILL) for guest in tuple(self.guests)])
+        in_thread(self.accept)
+
+    def accept(self):
+        with contextlib.suppress(OSError):  # it was closed
+            while True:
+                in_thread(self.serve, self.listener.accept()[0])
+
+    def serve(self, link):
+        with link:
+            while frame := receive_frame(link):
+                payload, descriptors = frame
+                request, _ = read_cbor(payload)
+                if request[1] == "start-td" and request[5]:
+                    answer, ends = self.run(request, descriptors)
+                else:
+                    with socket.socket(socket.AF_UNIX) as true:
+                        true.connect(self.true_control)
+                        send_frame(true, payload, descriptors)
+                        answer, ends = receive_frame(true)
+                send_frame(link, answer, ends)
+                for descriptor in descriptors + ends:
+                    os.close(descriptor)
+
+    def run(self, request, descriptors):
+        """The guest on the descriptors that a TD has; the answer, and the ends of its host."""
+        _, _, files, configuration, _, digests = request
+        blobs = sorted(zip(digests, descriptors[len(files):]))
+        boot = os.memfd_create("boot", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.write(boot, cbor(["cloister/boot/1", configuration,
+                             [[digest, 6 + at] for at, (digest, _) in enumerate(blobs)]]))
+        fcntl.fcntl(boot, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
+        tee, streams, life = (socket.socketpair() for _ in range(3))
+        console = os.open(self.case.home / "hostile.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        wanted = [console, console, tee[1].fileno(), streams[1].fileno(), boot, *(file for _, file in blobs)]
+        apart = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 100) for descriptor in wanted]
+        guest = os.posix_spawn(harness.BIN / "cloister-guest", ["cloister-guest"], {}, file_actions=[
+            (os.POSIX_SPAWN_DUP2, descriptor, target) for target, descriptor in enumerate(apart, 1)])
+        self.guests.append(guest)
+        for descriptor in [*apart, console, boot]:
+            os.close(descriptor)
+        tee[1].close()
+        streams[1].close()
+        in_thread(self.be_the_tee, tee[0])
+        in_thread(self.mind, life[0], guest)
+        return (cbor(["cloister/lab-host/1", "ok", f"td-{guest}", bytes(48)]), [streams[0].detach(), life[1].detach()])
+
+    def be_the_tee(self, link):
+        with link:
+            while frame := receive_frame(link):
+                (_, operation, *arguments), _ = read_cbor(frame[0])
+                if operation == "quote":
+                    # What came with it: nothing (RFC 8949 section 3.3: null)
+                    send_frame(link, b"\x84" + cbor("cloister/tee/1") + cbor("ok") + cbor(self.forge(*arguments)) + b"\xf6")
+                else:
+                    send_frame(link, cbor(["cloister/tee/1", "ok"]))
+
+    def mind(self, life, guest):
+        """Until its host lets go of it."""
+        with life:
+            life.recv(1)
+            self.guests.remove(guest)
+            os.kill(guest, signal.SIGKILL)
+            os.waitpid(guest, 0)
+
+
+class Forged(System):
+    # Of a quote of version 4: header and TD report are signed; behind a length, signature and attestation key.
+    REPORT_DATA = slice(568, 632)
+    SIGNATURE = slice(636, 700)
+    ATTESTATION_KEY = slice(700, 764)
+
+    def test_quotes_that_no_td_was_given_are_refused(self):
+        """The host of a verified validator runs the true guest outside of a TD, and shows what it can get or make."""
+        self.start_platform()
+        self.start_server()
+        self.start_validator("--capacity", 1)
+        self.wait_verified()
+        version = self.push_example("--instances", 2)["id"]
+        honest = self.wait_for("a ready instance", self.ready)
+        (instance,) = self.ask(f"/api/v1/versions/{version}/instances?state=ready")["instances"]
+        self.genuine = base64.b64decode(instance["evidence"]["evidence"])
+        self.key = Key(self.home / "host.der", 4711)
+        forgeries = [("report_data_mismatch", self.replayed), ("quote_signature_invalid", self.rewritten),
+                     ("qe_report_data_mismatch", self.signed_by_the_host)]
+        turns = iter(forgeries + forgeries[-1:] * 100)
+        hostile = HostilePlatform(self, self.platform["control"], lambda report_data: next(turns)[1](report_data))
+        self.start_validator(name="hostile", control=hostile.control)
+        codes = self.wait_for("every refusal", lambda: (lambda seen: seen[2:] and seen)(
+            [event["code"] for event in self.events("attestation.refused")]))
+        self.assertEqual(codes[:3], [code for code, _ in forgeries])
+        self.assertEqual(len([v for v in self.listed("validator")["validators"] if v["state"] == "verified"]), 2)
+        self.assertEqual(self.ready(), honest)
+        self.assertEqual([event["instance"] for event in self.events("instance.ready")], honest)
+        ended = lambda: [i for i in self.listed("instance")["instances"] if i["state"] == "refused"][2:]
+        self.wait_for("their end", ended)
+
+    def replayed(self, _):
+        return self.genuine
+
+    def rewritten(self, report_data):
+        forged = bytearray(self.genuine)
+        forged[self.REPORT_DATA] = report_data
+        return bytes(forged)
+
+    def signed_by_the_host(self, report_data):
+        forged = bytearray(self.rewritten(report_data))
+        forged[self.SIGNATURE] = self.key.sign_raw(bytes(forged[:632]))
+        forged[self.ATTESTATION_KEY] = self.key.public()
+        return bytes(forged)
 
 
 if __name__ == "__main__":
