@@ -2,6 +2,7 @@
 import base64
 import contextlib
 import fcntl
+import hashlib
 import hmac
 import http.client
 import http.server
@@ -22,7 +23,7 @@ def in_thread(work, *arguments):
 
 
 class Proxy:
-    """An HTTP server in front of another. `request` and `answer` may change what passes: (method, path, JSON) -> JSON."""
+    """An HTTP server in front of another; `request` and `answer` change what passes: (method, path, JSON) -> JSON"""
 
     def __init__(self, case, target, request=None, answer=None):
         server = urllib.parse.urlparse(target)
@@ -62,11 +63,13 @@ class Proxy:
 
 
 class Valve:
-    """A TCP relay in front of a server: what clients send waits in it while it is shut."""
+    """A TCP relay in front of a server: what clients send waits in it while it is shut; `change` may rewrite what the
+    server says, piece by piece as it comes."""
 
-    def __init__(self, case, target):
+    def __init__(self, case, target, change=lambda data: data):
         server = urllib.parse.urlparse(target)
         self.beyond = (server.hostname, server.port)
+        self.change = change
         self.open = threading.Event()
         self.open.set()
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -82,16 +85,19 @@ class Valve:
             except OSError:
                 return
             server = socket.create_connection(self.beyond)
-            in_thread(self.carry, client, server, self.open.wait)
-            in_thread(self.carry, server, client, lambda: None)
+            in_thread(self.carry, client, server, self.pass_when_open)
+            in_thread(self.carry, server, client, self.change)
+
+    def pass_when_open(self, data):
+        self.open.wait()
+        return data
 
     @staticmethod
-    def carry(source, target, wait):
+    def carry(source, target, change):
         with source:
             try:
                 while data := source.recv(65536):
-                    wait()
-                    target.sendall(data)
+                    target.sendall(change(data))
             except OSError:
                 pass
             with contextlib.suppress(OSError):  # it is closed already
@@ -109,7 +115,7 @@ class Key:
 
     @classmethod
     def of_the_lab(cls, state, use):
-        """One of the lab authority's: they follow from the platform's seed, so that old documents can really be issued."""
+        """One of the lab authority's. They follow from the platform's seed, so old documents can really be issued."""
         extracted = hmac.digest(b"", (state / "seed").read_bytes(), "sha256")
         info = b"cloister/lab/1/" + use.encode()
         first = hmac.digest(extracted, info + b"\1", "sha256")
@@ -154,9 +160,10 @@ class System(harness.System):
         self.write_trust(self.push_example())
         self.wait_for("a ready instance", self.ready)
 
-    def events(self, name):
-        """The server's log lines of this event."""
-        return [line for line in map(json.loads, self.log("server").splitlines()) if line["event"] == name]
+    def events(self, name, program="server"):
+        """The program's log lines of this event."""
+        whole = self.log(program).rpartition("\n")[0]
+        return [line for line in map(json.loads, whole.splitlines()) if line["event"] == name]
 
     def ask(self, path):
         """What the server answers the administrator."""
@@ -169,14 +176,16 @@ class System(harness.System):
         self.assertEqual(answer.status, 200)
         return json.loads(answer.read())
 
-    def through(self, url, *command):
+    def through(self, url, *command, **options):
         """A command that reaches the server under this address: (exit code, standard output, standard error)"""
         return self.cloister("job", *command, "--trust", self.home / "trust.json", "--secret-file",
-                             self.home / "client.secret", "--server", url, *self.connection[2:])
+                             self.home / "client.secret", "--server", url, *self.connection[2:], **options)
 
-    def submit(self, key, word, url=None):
-        payload = self.write(f"{key}.payload", json.dumps({"keyword": word, "documents": [{"name": "n", "text": "x y x"}]}))
-        return self.through(url or self.server["url"], "submit", "keyword-search", "--payload", payload, "--key", key)
+    def submit(self, key, word, url=None, **options):
+        documents = [{"name": "n", "text": "x y x"}]
+        payload = self.write(f"{key}.payload", json.dumps({"keyword": word, "documents": documents}))
+        return self.through(url or self.server["url"], "submit", "keyword-search", "--payload", payload, "--key", key,
+                            **options)
 
     def job_of(self, key):
         (job,) = [job for job in self.listed("job")["jobs"] if job["idempotency_key"] == key]
@@ -277,7 +286,8 @@ class Expired(System):
     def test_each_document_is_refused_once_its_time_is_over(self):
         self.start_platform()
         true = json.loads(pathlib.Path(self.platform["collateral"]).read_text())
-        self.keys = {use: Key.of_the_lab(self.home / "platform", use) for use in ("TCB signer", "root CA", "PCK platform CA")}
+        self.keys = {use: Key.of_the_lab(self.home / "platform", use)
+                     for use in ("TCB signer", "root CA", "PCK platform CA")}
         served = self.home / "collateral.json"
         late = {"tcb_info": self.document, "qe_identity": self.document, "root_ca_crl": self.crl, "pck_crl": self.crl}
         for name, reissue in late.items():
@@ -376,20 +386,16 @@ def send_frame(link, payload, descriptors=()):
     link.sendall(data[sent:])
 
 
-class HostilePlatform:
-    """A lab platform's control socket (docs/protocol/lab-host.md) that has the true platform run TDs without blobs, which
-    are the validators' own. The guest of a version it runs by itself, in no TD: it answers what that asks of its TEE
-    (docs/protocol/tee-socket.md), and `forge` makes the quotes, of 64 bytes of report data."""
+class Between:
+    """A lab platform's control socket (docs/protocol/lab-host.md) in front of the true one."""
 
-    def __init__(self, case, true_control, forge):
-        self.case, self.true_control, self.forge = case, true_control, forge
-        self.control = case.home / "hostile.sock"
+    def __init__(self, case, true_control):
+        self.case, self.true_control = case, true_control
+        self.control = case.home / "between.sock"
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(self.control))
         self.listener.listen()
         case.addCleanup(self.listener.close)
-        self.guests = []
-        case.addCleanup(lambda: [os.kill(guest, signal.SIGKILL) for guest in tuple(self.guests)])
         in_thread(self.accept)
 
     def accept(self):
@@ -400,18 +406,33 @@ class HostilePlatform:
     def serve(self, link):
         with link:
             while frame := receive_frame(link):
-                payload, descriptors = frame
-                request, _ = read_cbor(payload)
-                if request[1] == "start-td" and request[5]:
-                    answer, ends = self.run(request, descriptors)
-                else:
-                    with socket.socket(socket.AF_UNIX) as true:
-                        true.connect(self.true_control)
-                        send_frame(true, payload, descriptors)
-                        answer, ends = receive_frame(true)
+                answer, ends = self.perform(read_cbor(frame[0])[0], *frame)
                 send_frame(link, answer, ends)
-                for descriptor in descriptors + ends:
+                for descriptor in frame[1] + ends:
                     os.close(descriptor)
+
+    def perform(self, request, payload, descriptors):
+        """(answer, its descriptors)"""
+        with socket.socket(socket.AF_UNIX) as true:
+            true.connect(self.true_control)
+            send_frame(true, payload, descriptors)
+            return receive_frame(true)
+
+
+class WithoutTd(Between):
+    """Has the true platform run TDs without blobs, which are the validators' own. The guest of a version it runs by
+    itself, in no TD: it answers what that asks of its TEE (docs/protocol/tee-socket.md), and `forge` makes the quotes,
+    of 64 bytes of report data."""
+
+    def __init__(self, case, true_control, forge):
+        self.forge, self.guests = forge, []
+        super().__init__(case, true_control)
+        case.addCleanup(lambda: [os.kill(guest, signal.SIGKILL) for guest in tuple(self.guests)])
+
+    def perform(self, request, payload, descriptors):
+        if request[1] == "start-td" and request[5]:
+            return self.run(request, descriptors)
+        return super().perform(request, payload, descriptors)
 
     def run(self, request, descriptors):
         """The guest on the descriptors that a TD has; the answer, and the ends of its host."""
@@ -420,7 +441,8 @@ class HostilePlatform:
         boot = os.memfd_create("boot", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.write(boot, cbor(["cloister/boot/1", configuration,
                              [[digest, 6 + at] for at, (digest, _) in enumerate(blobs)]]))
-        fcntl.fcntl(boot, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
+        fcntl.fcntl(boot, fcntl.F_ADD_SEALS,
+                    fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
         tee, streams, life = (socket.socketpair() for _ in range(3))
         console = os.open(self.case.home / "hostile.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         wanted = [console, console, tee[1].fileno(), streams[1].fileno(), boot, *(file for _, file in blobs)]
@@ -441,8 +463,9 @@ class HostilePlatform:
             while frame := receive_frame(link):
                 (_, operation, *arguments), _ = read_cbor(frame[0])
                 if operation == "quote":
-                    # What came with it: nothing (RFC 8949 section 3.3: null)
-                    send_frame(link, b"\x84" + cbor("cloister/tee/1") + cbor("ok") + cbor(self.forge(*arguments)) + b"\xf6")
+                    quote = self.forge(*arguments)
+                    # Nothing came with it: null (RFC 8949 section 3.3), in place of the 0 that `cbor` knows.
+                    send_frame(link, cbor(["cloister/tee/1", "ok", quote, 0])[:-1] + b"\xf6")
                 else:
                     send_frame(link, cbor(["cloister/tee/1", "ok"]))
 
@@ -453,6 +476,45 @@ class HostilePlatform:
             self.guests.remove(guest)
             os.kill(guest, signal.SIGKILL)
             os.waitpid(guest, 0)
+
+
+class Impostor(Between):
+    """Stands in the byte streams between TDs and whoever relays them, and answers handshakes in the server's place:
+    `answer` makes that of the server's true one. Once it leaves that as it is, the stream is passed on."""
+    MESSAGE = 2 + 48  # of a handshake (docs/protocol/channel.md)
+
+    def __init__(self, case, true_control, answer):
+        self.answer = answer
+        super().__init__(case, true_control)
+
+    def perform(self, request, payload, descriptors):
+        answer, ends = super().perform(request, payload, descriptors)
+        if request[1] == "start-td" and ends:
+            ours, theirs = socket.socketpair()
+            in_thread(self.take_streams, ours, socket.socket(fileno=ends[0]))
+            ends[0] = theirs.detach()
+        return answer, ends
+
+    def take_streams(self, host, td):
+        with host, td:
+            while frame := receive_frame(host):
+                ours, theirs = socket.socketpair()
+                send_frame(td, b"", [theirs.fileno()])
+                theirs.close()
+                in_thread(self.stand_between, ours, socket.socket(fileno=frame[1][0]))
+
+    def stand_between(self, guest, server):
+        hello = guest.recv(self.MESSAGE, socket.MSG_WAITALL)
+        server.sendall(hello)
+        true = server.recv(self.MESSAGE, socket.MSG_WAITALL)
+        answered = self.answer(hello, true)
+        guest.sendall(answered)
+        if answered == true:
+            in_thread(Valve.carry, guest, server, lambda data: data)
+            Valve.carry(server, guest, lambda data: data)
+        else:
+            with guest, server:
+                self.case.said.append(guest.recv(1))  # nothing: the TD closes the stream
 
 
 class Forged(System):
@@ -475,7 +537,7 @@ class Forged(System):
         forgeries = [("report_data_mismatch", self.replayed), ("quote_signature_invalid", self.rewritten),
                      ("qe_report_data_mismatch", self.signed_by_the_host)]
         turns = iter(forgeries + forgeries[-1:] * 100)
-        hostile = HostilePlatform(self, self.platform["control"], lambda report_data: next(turns)[1](report_data))
+        hostile = WithoutTd(self, self.platform["control"], lambda report_data: next(turns)[1](report_data))
         self.start_validator(name="hostile", control=hostile.control)
         codes = self.wait_for("every refusal", lambda: (lambda seen: seen[2:] and seen)(
             [event["code"] for event in self.events("attestation.refused")]))
@@ -499,6 +561,105 @@ class Forged(System):
         forged[self.SIGNATURE] = self.key.sign_raw(bytes(forged[:632]))
         forged[self.ATTESTATION_KEY] = self.key.public()
         return bytes(forged)
+
+
+class FalseServer(System):
+    """A real server with keys of its own, where another was meant."""
+
+    def start_platform(self):
+        """With what its guests write in its log."""
+        self.platform = self.start("platform", harness.BIN / "cloister", "lab", "platform", "--state",
+                                   self.home / "platform", "--log-level", "debug")
+
+    def start_both(self):
+        self.start_platform()
+        self.start_server()
+        self.true_keys = self.keys_of("cloisterd.toml")["server_keys"]
+        (self.home / "cloisterd.toml").rename(self.home / "true.toml")
+        text = (self.home / "true.toml").read_text()
+        self.write("cloisterd.toml", text.replace('data = "server"', 'data = "false"'))
+        self.server = self.start("false", harness.BIN / "cloisterd", "--config", self.home / "cloisterd.toml")
+        self.connection = ["--server", self.server["url"], "--token-file", self.server["admin_token_file"]]
+        self.false_keys = self.keys_of("cloisterd.toml")["server_keys"]
+        self.assertEqual(len(self.true_keys), len(self.false_keys))
+        self.assertFalse(set(self.true_keys) & set(self.false_keys))
+
+    def keys_of(self, config):
+        return json.loads(subprocess.run([harness.BIN / "cloisterd", "--config", self.home / config, "--show-keys"],
+                                         capture_output=True, text=True, check=True).stdout)
+
+    def test_a_td_that_was_measured_for_another_server_says_nothing_to_this_one(self):
+        self.start_both()
+
+        def for_the_true_one(data):
+            for false, true in zip(self.false_keys, self.true_keys):
+                data = data.replace(false.encode(), true.encode())
+            return data
+
+        url = self.server["url"]
+        self.server["url"] = Valve(self, url, for_the_true_one).url  # for the validator alone
+        self.start_validator()
+        self.wait_for("the end", lambda: "validator.unverified" in self.log("false"))
+        end = self.events("validator.unverified", "false")[0]
+        self.assertRegex(end["detail"], "^handshake_failed: ")
+        self.wait_for("the guest's view", lambda: "disconnected" in self.guest_events())
+        self.assertNotIn("attested", self.guest_events())
+        self.assertFalse([v for v in self.listed("validator")["validators"] if v["state"] == "verified"])
+
+    def guest_events(self):
+        """{event: its codes, in their order} of what guests logged"""
+        seen = {}
+        for line in self.events("td_console", "platform"):
+            said = json.loads(line["text"])
+            seen.setdefault(said["event"], []).append(said.get("code"))
+        return seen
+
+    def test_a_guest_refuses_whoever_answers_in_the_servers_place(self):
+        self.start_platform()
+        self.start_server()
+        before, self.said = [], []
+
+        def answer(hello, true):
+            before.append(true)
+            return {1: true[:2] + os.urandom(48),  # of somebody without the key
+                    2: hello,                      # reflected
+                    3: before[0]}.get(len(before), true)  # the true server's, to another TD's message
+
+        impostor = Impostor(self, self.platform["control"], answer)
+        self.start_validator(control=impostor.control)
+        self.wait_verified()
+        self.wait_for("the guest's view", lambda: "attested" in self.guest_events())
+        self.assertEqual(self.guest_events()["disconnected"],
+                         ["handshake_failed", "channel_reflected", "handshake_failed"])
+        self.assertEqual((self.said, len(before)), ([b""] * 3, 4))
+
+    def test_a_client_seals_nothing_to_the_instances_of_another_server(self):
+        """The whole system is the false server's, and its image the true one; what differs are the server's keys."""
+        self.start_both()
+        self.start_validator()
+        self.wait_verified()
+        version = self.push_example()
+        self.wait_for("a ready instance", self.ready)
+        trust = self.write_trust(version)
+        (instance,) = self.ask(f"/api/v1/versions/{version['id']}/instances?state=ready")["instances"]
+        configuration = base64.b64decode(instance["evidence"]["configuration"])
+        for false, true in zip(self.false_keys, self.true_keys):
+            configuration = configuration.replace(bytes.fromhex(false), bytes.fromhex(true))
+        (reference,) = trust["reference_values"]
+        of_the_true_one = {**reference, "configuration_digest": "sha256:" + hashlib.sha256(configuration).hexdigest()}
+        self.assertNotEqual(of_the_true_one, reference)
+        for key, known, refusal in (
+                ("the-configuration", {"reference_values": [of_the_true_one]}, "configuration digest: expected"),
+                ("the-key", {"server_keys": self.true_keys}, "binding_mismatch: the instance speaks to a server")):
+            with self.subTest(key):
+                self.write("trust.json", json.dumps({**trust, **known}))
+                with self.assertRaises(subprocess.TimeoutExpired) as waited:
+                    self.submit(key, "x", timeout=3)
+                self.assertIn(refusal, waited.exception.stderr.decode())
+                self.assertEqual(self.job_of(key)["state"], "awaiting_rewrap")
+        self.write("trust.json", json.dumps(trust))
+        code, out, err = self.submit("its-own", "x")
+        self.assertEqual((code, json.loads(out)["total"]), (0, 2), err)
 
 
 if __name__ == "__main__":
