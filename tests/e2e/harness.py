@@ -141,12 +141,12 @@ class System(Case):
         self.wait_for("a verified validator",
                       lambda: [v for v in self.listed("validator")["validators"] if v["state"] == "verified"])
 
-    def push_example(self):
+    def push_example(self, *options):
         self.ok("challenge", "build", BIN / "keyword-search", "--out", self.home / "layout")
         self.write("salt", "sesame")
         self.ok("secret", "put", "keyword-search/index-salt", "--file", self.home / "salt", *self.connection)
         return json.loads(self.ok("challenge", "push", self.home / "layout", "--id", "keyword-search", "--secret",
-                                  "index-salt=keyword-search/index-salt", "--json", *self.connection))
+                                  "index-salt=keyword-search/index-salt", "--json", *options, *self.connection))
 
     def write_trust(self, version):
         """What a client of this version trusts, in trust.json."""
