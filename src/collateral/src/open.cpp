@@ -2,8 +2,8 @@
 #include <fstream>
 #include <iterator>
 
-#include "cloister/codec/json.hpp"
 #include "cloister/collateral/bundle.hpp"
+#include "cloister/collateral/manifest.hpp"
 #include "cloister/collateral/recognise.hpp"
 #include "cloister/collateral/transfer.hpp"
 
@@ -11,7 +11,6 @@ namespace cloister::collateral {
 namespace {
 
 namespace fs = std::filesystem;
-namespace json = codec::json;
 
 constexpr std::string_view kManifest = "manifest.json";
 
@@ -26,36 +25,15 @@ Result<Bytes> read(const fs::path& path) {
   return out;
 }
 
-struct Entry {
-  std::string file;
-  std::string kind;  // empty: whatever it is
-  std::string key;   // for people, and for caches
-};
-
-Result<std::vector<Entry>> read_manifest(const fs::path& path) {
+Result<std::vector<ManifestEntry>> read_manifest(const fs::path& path) {
   CLOISTER_TRY(text, read(path));
-  const auto malformed = [&](std::string why) { return Error{Errc::collateral_malformed, path.string() + ": " + std::move(why)}; };
-  auto value = json::parse(as_text(text));
-  if (!value) return malformed(value.error().text());
-  const auto* files = value->as_array();
-  if (const auto* member = value->find("files")) files = member->as_array();
-  if (files == nullptr) return malformed("a list of files expected");
-  std::vector<Entry> out;
-  for (const auto& item : *files) {
-    json::Fields fields{item, "file"};
-    Entry entry{fields.string("file"), fields.optional_string("kind").value_or(""), {}};
-    if (const auto* key = fields.optional_any("key"); key != nullptr && key->as_string() != nullptr) entry.key = *key->as_string();
-    if (auto end = fields.finish_lenient(); !end) return malformed(end.error().text());
-    if (fs::path{entry.file}.filename() != fs::path{entry.file} || entry.file.empty() || entry.file.starts_with('.')) {
-      return malformed('"' + entry.file + "\" is not the name of a file in this directory");
-    }
-    out.push_back(std::move(entry));
-  }
-  return out;
+  auto entries = parse_manifest(as_text(text));
+  if (!entries) return entries.error().in(path.string());
+  return entries;
 }
 
-Result<std::vector<Entry>> list_files(const fs::path& directory) {
-  std::vector<Entry> out;
+Result<std::vector<ManifestEntry>> list_files(const fs::path& directory) {
+  std::vector<ManifestEntry> out;
   std::error_code failure;
   for (fs::directory_iterator at{directory, failure}, end; !failure && at != end; at.increment(failure)) {
     const auto name = at->path().filename().string();
@@ -63,7 +41,7 @@ Result<std::vector<Entry>> list_files(const fs::path& directory) {
     if (out.size() > kMaxBundleFiles) return Error{Errc::limit_exceeded, directory.string() + ": more than 1024 files"};
   }
   if (failure) return Error{Errc::io_error, directory.string() + ": " + failure.message()};
-  std::ranges::sort(out, {}, &Entry::file);
+  std::ranges::sort(out, {}, &ManifestEntry::file);
   return out;
 }
 
@@ -81,7 +59,6 @@ Result<std::vector<BundleFile>> read_directory(const fs::path& directory) {
   std::error_code failure;
   const bool listed = fs::exists(directory / kManifest, failure);
   CLOISTER_TRY(entries, listed ? read_manifest(directory / kManifest) : list_files(directory));
-  if (entries.size() > kMaxBundleFiles) return Error{Errc::limit_exceeded, directory.string() + ": more than 1024 files"};
   std::vector<BundleFile> files;
   for (const auto& entry : entries) {
     CLOISTER_TRY(content, read(directory / entry.file));

@@ -5,6 +5,7 @@
 #include "certificates.hpp"
 #include "cloister/codec/json.hpp"
 #include "cloister/codec/text.hpp"
+#include "cloister/collateral/manifest.hpp"
 
 namespace cloister::collateral {
 namespace {
@@ -198,9 +199,9 @@ Result<Documents> documents_of(const std::vector<BundleFile>& files) {
 
 std::vector<BundleFile> write_bundle(const std::vector<Document>& documents) {
   std::vector<BundleFile> out;
-  json::Array listed;
+  std::vector<ManifestEntry> listed;
   const auto add = [&](std::string kind, std::string key, std::string name, Bytes content) {
-    listed.push_back(json::Object{{"kind", kind}, {"key", key}, {"file", name}});
+    listed.push_back({name, std::move(kind), key});
     out.push_back({std::move(name), std::move(content), std::move(key)});
   };
   for (const auto& document : documents) {
@@ -210,8 +211,7 @@ std::vector<BundleFile> write_bundle(const std::vector<Document>& documents) {
     add(std::string{kind_of(document.key)}, key, stem + std::string{extension_of(document.key)}, document.body);
     if (!document.issuer_chain.empty()) add("certificates", key, stem + ".chain.pem", to_bytes(document.issuer_chain));
   }
-  const json::Value manifest = json::Object{{"version", 1}, {"files", std::move(listed)}};
-  out.push_back({"manifest.json", to_bytes(json::write_pretty(manifest) + "\n"), {}});
+  out.push_back({"manifest.json", to_bytes(write_manifest(listed)), {}});
   return out;
 }
 

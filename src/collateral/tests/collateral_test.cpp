@@ -7,6 +7,7 @@
 #include "cloister/attestation/verify_snp.hpp"
 #include "cloister/codec/text.hpp"
 #include "cloister/collateral/bundle.hpp"
+#include "cloister/collateral/manifest.hpp"
 #include "cloister/collateral/recognise.hpp"
 #include "support/support.hpp"
 #include "support/synthetic_platform.hpp"
@@ -199,7 +200,31 @@ TEST(Manifest, IsRefusedWhenItIsWrong) {
   refused(R"([{"file":"../tcb.json"}])", Errc::collateral_malformed);
   refused(R"([{"file":"/etc/hostname"}])", Errc::collateral_malformed);
   refused(R"([{"file":""}])", Errc::collateral_malformed);
+  refused(R"([{"file":".tcb.json"}])", Errc::collateral_malformed);
+  refused(R"([{"file":"tcb.json\u0000"}])", Errc::collateral_malformed);
+  refused(R"({"version":2,"files":[{"file":"tcb.json"}]})", Errc::collateral_malformed);
+  refused(R"({"version":"1","files":[{"file":"tcb.json"}]})", Errc::collateral_malformed);
   refused(R"([{"file":"absent.json"}])", Errc::io_error);
+}
+
+TEST(Manifest, ReadsAsItWasWritten) {
+  const std::vector<ManifestEntry> entries = {{"tcb.json", "tcb_info", "90c06f000000"}, {"any thing", "", ""}};
+  const auto again = parse_manifest(write_manifest(entries));
+  ASSERT_TRUE(again.ok()) << again.error().text();
+  EXPECT_EQ(*again, entries);
+}
+
+TEST(Manifest, LeavesAloneWhatOthersAdd) {
+  const auto entries = parse_manifest(R"({"source":"x","files":[{"kind":null,"key":{"fmspc":"00"},"file":"a","size":7}]})");
+  ASSERT_TRUE(entries.ok()) << entries.error().text();
+  EXPECT_EQ(*entries, (std::vector<ManifestEntry>{{"a", "", ""}}));
+}
+
+TEST(Manifest, HasAtMost1024Files) {
+  std::vector<ManifestEntry> entries(kMaxBundleFiles, {"a", "", ""});
+  EXPECT_TRUE(parse_manifest(write_manifest(entries)).ok());
+  entries.push_back({"a", "", ""});
+  EXPECT_EQ(parse_manifest(write_manifest(entries)).error().code(), Errc::limit_exceeded);
 }
 
 // --- recognition ---

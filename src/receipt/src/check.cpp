@@ -9,8 +9,6 @@
 namespace cloister::receipt {
 namespace {
 
-/// Clocks of instance and server may differ by this much.
-
 Error disagree(std::string_view what) { return Error{Errc::receipt_invalid, std::string{what} + " does not agree"}; }
 
 /// That a leaf's detail is the SHA-256 of these bytes.
