@@ -71,21 +71,25 @@ Result<Profiles> Profiles::load() {
     return Error{Errc::configuration_invalid, file.string() + " holds tokens, and others may read it; chmod 600 it"};
   }
   CLOISTER_TRY(bytes, read_file(file, kMaxFile));
-  const auto unusable = [&](const Error& why) {
-    return Error{Errc::configuration_invalid, file.string() + ": " + why.text() + "; mend it, or remove it and log in again"};
-  };
-  auto value = json::parse(as_text(bytes));
-  if (!value) return unusable(value.error());
-  json::Fields fields{*value, "profiles"};
+  auto profiles = parse(as_text(bytes));
+  if (!profiles) {
+    return Error{Errc::configuration_invalid,
+                 file.string() + ": " + profiles.error().text() + "; mend it, or remove it and log in again"};
+  }
+  return profiles;
+}
+
+Result<Profiles> Profiles::parse(std::string_view text) {
+  CLOISTER_TRY(value, json::parse(text));
+  json::Fields fields{value, "profiles"};
   static_cast<void>(fields.integer("version", 1, 1));
   Profiles out;
   out.current_ = fields.string("current");
   const auto& list = fields.array("profiles");
-  if (auto done = fields.finish(); !done) return unusable(done.error());
+  CLOISTER_CHECK(fields.finish());
   for (const auto& item : list) {
-    auto profile = parse_profile(item);
-    if (!profile) return unusable(profile.error());
-    out.put(*std::move(profile));
+    CLOISTER_TRY(profile, parse_profile(item));
+    out.put(std::move(profile));
   }
   return out;
 }
@@ -95,10 +99,14 @@ Result<void> Profiles::save() const {
   std::error_code failure;
   fs::create_directories(file.parent_path(), failure);
   if (failure) return Error{Errc::io_error, file.parent_path().string() + ": " + failure.message()};
+  return write_file(file, write(), Readers::owner);
+}
+
+std::string Profiles::write() const {
   json::Array list;
   for (const auto& profile : profiles_) list.push_back(to_json(profile));
   const json::Value value = json::Object{{"version", 1}, {"current", current_}, {"profiles", std::move(list)}};
-  return write_file(file, json::write_pretty(value) + "\n", Readers::owner);
+  return json::write_pretty(value) + "\n";
 }
 
 const Profile* Profiles::find(std::string_view name) const noexcept {

@@ -21,6 +21,7 @@ struct Profile {
   std::string token;
   std::optional<std::filesystem::path> ca_file;
   std::optional<std::filesystem::path> trust_file;
+  friend bool operator==(const Profile&, const Profile&) = default;
 };
 
 /// All profiles of this person: profiles.json in the configuration folder, mode 0600, as it holds tokens.
@@ -30,6 +31,10 @@ class Profiles {
   [[nodiscard]] static Result<Profiles> load();
   /// Makes the folder where it is missing.
   [[nodiscard]] Result<void> save() const;
+  /// From and to the text of that file; no I/O. Whatever is not of this form is refused: another version, an unknown
+  /// member, a name that is no id.
+  [[nodiscard]] static Result<Profiles> parse(std::string_view text);
+  [[nodiscard]] std::string write() const;
 
   [[nodiscard]] const std::vector<Profile>& all() const noexcept { return profiles_; }
   /// The name of the profile in use; empty when there is none.
@@ -41,6 +46,7 @@ class Profiles {
   /// `not_found` names those that there are.
   [[nodiscard]] Result<void> use(std::string_view name);
   [[nodiscard]] Result<void> remove(std::string_view name);
+  friend bool operator==(const Profiles&, const Profiles&) = default;
 
  private:
   [[nodiscard]] Error absent(std::string_view name) const;
