@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <mutex>
 
 namespace cloister::test {
 
@@ -45,6 +46,9 @@ TempDir::~TempDir() {
 }
 
 void SeededRandom::fill(std::span<std::uint8_t> out) {
+  // A test's thread may draw beside a server's. One lock for all of them keeps the generator copyable.
+  static std::mutex drawing;
+  const std::lock_guard lock{drawing};
   for (auto& byte : out) {
     state_ += 0x9E3779B97F4A7C15ULL;
     auto z = state_;
