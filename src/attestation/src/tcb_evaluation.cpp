@@ -218,8 +218,7 @@ Tcb evaluate_tcb(const TcbInputs& in) {
   gather(out, launch.module);
   gather(out, qe_level);
   std::ranges::sort(out.advisory_ids);
-  const auto repeated = std::ranges::unique(out.advisory_ids);
-  out.advisory_ids.erase(repeated.begin(), repeated.end());
+  out.advisory_ids.erase(std::unique(out.advisory_ids.begin(), out.advisory_ids.end()), out.advisory_ids.end());
   return out;
 }
 

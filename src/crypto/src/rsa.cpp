@@ -99,7 +99,7 @@ RsaPrivateKey RsaPrivateKey::derive_3072_e3(ByteView seed, ByteView info) {
   const auto n = fresh();
   ossl::must(BN_mul(n.get(), p.get(), q.get(), context.get()));
   RsaPublicKey pub{.modulus = padded(n.get(), kModulusBytes), .exponent = {static_cast<std::uint8_t>(kExponent)}};
-  return {std::move(pub), std::make_unique<const Handle>(std::move(key))};
+  return {std::move(pub), std::make_unique<const Handle>(Handle{std::move(key)})};
 }
 
 Bytes RsaPrivateKey::sign_pkcs1_sha256(ByteView message) const {

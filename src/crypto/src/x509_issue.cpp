@@ -103,6 +103,7 @@ Bytes signed_by(const Key& issuer, const Bytes& tbs) {
 
 Bytes encode_entries(const std::vector<RevokedEntry>& revoked) {
   std::vector<Bytes> entries;
+  entries.reserve(revoked.size());
   for (const auto& entry : revoked) {
     entries.push_back(der::sequence({der::element(tag::kInteger, entry.serial), der::time(entry.at)}));
   }

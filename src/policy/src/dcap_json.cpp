@@ -49,8 +49,7 @@ std::vector<Digest48> read_modules(json::Fields& fields, std::string_view name) 
     out.push_back(*digest);
   }
   std::ranges::sort(out);  // equal policies read equal
-  const auto repeated = std::ranges::unique(out);
-  out.erase(repeated.begin(), repeated.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;
 }
 

@@ -64,8 +64,7 @@ std::vector<std::string> read_texts(json::Fields& fields, std::string_view name)
     out.push_back(*text);
   }
   std::ranges::sort(out);
-  const auto repeated = std::ranges::unique(out);
-  out.erase(repeated.begin(), repeated.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;
 }
 
