@@ -2,7 +2,9 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cerrno>
 
@@ -28,13 +30,17 @@ Result<ChildProcess> ChildProcess::start(const Command& command) {
 }
 
 ChildProcess::ChildProcess(ChildProcess&& other) noexcept
-    : pid_{std::exchange(other.pid_, -1)}, pidfd_{std::move(other.pidfd_)}, status_{other.status_} {}
+    : pid_{std::exchange(other.pid_, -1)},
+      pidfd_{std::move(other.pidfd_)},
+      along_{std::move(other.along_)},
+      status_{other.status_} {}
 
 ChildProcess& ChildProcess::operator=(ChildProcess&& other) noexcept {
   if (this != &other) {
     end();
     pid_ = std::exchange(other.pid_, -1);
     pidfd_ = std::move(other.pidfd_);
+    along_ = std::move(other.along_);
     status_ = other.status_;
   }
   return *this;
@@ -61,6 +67,7 @@ std::optional<ExitStatus> ChildProcess::poll() {
   if (done != 0 || info.si_pid == 0) return std::nullopt;
   // The group's number stays reserved until its leader is reaped: whoever is left in the group goes first.
   ::kill(-pid_, SIGKILL);
+  if (along_.valid()) ::syscall(SYS_pidfd_send_signal, along_.get(), SIGKILL, nullptr, 0);
   ::waitid(P_PIDFD, static_cast<id_t>(pidfd_.get()), &info, WEXITED | WNOHANG);
   status_ = status_of(info);
   return status_;

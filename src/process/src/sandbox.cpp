@@ -1,12 +1,16 @@
 #include "cloister/process/sandbox.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <chrono>
+#include <fstream>
 
 namespace cloister::process {
 namespace {
@@ -73,6 +77,43 @@ Result<void> make_directories(const fs::path& path) {
   return {};
 }
 
+/// What bubblewrap writes to --info-fd before it lets the sandbox begin: the process that is 1 in there. Or nothing.
+std::optional<pid_t> read_child_pid(int fd) {
+  const Deadline soon{std::chrono::steady_clock::now() + std::chrono::seconds{10}};
+  std::string text;
+  std::array<char, 256> piece;
+  while (text.size() < 4096 && wait_for(fd, POLLIN, soon)) {
+    const auto got = ::read(fd, piece.data(), piece.size());
+    if (got <= 0) break;
+    text.append(piece.data(), static_cast<std::size_t>(got));
+  }
+  constexpr std::string_view kName = "\"child-pid\": ";
+  const auto at = text.find(kName);
+  if (at == std::string::npos) return std::nullopt;
+  pid_t pid = 0;
+  const auto* const begin = text.data() + at + kName.size();
+  const auto read = std::from_chars(begin, text.data() + text.size(), pid);
+  return read.ec == std::errc{} && pid > 0 ? std::optional{pid} : std::nullopt;
+}
+
+std::optional<pid_t> parent_of(pid_t pid) {
+  std::ifstream status{"/proc/" + std::to_string(pid) + "/status"};
+  for (std::string word; status >> word;) {
+    pid_t parent = 0;
+    if (word == "PPid:" && status >> parent) return parent;
+  }
+  return std::nullopt;
+}
+
+/// bubblewrap's --die-with-parent binds the sandbox to it only once the program in it runs already (0.8, `do_init`): in a
+/// child that is stopped at once, the sandbox would live on. So its first process is held, and killed with the child.
+void hold_sandbox(ChildProcess& bubblewrap, int info) {
+  const auto first = read_child_pid(info);
+  if (!first) return;
+  UniqueFd pidfd{static_cast<int>(::syscall(SYS_pidfd_open, *first, 0))};
+  if (pidfd.valid() && parent_of(*first) == bubblewrap.pid()) bubblewrap.take_along(std::move(pidfd));
+}
+
 Result<ChildProcess> start_isolated(const SandboxedCommand& sandboxed, const fs::path& bubblewrap,
                                     std::optional<uid_t> user) {
   Command command{.program = bubblewrap,
@@ -91,10 +132,16 @@ Result<ChildProcess> start_isolated(const SandboxedCommand& sandboxed, const fs:
     add(command.arguments, {"--perms", octal(file.mode & 0555U), "--file", std::to_string(next), file.path});
     ++next;
   }
+  CLOISTER_TRY(info, pipe_pair());
+  command.descriptors.push_back({.source = info.second.get(), .target = next});
+  add(command.arguments, {"--info-fd", std::to_string(next)});
   add(command.arguments, {"--proc", "/proc", "--dev", "/dev", "--size", std::to_string(sandboxed.scratch_bytes),
                           "--tmpfs", "/tmp", "--remount-ro", "/", "--chdir", "/tmp", "--", sandboxed.program});
   for (const auto& word : sandboxed.arguments) command.arguments.push_back(word.text);
-  return ChildProcess::start(command);
+  CLOISTER_TRY(child, ChildProcess::start(command));
+  info.second.reset();
+  hold_sandbox(child, info.first.get());
+  return child;
 }
 
 Result<ChildProcess> start_plain(const SandboxedCommand& sandboxed, const fs::path& directory) {

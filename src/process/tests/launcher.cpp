@@ -1,4 +1,4 @@
-// Starts `probe pause` as a child of its own, prints the child's pid, and waits to be killed.
+// Starts `probe stubborn` as a child of its own, prints the child's pid, and waits to be killed.
 #include <unistd.h>
 
 #include <cstdio>
@@ -7,7 +7,7 @@
 
 int main(int, char** argv) {
   auto child = cloister::process::ChildProcess::start({.program = argv[1],
-                                                       .arguments = {"pause"},
+                                                       .arguments = {"stubborn"},
                                                        .environment = {},
                                                        .descriptors = {},
                                                        .directory = "/",

@@ -69,6 +69,9 @@ class ChildProcess {
   [[nodiscard]] Result<ExitStatus> wait(Deadline deadline);
   /// Sends a signal to the whole group; no effect after the end.
   void signal(int number) noexcept;
+  /// Another process, by its pidfd, that must not outlive the child, whose group it has left: it is killed (SIGKILL) when
+  /// the child's end is seen or made.
+  void take_along(UniqueFd pidfd) noexcept { along_ = std::move(pidfd); }
   /// SIGTERM to the group, SIGKILL after `grace`, and the status.
   [[nodiscard]] ExitStatus stop(std::chrono::milliseconds grace);
 
@@ -78,6 +81,7 @@ class ChildProcess {
   void end() noexcept;
   pid_t pid_;
   UniqueFd pidfd_;
+  UniqueFd along_;
   std::optional<ExitStatus> status_;
 };
 
