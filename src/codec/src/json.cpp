@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "cloister/codec/text.hpp"
+#include "utf8.hpp"
 
 namespace cloister::codec::json {
 
@@ -423,6 +424,11 @@ class Printer {
   }
 
   void print(const std::string& text) {
+    if (is_utf8(as_bytes(text))) return print_utf8(text);
+    print_utf8(made_utf8(text));
+  }
+
+  void print_utf8(std::string_view text) {
     constexpr std::string_view kHex = "0123456789abcdef";
     out_.push_back('"');
     for (const char c : text) {

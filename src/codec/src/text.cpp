@@ -3,6 +3,8 @@
 #include <array>
 #include <cstring>
 
+#include "utf8.hpp"
+
 namespace cloister::codec {
 namespace {
 
@@ -155,6 +157,44 @@ Result<Bytes> from_base64url(std::string_view text) {
   return decode64(text, kFromUrl, false, digits);
 }
 
+std::size_t utf8_sequence(ByteView bytes) noexcept {
+  if (bytes.empty()) return 0;
+  const auto lead = bytes[0];
+  if (lead < 0x80) return 1;
+  // The second byte's range depends on the first, the rest are 80..BF.
+  std::size_t more = 0;
+  std::uint8_t low = 0x80;
+  std::uint8_t high = 0xBF;
+  if (lead >= 0xC2 && lead <= 0xDF) {
+    more = 1;
+  } else if (lead >= 0xE0 && lead <= 0xEF) {
+    more = 2;
+    if (lead == 0xE0) low = 0xA0;
+    if (lead == 0xED) high = 0x9F;
+  } else if (lead >= 0xF0 && lead <= 0xF4) {
+    more = 3;
+    if (lead == 0xF0) low = 0x90;
+    if (lead == 0xF4) high = 0x8F;
+  } else {
+    return 0;
+  }
+  if (more >= bytes.size() || bytes[1] < low || bytes[1] > high) return 0;
+  for (std::size_t k = 2; k <= more; ++k) {
+    if ((bytes[k] & 0xC0U) != 0x80) return 0;
+  }
+  return more + 1;
+}
+
+std::string made_utf8(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const auto length = utf8_sequence(as_bytes(text));
+    out += length == 0 ? std::string_view{"\xEF\xBF\xBD"} : text.substr(0, length);
+    text.remove_prefix(length == 0 ? 1 : length);
+  }
+  return out;
+}
+
 bool is_utf8(ByteView bytes) noexcept {
   for (std::size_t i = 0; i < bytes.size();) {
     // Eight bytes of ASCII at a time.
@@ -162,33 +202,9 @@ bool is_utf8(ByteView bytes) noexcept {
       std::memcpy(&word, bytes.data() + i, sizeof word);
       if ((word & 0x8080808080808080U) != 0) break;
     }
-    const auto lead = bytes[i];
-    if (lead < 0x80) {
-      ++i;
-      continue;
-    }
-    // RFC 3629 section 4: the second byte's range depends on the first, the rest are 80..BF.
-    std::size_t more = 0;
-    std::uint8_t low = 0x80;
-    std::uint8_t high = 0xBF;
-    if (lead >= 0xC2 && lead <= 0xDF) {
-      more = 1;
-    } else if (lead >= 0xE0 && lead <= 0xEF) {
-      more = 2;
-      if (lead == 0xE0) low = 0xA0;
-      if (lead == 0xED) high = 0x9F;
-    } else if (lead >= 0xF0 && lead <= 0xF4) {
-      more = 3;
-      if (lead == 0xF0) low = 0x90;
-      if (lead == 0xF4) high = 0x8F;
-    } else {
-      return false;
-    }
-    if (more >= bytes.size() - i || bytes[i + 1] < low || bytes[i + 1] > high) return false;
-    for (std::size_t k = 2; k <= more; ++k) {
-      if ((bytes[i + k] & 0xC0U) != 0x80) return false;
-    }
-    i += more + 1;
+    const auto length = utf8_sequence(bytes.subspan(i));
+    if (length == 0) return false;
+    i += length;
   }
   return true;
 }

@@ -142,6 +142,14 @@ TEST(JsonWriter, WritesWhatParsesToTheSameValue) {
   }
 }
 
+TEST(JsonWriter, ReplacesWhatIsNoUtf8) {
+  const std::string odd = "a\xFA\xC3z\xE2\x82 \xE2\x82\xAC \xED\xA0\x80\xF4\x90\x80\x80";
+  const Value value = Object{{"detail", odd}};
+  EXPECT_EQ(write(value), "{\"detail\":\"a\uFFFD\uFFFDz\uFFFD\uFFFD \u20AC \uFFFD\uFFFD\uFFFD\uFFFD\uFFFD\uFFFD\uFFFD\"}");
+  EXPECT_TRUE(parse(write(value)).ok());
+  EXPECT_TRUE(parse(write(Object{{odd, 1}})).ok());
+}
+
 TEST(JsonWriter, IndentsForPeople) {
   Value value{Object{}};
   value.set("a", Array{1, 2}).set("b", Object{});

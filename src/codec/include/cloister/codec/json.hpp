@@ -77,8 +77,8 @@ class Value {
 /// a double, lone surrogates and a byte order mark are refused. Errors, with the offset of the byte: `limit_exceeded`,
 /// `malformed`, `truncated`, `duplicate_member`, `trailing_bytes`, `unsupported` (a number too large).
 [[nodiscard]] Result<Value> parse(std::string_view text, const Limits& limits = {});
-/// Compact, members in stored order, control characters escaped, non-ASCII left as it is (built strings must be UTF-8,
-/// or readers will refuse the text). Numbers must be finite (asserted).
+/// Compact, members in stored order, control characters escaped, non-ASCII left as it is. What is not UTF-8 in a string,
+/// as a peer's words in an error, becomes U+FFFD, byte by byte. Numbers must be finite (asserted).
 [[nodiscard]] std::string write(const Value& value);
 /// Two spaces of indentation, for people.
 [[nodiscard]] std::string write_pretty(const Value& value);
