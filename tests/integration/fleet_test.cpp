@@ -115,6 +115,7 @@ TEST_F(Fleet, ServesTheNewestConnectionOfAHotkeyAlone) {
   HostEnd third{w};
   first.join();
   second.log_in(w.hotkey);
+  second.expect<host::Welcome>();  // the server has concluded this login: the next is newer
   third.log_in(w.hotkey);
   EXPECT_TRUE(first.ended());
   EXPECT_TRUE(second.ended());
