@@ -27,7 +27,7 @@ namespace fs = std::filesystem;
 namespace json = codec::json;
 using std::chrono::milliseconds;
 
-constexpr std::size_t kMaxPayload = model::ChallengeSpec{}.max_payload_bytes;  // what the example's version allows
+const std::size_t kMaxPayload = model::ChallengeSpec{}.max_payload_bytes;  // what the example's version allows
 constexpr std::chrono::seconds kReadyTimeout{30};
 
 struct Options {

@@ -660,8 +660,8 @@ Task<void> Fleet::start_missing() {
     co_return;
   }
   for (const auto& [tenant, version] : *active) {
-    auto live = std::ranges::count_if(instances_, [&](const auto& entry) {
-      return entry.second->version.id == version.id && !is_draining(entry.second->validator);
+    auto live = std::ranges::count_if(instances_, [this, &id = version.id](const auto& entry) {
+      return entry.second->version.id == id && !is_draining(entry.second->validator);
     });
     const auto backoff = backoff_.find(version.id);
     const bool waits = backoff != backoff_.end() && services_.clock.steady() < backoff->second.next;
