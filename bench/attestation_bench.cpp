@@ -12,6 +12,7 @@
 #include "cloister/crypto/hash.hpp"
 #include "cloister/evidence/collateral.hpp"
 #include "cloister/evidence/quote.hpp"
+#include "rivals.hpp"
 #include "support/synthetic_snp.hpp"
 
 namespace {
@@ -169,6 +170,7 @@ void warm(benchmark::State& state, const Case& one, const attestation::TrustAnch
 struct Chip {
   std::vector<Bytes> reports;
   evidence::SnpEndorsements endorsements;
+  Bytes vek;  // DER, of the certificate that signs
   attestation::TrustAnchors anchors;
 };
 
@@ -180,6 +182,7 @@ Chip synthetic_chip() {
     auto built = chip.build();
     out.reports.push_back(std::move(built.report));
     if (i > 0) continue;  // certificates that are issued again have other signatures
+    out.vek = built.endorsements.certificates.front()->der;  // the chip's own comes first
     out.endorsements = std::move(built.endorsements);
     out.anchors.add(*attestation::TrustAnchor::make(built.root, attestation::AnchorKind::given));
   }
@@ -218,20 +221,56 @@ void cold_snp(benchmark::State& state, const Chip& chip) {
   }
 }
 
+// What rivals do of the same, by their own idea of it; their memory of earlier quotes is none.
+
+void rival_cold(benchmark::State& state, const Case& one, const Rivals& rivals) {
+  const auto rival = rivals.dcap(one.root, to_bytes(one.collateral), one.now);
+  std::size_t i = 0;
+  for (auto _ : state) {
+    if (!rival.cold(one.quotes[i++ % one.quotes.size()])) state.SkipWithError("good evidence was refused");
+  }
+}
+
+void rival_warm(benchmark::State& state, const Case& one, const Rivals& rivals) {
+  const auto rival = rivals.dcap(one.root, to_bytes(one.collateral), one.now);
+  std::size_t i = 0;
+  for (auto _ : state) {
+    if (!rival.warm(one.quotes[i++ % one.quotes.size()])) state.SkipWithError("good evidence was refused");
+  }
+}
+
+void rival_warm_snp(benchmark::State& state, const Chip& chip, const Rivals& rivals) {
+  const auto rival = rivals.snp(chip.vek);
+  std::size_t i = 0;
+  for (auto _ : state) {
+    if (!rival.warm(chip.reports[i++ % chip.reports.size()])) state.SkipWithError("good evidence was refused");
+  }
+}
+
 template <class... Arguments>
 void measure(const std::string& name, Arguments&&... arguments) {
   auto* registered = benchmark::RegisterBenchmark(name.c_str(), std::forward<Arguments>(arguments)...);
   registered->Threads(1)->Threads(2)->UseRealTime()->Unit(benchmark::kMicrosecond);
 }
 
+/// Takes `--NAME VALUE` out of the arguments.
+std::optional<std::string> take_option(int& argc, char** argv, std::string_view name) {
+  for (int i = 1; i + 1 < argc; ++i) {
+    if (argv[i] != name) continue;
+    std::string value = argv[i + 1];
+    std::copy(argv + i + 2, argv + argc, argv + i);
+    argc -= 2;
+    return value;
+  }
+  return std::nullopt;
+}
+
 int run(int argc, char** argv) {
   const auto* vectors = std::getenv("CLOISTER_VECTORS");
   auto cases = synthetic_cases();
   for (auto& one : real_cases(vectors == nullptr ? "../shared/vectors" : vectors)) cases.push_back(std::move(one));
-  if (argc == 3 && std::string_view{argv[1]} == "--write-cases") {
-    write_cases(argv[2], cases);
-    return 0;
-  }
+  std::optional<Rivals> rivals;
+  if (const auto library = take_option(argc, argv, "--rivals")) rivals.emplace(*library);
 
   const auto p256 = rotating(crypto::Curve::p256);
   const auto p384 = rotating(crypto::Curve::p384);
@@ -242,14 +281,17 @@ int run(int argc, char** argv) {
   for (const auto& one : cases) {
     const auto anchors = one.anchors();
     measure("cold/" + one.name, [&one, anchors](benchmark::State& state) { cold(state, one, anchors); });
+    if (rivals) measure("cold_dcap_qvl/" + one.name, [&](benchmark::State& state) { rival_cold(state, one, *rivals); });
     if (one.quotes.size() < kQuotes) continue;
     measure("warm/" + one.name, [&one, anchors](benchmark::State& state) { warm(state, one, anchors, false); });
     measure("warm_known_platform/" + one.name,
             [&one, anchors](benchmark::State& state) { warm(state, one, anchors, true); });
+    if (rivals) measure("warm_dcap_qvl/" + one.name, [&](benchmark::State& state) { rival_warm(state, one, *rivals); });
   }
   const auto chip = synthetic_chip();
   measure("cold/snp", [&](benchmark::State& state) { cold_snp(state, chip); });
   measure("warm/snp", [&](benchmark::State& state) { warm_snp(state, chip); });
+  if (rivals) measure("warm_sev/snp", [&](benchmark::State& state) { rival_warm_snp(state, chip, *rivals); });
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   benchmark::RunSpecifiedBenchmarks();

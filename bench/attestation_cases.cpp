@@ -17,12 +17,6 @@ std::string read(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>{in}, {}};
 }
 
-void write(const std::filesystem::path& path, std::string_view text) {
-  std::ofstream out{path, std::ios::binary};
-  out << text;
-  CLOISTER_ASSERT(out.flush().good());
-}
-
 Case synthetic(std::string name, TeeType tee, std::uint16_t version) {
   test::SyntheticPlatform platform{tee, version};
   platform.qe_identity_signed_by = platform.tcb_info_signed_by;
@@ -77,17 +71,6 @@ std::vector<Case> real_cases(const std::filesystem::path& vectors) {
   if (!std::filesystem::exists(cases)) return {};
   return {real("real_sgx_v3", cases, "sgx__dcap-qvl__sgx_quote", "dq-sgx.json", 1'750'416'971),
           real("real_tdx_v4", cases, "tdx__dcap-qvl__tdx_quote", "dq-tdx.json", 1'750'415'547)};
-}
-
-void write_cases(const std::filesystem::path& folder, const std::vector<Case>& cases) {
-  for (const auto& one : cases) {
-    const auto to = folder / one.name;
-    std::filesystem::create_directories(to);
-    write(to / "quote.bin", as_text(one.quotes.front()));
-    write(to / "collateral.json", one.collateral);
-    write(to / "root.der", as_text(one.root));
-    write(to / "now", std::to_string(to_micros(one.now) / 1'000'000));
-  }
 }
 
 }  // namespace cloister::bench

@@ -28,7 +28,4 @@ inline constexpr std::size_t kQuotes = 512;  // each with a QE report of its own
 /// One real SGX and one real TDX quote with Intel's collateral; none without the vectors' folder.
 [[nodiscard]] std::vector<Case> real_cases(const std::filesystem::path& vectors);
 
-/// What the rivals read: in a folder per case, quote.bin, collateral.json, root.der, now (seconds).
-void write_cases(const std::filesystem::path& folder, const std::vector<Case>& cases);
-
 }  // namespace cloister::bench
