@@ -34,6 +34,7 @@ struct Options {
   std::vector<fs::path> inputs;
   std::string keyword = "cloister";
   std::optional<fs::path> data;
+  bool beside_tee = false;
 };
 
 /// A folder that is removed at the end, unless somebody asked to keep it.
@@ -253,7 +254,7 @@ class Demo {
 
   Result<void> register_challenge(System& system) {
     steps_.step("A challenge is registered: an image, and what a TEE will measure when it runs it");
-    CLOISTER_TRY(sandbox, system.start_platform());
+    CLOISTER_TRY(sandbox, system.start_platform(options_.beside_tee));
     steps_.done("lab platform runs; TDs are held by " + sandbox);
     CLOISTER_CHECK(system.learn_server_keys());
     CLOISTER_TRY(example, plan_example(system.programs().keyword_search, system.programs().guest, system.server_keys()));
@@ -391,6 +392,7 @@ void add_demo(CLI::App& app, Context& context) {
   demo->add_option("--input", options->inputs, "UTF-8 text files to search, 4 MiB together; without any, the examples");
   demo->add_option("--keyword", options->keyword, "the word to count, whatever the case of its ASCII letters");
   demo->add_option("--data", options->data, "keep state and logs in this directory");
+  demo->add_flag("--beside-tee", options->beside_tee, "start the lab also on a machine that has a TEE of its own");
   demo->callback([options, &context] {
     const auto code = Demo{*options, context}.run();
     if (!code) return context.fail(code.error());

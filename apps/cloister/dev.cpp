@@ -23,6 +23,7 @@ constexpr std::string_view kPartEnded =
 struct Options {
   fs::path data = "cloister-dev";
   std::uint16_t port = 7443;
+  bool beside_tee = false;
 };
 
 /// Keeps the profile. It is put in use only where no other one is, so that nobody's commands end up elsewhere; returns
@@ -55,7 +56,7 @@ Result<void> run(const Options& options, Context& context) {
   ::sigprocmask(SIG_BLOCK, &signals, nullptr);
   auto& out = context.out;
   CLOISTER_TRY(system, System::make(options.data, options.port));
-  CLOISTER_TRY(sandbox, system.start_platform());
+  CLOISTER_TRY(sandbox, system.start_platform(options.beside_tee));
   out << "lab platform runs; TDs are held by " << sandbox << std::endl;
   CLOISTER_CHECK(system.learn_server_keys());
   CLOISTER_CHECK(system.start_server());
@@ -95,6 +96,7 @@ void add_dev(CLI::App& app, Context& context) {
   const auto options = std::make_shared<Options>();
   dev->add_option("--data", options->data, "where state and logs are kept");
   dev->add_option("--port", options->port, "the server's port; 0: any free one");
+  dev->add_flag("--beside-tee", options->beside_tee, "start the lab also on a machine that has a TEE of its own");
   dev->callback([options, &context] {
     const auto done = run(*options, context);
     if (done) return;

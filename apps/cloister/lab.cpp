@@ -39,6 +39,7 @@ void add_lab(CLI::App& app, Context& context) {
   platform->add_option("--state", options->state, "directory of the machine: its seed, its root certificate, its socket")
       ->required();
   platform->add_option("--max-tds", options->max_tds, "TDs at the same time")->check(CLI::Range(1, 1024));
+  platform->add_flag("--beside-tee", options->beside_tee, "start also on a machine that has a TEE of its own");
   platform->add_option("--log-level", *level, "with debug also what the TDs write")
       ->transform(CLI::CheckedTransformer(
           std::map<std::string, log::Level>{{"debug", log::Level::debug}, {"info", log::Level::info},
@@ -46,7 +47,9 @@ void add_lab(CLI::App& app, Context& context) {
   platform->callback([options, level, &context] {
     log::StderrLogger logger{"lab-platform", *level};
     if (auto served = lab_host::serve(*options, context.out, logger); !served) {
-      context.fail(served.error(), "another platform may run on this state; name another --state");
+      const bool beside = served.error().code() == Errc::lab_beside_tee;
+      context.fail(served.error(), beside ? "--beside-tee starts it all the same"
+                                          : "another platform may run on this state; name another --state");
     }
   });
   add_collateral_service(*lab, context);

@@ -115,8 +115,10 @@ Result<std::string> System::start(std::string name, const fs::path& program, std
   return line;
 }
 
-Result<std::string> System::start_platform() {
-  CLOISTER_TRY(line, start("platform", programs_.cloister, {"lab", "platform", "--state", (data_ / "platform").string()}, true));
+Result<std::string> System::start_platform(bool beside_tee) {
+  std::vector<std::string> arguments{"lab", "platform", "--state", (data_ / "platform").string()};
+  if (beside_tee) arguments.emplace_back("--beside-tee");
+  CLOISTER_TRY(line, start("platform", programs_.cloister, std::move(arguments), true));
   CLOISTER_TRY(ready, json::parse(line));
   control_socket_ = member(ready, "control");
   collateral_ = member(ready, "collateral");

@@ -35,8 +35,9 @@ class System {
   System(System&&) noexcept = default;
   ~System();
 
-  /// The lab platform, from which the trust in its root follows. Returns a sentence about its sandbox.
-  [[nodiscard]] Result<std::string> start_platform();
+  /// The lab platform, from which the trust in its root follows; `beside_tee` also on a machine that has a TEE. Returns a
+  /// sentence about its sandbox.
+  [[nodiscard]] Result<std::string> start_platform(bool beside_tee);
   /// The server's public keys, made if there are none: known before the server runs.
   [[nodiscard]] Result<void> learn_server_keys();
   [[nodiscard]] Result<void> start_server();

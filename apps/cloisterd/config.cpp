@@ -196,6 +196,14 @@ Result<Config> read_config(std::string_view text, const std::filesystem::path& d
     config.collateral = path(root.required("collateral"));
   }
   if (const auto trust = root.text("trust")) config.trust = path(*trust);
+  if (const auto text_of_uri = root.text("kms")) {
+    auto uri = kms::parse_pkcs11_uri(*text_of_uri);
+    if (uri) {
+      config.kms = *std::move(uri);
+    } else {
+      root.mistake("kms", uri.error().detail());
+    }
+  }
   if (const auto listen = root.text("listen"); listen && !split_listen(*listen, config.address, config.port)) {
     root.mistake("listen", "an address and a port such as \"127.0.0.1:7443\" expected");
   }
@@ -230,6 +238,8 @@ void check_files(const Config& config, std::vector<std::string>& mistakes) {
   check("collateral", config.collateral);
   if (config.collateral_services && config.collateral_services->ca) check("collateral_services.ca", *config.collateral_services->ca);
   if (config.trust) check("trust", *config.trust);
+  if (config.kms) check("kms: module-path", config.kms->module);
+  if (config.kms) check("kms: pin-source", config.kms->pin_file);
   if (config.tls_certificate) check("tls.certificate", *config.tls_certificate);
   if (config.tls_key) check("tls.key", *config.tls_key);
 }

@@ -9,6 +9,7 @@
 
 #include "cloister/core/log.hpp"
 #include "cloister/core/result.hpp"
+#include "cloister/kms/pkcs11_uri.hpp"
 
 namespace cloister::server {
 
@@ -35,6 +36,7 @@ struct CollateralServices {
 ///   collateral = "/etc/cloister/collateral" # bundle: a directory or a QuoteCollateralV3 JSON file
 ///                                           # or, instead, [collateral_services]
 ///   trust = "/etc/cloister/trust.json"      # roots beyond the vendors' (lab roots)
+///   kms = "pkcs11:token=…?module-path=…&pin-source=file:…"  # keys in an HSM (docs/kms.md), not in `data`/master.key
 ///   session_lifetime = "1h"
 ///   lease = "30s"
 ///   log_level = "info"
@@ -58,6 +60,7 @@ struct Config {
   std::filesystem::path collateral;  // empty: `collateral_services`
   std::optional<CollateralServices> collateral_services;
   std::optional<std::filesystem::path> trust;
+  std::optional<kms::Pkcs11Uri> kms;  // nothing: a file in `data`
   std::optional<std::filesystem::path> tls_certificate;
   std::optional<std::filesystem::path> tls_key;
   std::chrono::milliseconds session_lifetime{3'600'000};  // 1 min to 24 h

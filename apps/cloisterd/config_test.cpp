@@ -21,12 +21,14 @@ TEST(Config, HasDefaultsAndResolvesPaths) {
   EXPECT_EQ(config->collateral, "/c");
   EXPECT_EQ(config->address, "127.0.0.1");
   EXPECT_FALSE(config->trust);
+  EXPECT_FALSE(config->kms);
   EXPECT_EQ(config->lease, std::chrono::seconds{30});
 }
 
 TEST(Config, ReadsEverySetting) {
   auto config = parse_config(std::string{kLeast} + R"(listen = "[::1]:0"
 trust = "t"
+kms = "pkcs11:token=t?module-path=/m.so&pin-source=file:/pin"
 session_lifetime = "10m"
 lease = "5s"
 log_level = "debug"
@@ -43,6 +45,9 @@ requests_per_second_per_token = 10
   EXPECT_EQ(config->address, "::1");
   EXPECT_EQ(config->port, 0);
   EXPECT_EQ(config->tls_key, "/e/k.pem");
+  ASSERT_TRUE(config->kms);
+  EXPECT_EQ(config->kms->token, "t");
+  EXPECT_EQ(config->kms->pin_file, "/pin");
   EXPECT_EQ(config->session_lifetime, std::chrono::minutes{10});
   EXPECT_EQ(config->log_level, log::Level::debug);
   EXPECT_EQ(config->limits.connections, 7U);
@@ -56,6 +61,7 @@ TEST(Config, ReportsEveryMistakeAtOnce) {
 listen = "nowhere"
 lease = "1y"
 log_level = "loud"
+kms = "pkcs11:token=t?module-path=/m.so&pin-value=1234"
 colour = "red"
 [tls]
 certificate = "c"
@@ -66,7 +72,7 @@ ties = 1
 )", "/e");
   ASSERT_FALSE(config);
   EXPECT_EQ(config.error().code(), Errc::configuration_invalid);
-  for (const auto* part : {"data: ", "guest: missing", "collateral: missing", "listen: ", "lease: ", "log_level: ",
+  for (const auto* part : {"data: ", "guest: missing", "collateral: missing", "listen: ", "lease: ", "log_level: ", "kms: PKCS#11 URI: pin-value: ",
                            "colour: no such setting", "tls.key: missing", "limits.connections: ", "limits.pending_requests: ",
                            "limits.ties: no such setting"}) {
     EXPECT_NE(config.error().detail().find(part), std::string::npos) << part << " in\n" << config.error().detail();

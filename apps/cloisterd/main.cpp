@@ -11,11 +11,16 @@ namespace {
 using namespace cloister;
 
 /// What an operator can do about it; empty where the detail says it.
-std::string_view remedy(Errc code) {
-  switch (code) {
+std::string_view remedy(const Error& error) {
+  switch (error.code()) {
+    case Errc::hsm_pin_refused: return "the file of pin-source holds another PIN; every attempt brings the token nearer to its lock";
+    case Errc::hsm_pin_locked: return "its security officer unlocks a token";
+    case Errc::hsm_key_missing: return "restore the HSM's own backup: what `data` holds is sealed under that key";
     case Errc::database_newer: return "a newer cloisterd wrote this database: run that version, or restore a backup";
     case Errc::database_behind_head: return "restore the newest backup: the audit log has lost what it once showed";
-    case Errc::unavailable: return "one cloisterd for each data directory: stop the other one, or set another `data`";
+    case Errc::unavailable:
+      if (error.detail().starts_with("HSM: ")) return "is it connected, and does the module's configuration know it?";
+      return "one cloisterd for each data directory: stop the other one, or set another `data`";
     default: return {};  // the detail names the file or setting
   }
 }
@@ -24,7 +29,7 @@ std::string_view remedy(Errc code) {
 int fail(const Error& error, std::string_view what) {
   std::istringstream lines{error.detail()};
   for (std::string line; std::getline(lines, line);) {
-    const auto hint = remedy(error.code());
+    const auto hint = remedy(error);
     std::fprintf(stderr, "cloisterd: %.*s%s%s%.*s%s\n", static_cast<int>(what.size()), what.data(), line.c_str(),
                  hint.empty() ? "" : " (", static_cast<int>(hint.size()), hint.data(), hint.empty() ? "" : ")");
   }

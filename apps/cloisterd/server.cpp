@@ -16,6 +16,7 @@
 #include "cloister/builder/builder.hpp"
 #include "cloister/codec/json.hpp"
 #include "cloister/codec/text.hpp"
+#include "cloister/kms/pkcs11.hpp"
 #include "cloister/kms/software.hpp"
 #include "cloister/policy/trust_file.hpp"
 #include "cloister/runtime/task_group.hpp"
@@ -77,15 +78,30 @@ api::Monitor::Taints taints_of(const attestation::TrustAnchors& anchors) {
   return {};
 }
 
-/// The master key of that data directory, made at the first start only: a new one opens nothing of an old database.
-Result<std::unique_ptr<kms::SoftwareKms>> open_master_key(const std::filesystem::path& data, Random& random) {
-  const auto key = data / "master.key";
+/// The keeper of the keys of that data directory, with new keys at the first start only: they open nothing of an old
+/// database.
+Result<std::unique_ptr<kms::Kms>> open_kms(const Config& config, Random& random) {
+  const auto key = config.data / "master.key";
   std::error_code failure;
-  if (!std::filesystem::exists(key, failure) && std::filesystem::exists(data / "cloister.db", failure)) {
-    return Error{Errc::configuration_invalid, key.string() + " is gone, and what " + data.string() +
-                                                  " holds is sealed under it: put it back from your backup"};
+  const bool has_file = std::filesystem::exists(key, failure);
+  const bool has_data = std::filesystem::exists(config.data / "cloister.db", failure);
+  if (config.kms) {
+    if (has_file) {
+      return Error{Errc::configuration_invalid, "kms: what " + config.data.string() + " holds is sealed under " + key.string() +
+                                                    ", which an HSM cannot take over: set another `data`, or no `kms`"};
+    }
+    kms::Pkcs11Kms::Options options;
+    options.make_keys = !has_data;
+    CLOISTER_TRY(hsm, kms::Pkcs11Kms::open(*config.kms, options, random));
+    return std::unique_ptr<kms::Kms>{std::move(hsm)};
   }
-  return kms::SoftwareKms::open(key, random);
+  if (!has_file && has_data) {
+    return Error{Errc::configuration_invalid, key.string() + " is gone, and what " + config.data.string() +
+                                                  " holds is sealed under it: put it back from your backup (or, where it "
+                                                  "was an HSM's, set `kms`)"};
+  }
+  CLOISTER_TRY(software, kms::SoftwareKms::open(key, random));
+  return std::unique_ptr<kms::Kms>{std::move(software)};
 }
 
 /// Everything that lives as long as the server, in the order in which it needs each other.
@@ -95,7 +111,7 @@ class Server {
 
   Result<void> open() {
     CLOISTER_CHECK(make_data_directory(config_.data));
-    CLOISTER_TRY(kms, open_master_key(config_.data, random_));
+    CLOISTER_TRY(kms, open_kms(config_, random_));
     kms_ = std::move(kms);
     CLOISTER_TRY(keys, derive_keys(*kms_));
     keys_.emplace(std::move(keys));
@@ -342,7 +358,7 @@ class Server {
   SystemClock clock_;
   SystemRandom random_;
   FileTimes certificate_seen_{};  // on the strand
-  std::unique_ptr<kms::SoftwareKms> kms_;
+  std::unique_ptr<kms::Kms> kms_;
   std::optional<ServerKeys> keys_;
   std::unique_ptr<storage::Database> database_;
   std::unique_ptr<storage::Sealer> sealer_;
@@ -381,7 +397,7 @@ Result<void> run(const Config& config, log::Logger& logger) {
 Result<void> show_keys(const Config& config) {
   CLOISTER_CHECK(make_data_directory(config.data));
   SystemRandom random;
-  CLOISTER_TRY(kms, open_master_key(config.data, random));
+  CLOISTER_TRY(kms, open_kms(config, random));
   CLOISTER_TRY(keys, derive_keys(*kms));
   const json::Value out = json::Object{
       {"server_id", keys.server_id},

@@ -1,7 +1,6 @@
 #include "cloister/kms/software.hpp"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,6 +12,7 @@
 #include "cloister/core/ids.hpp"
 #include "cloister/crypto/aead.hpp"
 #include "cloister/crypto/hash.hpp"
+#include "private_file.hpp"
 
 namespace cloister::kms {
 namespace {
@@ -71,29 +71,6 @@ Result<void> create(const std::filesystem::path& file, Random& random) {
   return {};
 }
 
-Result<void> check_owner(const std::filesystem::path& file, const struct stat& facts) {
-  const auto refuse = [&](std::string_view why) {
-    return Error{Errc::configuration_invalid, "master key " + file.string() + ": " + std::string{why}};
-  };
-  if (!S_ISREG(facts.st_mode)) return refuse("a regular file expected");
-  if (facts.st_uid != ::geteuid()) return refuse("a file of this user expected");
-  if ((facts.st_mode & 07177U) != 0) return refuse("mode 0600 expected, or less");
-  if (facts.st_size != static_cast<off_t>(kKeySize)) {
-    return refuse("32 bytes expected, got " + std::to_string(facts.st_size));
-  }
-  return {};
-}
-
-Result<crypto::Secret<kKeySize>> load(const std::filesystem::path& file, int descriptor) {
-  struct stat facts {};
-  if (::fstat(descriptor, &facts) != 0) return io_failure(file, errno);
-  CLOISTER_CHECK(check_owner(file, facts));
-  crypto::SecretBytes bytes{kKeySize};
-  const auto got = ::read(descriptor, bytes.writable().data(), kKeySize);
-  if (got != static_cast<ssize_t>(kKeySize)) return io_failure(file, got < 0 ? errno : EIO);
-  return crypto::Secret<kKeySize>::copy_of(bytes.reveal());
-}
-
 Bytes key_info(std::string_view use, ByteView salt) {
   return codec::cbor::Writer{}.array(3).text(kDomain).text(use).bytes(salt).take();
 }
@@ -131,20 +108,14 @@ Result<crypto::Ed25519Key> signing_key(const crypto::Secret<32>& master, std::st
 }  // namespace
 
 Result<std::unique_ptr<SoftwareKms>> SoftwareKms::open(const std::filesystem::path& file, Random& random) {
-  // Not blocking, so that a FIFO in the file's place is refused and not waited for.
-  constexpr int kFlags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
-  int descriptor = ::open(file.c_str(), kFlags);
-  if (descriptor < 0 && errno == ENOENT) {
+  const auto read = [&] { return read_private_file(file, "master key", kKeySize, kKeySize); };
+  auto master = read();
+  if (!master && master.error().code() == Errc::not_found) {
     CLOISTER_CHECK(create(file, random));
-    descriptor = ::open(file.c_str(), kFlags);
+    master = read();
   }
-  const File in{descriptor};
-  if (!in.ok() && errno == ELOOP) {
-    return Error{Errc::configuration_invalid, "master key " + file.string() + ": a file expected, got a symbolic link"};
-  }
-  if (!in.ok()) return io_failure(file, errno);
-  CLOISTER_TRY(master, load(file, in.get()));
-  return std::make_unique<SoftwareKms>(std::move(master), random);
+  if (!master) return std::move(master).error();
+  return std::make_unique<SoftwareKms>(crypto::Secret<32>::copy_of(master->reveal()), random);
 }
 
 Result<crypto::Secret<32>> SoftwareKms::derive(ByteView info) const { return expand(master_, "derive", info); }

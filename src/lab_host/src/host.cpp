@@ -12,6 +12,7 @@
 
 #include "cloister/codec/text.hpp"
 #include "cloister/core/ids.hpp"
+#include "cloister/device/select.hpp"
 #include "cloister/evidence/collateral.hpp"
 #include "cloister/process/unix_socket.hpp"
 #include "running_td.hpp"
@@ -249,6 +250,11 @@ class Host::Impl {
 
 Result<Host> Host::open(HostOptions options, process::Sandbox sandbox, const Clock& clock, Random& random,
                         log::Logger& logger) {
+  device::LinuxKernel kernel;
+  if (const auto alone = device::refuse_lab_beside_tee(kernel); !alone) {
+    if (!options.beside_tee) return alone.error();
+    logger.warn("lab_platform_beside_tee", {{"detail", alone.error().detail()}, {"lab", true}});
+  }
   std::error_code failed;
   options.state = fs::absolute(options.state, failed);
   if (failed) return Error{Errc::io_error, options.state.string() + ": " + failed.message()};

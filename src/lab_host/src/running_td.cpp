@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "cloister/device/boot.hpp"
+#include "cloister/device/select.hpp"
 #include "cloister/provider/td_image.hpp"
 
 namespace cloister::lab_host {
@@ -45,8 +46,13 @@ Result<process::SandboxedCommand> command_of(const SealedTd& sealed) {
   const auto& program = sealed.files.front();
   command.program = in_root(program.path);
   command.scratch_bytes = std::size_t{sealed.memory_mib} << 20;
+  // A machine that has a TEE of its own is not this TD's.
+  process::SandboxWord device{"--device=" + std::string{device::to_string(device::DeviceKind::lab_socket)}};
   CLOISTER_TRY(interpreter, provider::elf_interpreter(program.mapping.contents()));
-  if (!interpreter) return command;
+  if (!interpreter) {
+    command.arguments = {std::move(device)};
+    return command;
+  }
   const auto loader = std::string{provider::kLibraryFolder} + interpreter->filename().native();
   const auto measured = [&](const auto& file) { return file.path == loader; };
   if (std::ranges::none_of(sealed.files, measured)) {
@@ -55,7 +61,8 @@ Result<process::SandboxedCommand> command_of(const SealedTd& sealed) {
   command.arguments = {{"--inhibit-cache"},
                        {"--library-path"},
                        {in_root(provider::kLibraryFolder.substr(0, provider::kLibraryFolder.size() - 1)), true},
-                       {command.program, true}};
+                       {command.program, true},
+                       std::move(device)};
   command.program = in_root(loader);
   return command;
 }

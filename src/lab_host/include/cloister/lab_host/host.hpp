@@ -18,6 +18,8 @@ struct HostOptions {
   std::size_t max_tds = 64;
   std::size_t max_connections = 64;
   std::size_t max_blob_bytes = std::size_t{1} << 30;  // of all blobs of a TD: they are copied into memory
+  /// Start also on a machine that has a TEE of its own.
+  bool beside_tee = false;
 };
 
 /// LAB ONLY - NOT HARDWARE. The simulated machine as a service: it holds the seed and every key that follows from it,
@@ -26,7 +28,7 @@ struct HostOptions {
 class Host {
  public:
   /// Opens or makes the state, and listens. `conflict` while another platform runs on the state,
-  /// `configuration_invalid` for a state that is not whole. The references outlive the host.
+  /// `lab_beside_tee` on a machine with a TEE unless that is wanted, `configuration_invalid` for a state that is not whole. The references outlive the host.
   [[nodiscard]] static Result<Host> open(HostOptions options, process::Sandbox sandbox, const Clock& clock,
                                          Random& random, log::Logger& logger);
   Host(Host&&) noexcept;
