@@ -22,7 +22,6 @@ std::string_view to_string(RefusalKind kind) noexcept {
     case RefusalKind::policy_deny: return "PolicyDeny";
     case RefusalKind::policy_engine_error: return "PolicyEngineError";
     case RefusalKind::serde_error: return "SerdeError";
-    case RefusalKind::storage_error: return "StorageBackendError";
     case RefusalKind::token_not_found: return "TokenNotFound";
     case RefusalKind::token_verifier_error: return "TokenVerifierError";
   }
