@@ -25,8 +25,10 @@ Response say_no(RefusalKind kind, int status, const Error& error) {
   out.headers.set("Content-Type", "application/problem+json");
   if (out.status == 401) out.headers.set("WWW-Authenticate", "Bearer");
   if (out.status == 503) out.headers.set("Retry-After", "1");
+  // Of evidence it is said which check failed.
+  const auto words = kind == RefusalKind::attestation_error ? error.text() : error.detail();
   out.body = to_bytes(own ? rcar::write_refusal(RefusalKind::plugin_internal_error, to_string(error.code()))
-                          : rcar::write_refusal(kind, error.detail()));
+                          : rcar::write_refusal(kind, words));
   out.cause = error;
   return out;
 }
