@@ -12,6 +12,7 @@
 #include <toml++/toml.h>
 
 #include "cloister/collateral/service.hpp"
+#include "cloister/core/ids.hpp"
 
 namespace cloister::server {
 namespace {
@@ -75,6 +76,15 @@ class Table {
     into = static_cast<std::uint32_t>(*value);
   }
 
+  void flag(std::string_view key, bool& into) {
+    known_.emplace(key);
+    const auto node = table_[key];
+    if (!node) return;
+    const auto value = node.value_exact<bool>();
+    if (!value) return mistake(key, "true or false expected");
+    into = *value;
+  }
+
   const toml::table* table(std::string_view key) {
     known_.emplace(key);
     const auto node = table_[key];
@@ -135,6 +145,23 @@ void read_limits(const toml::table& from, Limits& limits, std::vector<std::strin
   table.count("pending_requests", limits.pending_requests, 1, 65'536);
   table.count("requests_per_second_per_address", limits.requests_per_second_per_address, 1, 1'000'000);
   table.count("requests_per_second_per_token", limits.requests_per_second_per_token, 1, 1'000'000);
+  table.refuse_unknown();
+}
+
+void read_key_broker(const toml::table& from, const std::filesystem::path& directory, KeyBroker& broker,
+                     std::vector<std::string>& mistakes) {
+  Table table{from, "key_broker.", mistakes};
+  const auto path = [&](std::string_view key, std::optional<std::filesystem::path>& into) {
+    if (const auto value = table.text(key)) into = directory / *value;
+  };
+  if (const auto tenant = table.text("tenant")) {
+    if (!valid_id(*tenant)) table.mistake("tenant", "1 to 64 characters of [a-z0-9-_.] expected");
+    broker.tenant = *tenant;
+  }
+  path("attestation_policy", broker.attestation_policy);
+  path("resource_policy", broker.resource_policy);
+  path("reference_values", broker.reference_values);
+  table.flag("sample_evidence", broker.sample_evidence);
   table.refuse_unknown();
 }
 
@@ -222,6 +249,10 @@ Result<Config> read_config(std::string_view text, const std::filesystem::path& d
   } else if (!is_loopback(config.address)) {
     root.mistake("listen", config.address + " is beyond loopback, which needs a certificate: add [tls], or listen on 127.0.0.1");
   }
+  if (const auto* broker = root.table("key_broker")) {
+    config.key_broker.emplace();
+    read_key_broker(*broker, directory, *config.key_broker, mistakes);
+  }
   if (const auto* limits = root.table("limits")) read_limits(*limits, config.limits, mistakes);
   root.refuse_unknown();
   return config;
@@ -240,6 +271,12 @@ void check_files(const Config& config, std::vector<std::string>& mistakes) {
   if (config.trust) check("trust", *config.trust);
   if (config.kms) check("kms: module-path", config.kms->module);
   if (config.kms) check("kms: pin-source", config.kms->pin_file);
+  if (config.key_broker) {
+    const auto& broker = *config.key_broker;
+    if (broker.attestation_policy) check("key_broker.attestation_policy", *broker.attestation_policy);
+    if (broker.resource_policy) check("key_broker.resource_policy", *broker.resource_policy);
+    if (broker.reference_values) check("key_broker.reference_values", *broker.reference_values);
+  }
   if (config.tls_certificate) check("tls.certificate", *config.tls_certificate);
   if (config.tls_key) check("tls.key", *config.tls_key);
 }

@@ -28,6 +28,15 @@ struct CollateralServices {
   std::optional<std::filesystem::path> ca;  // authorities of the services, PEM; the system's
 };
 
+/// The key broker of Confidential Containers' guests, under /kbs/v0.
+struct KeyBroker {
+  std::string tenant = "default";  // whose resources these are
+  std::optional<std::filesystem::path> attestation_policy;  // Rego; the one that is built in
+  std::optional<std::filesystem::path> resource_policy;     // Rego; the one that is built in
+  std::optional<std::filesystem::path> reference_values;    // JSON object, for the attestation policy; none
+  bool sample_evidence = false;                             // evidence that proves nothing; taints the server
+};
+
 /// Everything that cloisterd is told, from one TOML file; validated whole before anything starts.
 ///
 ///   data = "/var/lib/cloister"         # database, blobs, keys; made if it is missing
@@ -47,6 +56,12 @@ struct CollateralServices {
 ///   folder = "/var/cache/cloister"
 ///   services = ["https://pccs.example:8081"]  # PCS or PCCS, first first; without it Intel's
 ///   ca = "pccs-ca.pem"                 # without it the system's authorities
+///   [key_broker]                       # for guests of Confidential Containers, see KeyBroker; without it there is none
+///   tenant = "default"
+///   attestation_policy = "attestation.rego"
+///   resource_policy = "resource.rego"
+///   reference_values = "reference-values.json"
+///   sample_evidence = false
 ///   [limits]                           # see Limits
 ///   connections = 1024
 ///   pending_requests = 512
@@ -59,6 +74,7 @@ struct Config {
   std::filesystem::path guest;
   std::filesystem::path collateral;  // empty: `collateral_services`
   std::optional<CollateralServices> collateral_services;
+  std::optional<KeyBroker> key_broker;
   std::optional<std::filesystem::path> trust;
   std::optional<kms::Pkcs11Uri> kms;  // nothing: a file in `data`
   std::optional<std::filesystem::path> tls_certificate;

@@ -22,6 +22,11 @@ TEST(Config, HasDefaultsAndResolvesPaths) {
   EXPECT_EQ(config->address, "127.0.0.1");
   EXPECT_FALSE(config->trust);
   EXPECT_FALSE(config->kms);
+  EXPECT_FALSE(config->key_broker);
+  const auto broker = parse_config(std::string{kLeast} + "[key_broker]\n", "/e").value().key_broker;
+  ASSERT_TRUE(broker);
+  EXPECT_EQ(broker->tenant, "default");
+  EXPECT_FALSE(broker->sample_evidence);
   EXPECT_EQ(config->lease, std::chrono::seconds{30});
 }
 
@@ -35,6 +40,12 @@ log_level = "debug"
 [tls]
 certificate = "c.pem"
 key = "k.pem"
+[key_broker]
+tenant = "acme"
+attestation_policy = "a.rego"
+resource_policy = "r.rego"
+reference_values = "v.json"
+sample_evidence = true
 [limits]
 connections = 7
 pending_requests = 8
@@ -50,6 +61,12 @@ requests_per_second_per_token = 10
   EXPECT_EQ(config->kms->pin_file, "/pin");
   EXPECT_EQ(config->session_lifetime, std::chrono::minutes{10});
   EXPECT_EQ(config->log_level, log::Level::debug);
+  ASSERT_TRUE(config->key_broker);
+  EXPECT_EQ(config->key_broker->tenant, "acme");
+  EXPECT_EQ(config->key_broker->attestation_policy, "/e/a.rego");
+  EXPECT_EQ(config->key_broker->resource_policy, "/e/r.rego");
+  EXPECT_EQ(config->key_broker->reference_values, "/e/v.json");
+  EXPECT_TRUE(config->key_broker->sample_evidence);
   EXPECT_EQ(config->limits.connections, 7U);
   EXPECT_EQ(config->limits.pending_requests, 8U);
   EXPECT_EQ(config->limits.requests_per_second_per_address, 9U);
@@ -63,6 +80,10 @@ lease = "1y"
 log_level = "loud"
 kms = "pkcs11:token=t?module-path=/m.so&pin-value=1234"
 colour = "red"
+[key_broker]
+tenant = "A B"
+sample_evidence = "no"
+policy = "x"
 [tls]
 certificate = "c"
 [limits]
@@ -74,7 +95,8 @@ ties = 1
   EXPECT_EQ(config.error().code(), Errc::configuration_invalid);
   for (const auto* part : {"data: ", "guest: missing", "collateral: missing", "listen: ", "lease: ", "log_level: ", "kms: PKCS#11 URI: pin-value: ",
                            "colour: no such setting", "tls.key: missing", "limits.connections: ", "limits.pending_requests: ",
-                           "limits.ties: no such setting"}) {
+                           "limits.ties: no such setting", "key_broker.tenant: ", "key_broker.sample_evidence: ",
+                           "key_broker.policy: no such setting"}) {
     EXPECT_NE(config.error().detail().find(part), std::string::npos) << part << " in\n" << config.error().detail();
   }
 }

@@ -71,11 +71,47 @@ Result<attestation::TrustAnchors> load_anchors(const std::optional<std::filesyst
   return trust->anchors();
 }
 
+Result<std::string> read_text(const std::filesystem::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  if (!in) return io_error(file);
+  return std::string(std::istreambuf_iterator<char>(in), {});
+}
+
+Result<kbs::Broker::Options> broker_options(const KeyBroker& config, const std::string& server_id) {
+  CLOISTER_TRY(tenant, TenantId::parse(config.tenant));
+  kbs::Broker::Options out{.tenant = tenant, .server_id = server_id, .build = "cloisterd " CLOISTER_VERSION};
+  out.allow_sample = config.sample_evidence;
+  if (config.attestation_policy) {
+    CLOISTER_TRY(text, read_text(*config.attestation_policy));
+    CLOISTER_TRY(policy, appraisal::Policy::compile(config.attestation_policy->string(), std::move(text)));
+    out.attestation_policy = std::move(policy);
+  }
+  if (config.resource_policy) {
+    CLOISTER_TRY(text, read_text(*config.resource_policy));
+    CLOISTER_TRY(policy, kbs::ResourcePolicy::compile(config.resource_policy->string(), std::move(text)));
+    out.resource_policy = std::move(policy);
+  }
+  if (config.reference_values) {
+    CLOISTER_TRY(text, read_text(*config.reference_values));
+    auto values = json::parse(text);
+    if (!values) return values.error().in(config.reference_values->string());
+    if (values->as_object() == nullptr) {
+      return Error{Errc::configuration_invalid, config.reference_values->string() + ": an object of reference values expected"};
+    }
+    out.reference_values = *std::move(values);
+  }
+  return out;
+}
+
 /// What must not be so in production.
-api::Monitor::Taints taints_of(const attestation::TrustAnchors& anchors) {
+api::Monitor::Taints taints_of(const attestation::TrustAnchors& anchors, const Config& config) {
+  api::Monitor::Taints out;
   const auto is_lab = [](const auto& anchor) { return anchor.kind() == attestation::AnchorKind::lab; };
-  if (std::ranges::any_of(anchors.all(), is_lab)) return {"trust: a lab root is trusted, so evidence may be simulated"};
-  return {};
+  if (std::ranges::any_of(anchors.all(), is_lab)) out.push_back("trust: a lab root is trusted, so evidence may be simulated");
+  if (config.key_broker && config.key_broker->sample_evidence) {
+    out.push_back("key_broker: sample evidence is accepted, which proves nothing");
+  }
+  return out;
 }
 
 /// The keeper of the keys of that data directory, with new keys at the first start only: they open nothing of an old
@@ -129,6 +165,7 @@ class Server {
     CLOISTER_CHECK(open_collateral());
     CLOISTER_TRY(mrtd, builder::guest_mrtd(config_.guest));
     assemble(mrtd);
+    CLOISTER_CHECK(open_key_broker());
     return make_admin_token();
   }
 
@@ -193,7 +230,7 @@ class Server {
   }
 
   void assemble(const Digest48& mrtd) {
-    monitor_ = std::make_unique<api::Monitor>(*database_, clock_, taints_of(anchors_));
+    monitor_ = std::make_unique<api::Monitor>(*database_, clock_, taints_of(anchors_, config_));
     for (const auto& taint : monitor_->taints()) logger_.warn("tainted", {{"setting", taint}});
     const std::vector<crypto::X25519Public> pinned{keys_->channel_current.public_key(),
                                                    keys_->channel_next.public_key()};
@@ -226,6 +263,21 @@ class Server {
                                     pinned,
                                     keys_->server_id, CLOISTER_VERSION});
     services_->cache = &known_;
+  }
+
+  Result<void> open_key_broker() {
+    if (!config_.key_broker) return {};
+    CLOISTER_TRY(options, broker_options(*config_.key_broker, keys_->server_id));
+    auto find = [this](const evidence::Quote& quote) -> Result<evidence::CollateralDocuments> {
+      CLOISTER_TRY(found, services_->collateral(quote));
+      return evidence::parse_documents(found);
+    };
+    guests_ = std::make_unique<kbs::Broker>(kbs::Broker::Services{*database_, *sealer_, *log_, refusals_, *result_keys_, anchors_,
+                                                                  find, random_, &known_},
+                                            std::move(options));
+    services_->guests = guests_.get();
+    services_->secure_cookies = config_.tls_certificate.has_value();
+    return {};
   }
 
   [[nodiscard]] std::string host_token(const ValidatorId& validator) {
@@ -328,7 +380,8 @@ class Server {
     }
   }
 
-  /// Once a second: leases and deadlines that are over, the audit log's head, refusals of strangers, used-up nonces.
+  /// Once a second: leases and deadlines that are over, the audit log's head, refusals of strangers, old nonces
+  /// and sessions.
   Task<void> housekeeping() {
     for (;;) {
       auto work = [this]() -> Result<scheduler::Ended> {
@@ -338,7 +391,8 @@ class Server {
         static_cast<void>(head);
         CLOISTER_TRY(transaction, database_->write());
         CLOISTER_TRY(swept, storage::nonces::sweep(transaction, now()));
-        if (swept > 0) CLOISTER_CHECK(transaction.commit());
+        CLOISTER_TRY(ended_sessions, storage::broker_sessions::sweep(transaction, now()));
+        if (swept + ended_sessions > 0) CLOISTER_CHECK(transaction.commit());
         return ended;
       };
       auto ended = co_await pool_.run(std::move(work));
@@ -384,6 +438,7 @@ class Server {
   std::unique_ptr<fleet::Fleet> fleet_;
   std::unique_ptr<api::Monitor> monitor_;
   std::optional<api::Services> services_;
+  std::unique_ptr<kbs::Broker> guests_;
 };
 
 }  // namespace

@@ -27,7 +27,9 @@ http::Router make_router(const Services& services) {
   add_token_routes(routes, services);
   add_attestation_routes(routes, services);
   add_document_route(routes);
-  return std::move(routes).router();
+  auto router = std::move(routes).router();
+  if (services.guests != nullptr) add_kbs_routes(router, services);
+  return router;
 }
 
 }  // namespace cloister::api

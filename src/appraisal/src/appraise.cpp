@@ -48,8 +48,26 @@ Result<std::vector<TrustClaim>> read_claims(const rego::Evaluation& evaluation) 
   return out;
 }
 
+void refuse(Appraisal& out, const Error& error) { out.reasons.push_back({error.code(), error.detail()}); }
+
 /// 1 and -1 say that the verifier could not tell: no assertion is 0.
 bool forbids(const TrustClaim& claim) { return claim.value != 0 && tier_of(claim.value) != Tier::affirming; }
+
+/// Completes `out`, which may hold reasons already.
+void evaluate(Appraisal& out, const rego::CompiledPolicy& policy, const json::Value& input, const json::Value& reference_values) {
+  auto evaluation = policy.evaluate({input, {}, reference_values}, rego::Explain::yes);
+  if (!evaluation) return refuse(out, evaluation.error());
+  auto claims = read_claims(*evaluation);
+  if (!claims) return refuse(out, claims.error());
+  out.claims = std::move(*claims);
+  if (const auto* extensions = evaluation->find(kExtensions)) out.extensions = *extensions;
+  for (const auto& claim : out.claims) {
+    out.status = std::max(out.status, tier_of(claim.value));
+    if (forbids(claim)) refuse(out, Error{Errc::appraisal_not_affirming, describe(claim)});
+  }
+  if (out.status == Tier::none) refuse(out, Error{Errc::appraisal_not_affirming, "the policy asserts nothing"});
+  out.accepted = out.reasons.empty();
+}
 
 }  // namespace
 
@@ -78,29 +96,18 @@ Policy Policy::builtin() {
 Appraisal decide(const Policy& policy, const attestation::AuthenticEvidence& evidence, const json::Value& reference_values) {
   Appraisal out;
   out.policy_digest = policy.digest_;
-  const auto refuse = [&out](const Error& error) { out.reasons.push_back({error.code(), error.detail()}); };
   if (const auto& tcb = evidence.report().tcb;
       tcb && (tcb->status == TcbStatus::revoked || tcb->status == TcbStatus::not_supported)) {
-    refuse(Error{Errc::tcb_status_not_accepted, "the TCB is " + std::string{attestation::to_string(tcb->status)}});
+    refuse(out, Error{Errc::tcb_status_not_accepted, "the TCB is " + std::string{attestation::to_string(tcb->status)}});
   }
-  auto evaluation = policy.compiled_->evaluate({claims_of(evidence), {}, reference_values}, rego::Explain::yes);
-  if (!evaluation) {
-    refuse(evaluation.error());
-    return out;
-  }
-  auto claims = read_claims(*evaluation);
-  if (!claims) {
-    refuse(claims.error());
-    return out;
-  }
-  out.claims = std::move(*claims);
-  if (const auto* extensions = evaluation->find(kExtensions)) out.extensions = *extensions;
-  for (const auto& claim : out.claims) {
-    out.status = std::max(out.status, tier_of(claim.value));
-    if (forbids(claim)) refuse(Error{Errc::appraisal_not_affirming, describe(claim)});
-  }
-  if (out.status == Tier::none) refuse(Error{Errc::appraisal_not_affirming, "the policy asserts nothing"});
-  out.accepted = out.reasons.empty();
+  evaluate(out, *policy.compiled_, claims_of(evidence), reference_values);
+  return out;
+}
+
+Appraisal decide_sample(const Policy& policy, const json::Value& claims, const json::Value& reference_values) {
+  Appraisal out;
+  out.policy_digest = policy.digest_;
+  evaluate(out, *policy.compiled_, claims, reference_values);
   return out;
 }
 

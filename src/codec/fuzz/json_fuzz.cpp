@@ -1,7 +1,8 @@
-// What parses, writes to a text that parses to the same value; every raw span parses to its value again.
+// What parses, writes to a text that parses to the same value; every raw span parses to its value again; the canonical form
+// is its own.
 #include <cstdlib>
 
-#include "cloister/codec/json.hpp"
+#include "cloister/codec/jcs.hpp"
 
 namespace {
 using namespace cloister;
@@ -36,5 +37,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto pretty = json::parse(json::write_pretty(*value));
   require(pretty.ok() && *pretty == *value);
   check_spans(*value, text, 0);
+  if (const auto canonical = json::canonical(*value)) {
+    const auto again = json::parse(*canonical);
+    require(again.ok());
+    // An integer beyond 2^53 comes back as the digits of its double, which may be another one's.
+    const auto twice = json::canonical(*again);
+    require(!twice.ok() || *twice == *canonical);
+  }
   return 0;
 }

@@ -218,9 +218,33 @@ CREATE INDEX instance_by_session ON instance (session);
 CREATE INDEX validator_by_session ON validator (session);
 )sql";
 
+// Handshakes with the key broker, and the resources that it gives. A session is a row of about 200 bytes until it is
+// attested.
+constexpr const char* kKeyBroker = R"sql(
+CREATE TABLE broker_session (
+  id BLOB PRIMARY KEY,
+  nonce BLOB NOT NULL,
+  tee TEXT NOT NULL,
+  expires INTEGER NOT NULL,
+  attempted INTEGER NOT NULL,
+  token TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX broker_session_by_expiry ON broker_session (expires);
+
+CREATE TABLE resource (
+  tenant TEXT NOT NULL,
+  path TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  value BLOB,
+  created INTEGER NOT NULL,
+  PRIMARY KEY (tenant, path, version)
+) STRICT;
+)sql";
+
 constexpr Migration kSteps[] = {{1, "initial", kInitial},
                                 {2, "unfinished_jobs", kUnfinishedJobs},
-                                {3, "evidence_of_results", kEvidenceOfResults}};
+                                {3, "evidence_of_results", kEvidenceOfResults},
+                                {4, "key_broker", kKeyBroker}};
 
 }  // namespace
 

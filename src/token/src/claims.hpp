@@ -3,7 +3,7 @@
 #include <array>
 #include <string_view>
 
-#include "cloister/token/ear.hpp"
+#include "cloister/token/trustee.hpp"
 
 /// Names that makers and verifiers of tokens share.
 namespace cloister::token {

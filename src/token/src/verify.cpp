@@ -13,7 +13,6 @@ namespace jose = crypto::jose;
 namespace json = codec::json;
 using jose::Algorithm;
 
-constexpr std::string_view kTrusteeProfile = "tag:github.com,2024:confidential-containers/Trustee";
 constexpr std::string_view kTrustAuthorityProfiles[] = {"https://portal.trustauthority.intel.com/eat_profile.html",
                                                         "https://portal.eu.trustauthority.intel.com/eat_profile.html"};
 constexpr double kLastSecond = 253402300799;  // of the year 9999

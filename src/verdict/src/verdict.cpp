@@ -175,6 +175,10 @@ Result<Verdict> judge(ByteView evidence, std::string_view tee, const Terms& term
   if (terms.rego) {
     verdict.appraisal = appraisal::decide(*terms.rego, **authentic, terms.reference_values);
     verdict.decision = decision_of(*verdict.appraisal);
+    if (terms.report_data) {
+      CLOISTER_TRY(bound, attestation::bind(**std::move(authentic), *terms.report_data));
+      verdict.bound = std::move(bound);
+    }
   } else {
     CLOISTER_CHECK(decide(verdict, terms, **std::move(authentic)));
   }

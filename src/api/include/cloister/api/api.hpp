@@ -14,6 +14,7 @@
 #include "cloister/fleet/fleet.hpp"
 #include "cloister/http/router.hpp"
 #include "cloister/http/server.hpp"
+#include "cloister/kbs/broker.hpp"
 #include "cloister/keybroker/broker.hpp"
 #include "cloister/keyring/keyring.hpp"
 #include "cloister/links/attestor.hpp"
@@ -58,6 +59,8 @@ struct Services {
   /// How long a request waits for its work; for the upload of a blob twice as long.
   std::chrono::milliseconds patience{20'000};
   attestation::VerificationCache* cache = nullptr;  // of evidence that is given to be judged; may be null
+  kbs::Broker* guests = nullptr;  // of Confidential Containers; null: no such routes
+  bool secure_cookies = false;    // everything comes over TLS
 };
 
 /// The bearer tokens of operators, clients and hosts: signature, times, and whether it was revoked.

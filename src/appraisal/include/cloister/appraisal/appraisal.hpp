@@ -53,6 +53,7 @@ class Policy {
 
  private:
   friend Appraisal decide(const Policy&, const attestation::AuthenticEvidence&, const codec::json::Value&);
+  friend Appraisal decide_sample(const Policy&, const codec::json::Value&, const codec::json::Value&);
   Policy(std::shared_ptr<const rego::CompiledPolicy> compiled, const Digest32& digest)
       : compiled_{std::move(compiled)}, digest_{digest} {}
   std::shared_ptr<const rego::CompiledPolicy> compiled_;
@@ -67,6 +68,10 @@ class Policy {
 /// policy accept a TCB that is Revoked or NotSupported.
 [[nodiscard]] Appraisal decide(const Policy& policy, const attestation::AuthenticEvidence& evidence,
                                const codec::json::Value& reference_values);
+
+/// What a policy says of claims that nothing vouches for: the sample evidence of Confidential Containers, which is for trying
+/// things out. Never for anything else.
+[[nodiscard]] Appraisal decide_sample(const Policy& policy, const codec::json::Value& claims, const codec::json::Value& reference_values);
 
 /// Evidence that was authentic, bound and affirmed. Made by `appraise` only.
 class Affirmed {

@@ -43,6 +43,8 @@ struct Verdict {
   std::optional<appraisal::Appraisal> appraisal;  // of a Rego policy
   std::optional<Error> error;                // why it is not accepted
   std::optional<policy::Appraised> appraised;  // of accepted evidence, where report data was expected
+  /// Of evidence that a Rego policy appraised, whatever it said, where report data was expected.
+  std::optional<attestation::BoundEvidence> bound;
 
   [[nodiscard]] bool authentic() const { return report && report->authentic(); }
   [[nodiscard]] bool accepted() const { return decision && decision->accepted; }

@@ -1,0 +1,166 @@
+#include "cloister/rcar/refusal.hpp"
+#include "handlers.hpp"
+
+namespace cloister::api {
+namespace {
+
+using http::Method;
+using http::Request;
+using http::Response;
+using rcar::RefusalKind;
+
+constexpr std::string_view kCookie = "kbs-session-id";
+constexpr std::string_view kCookiePath = "/kbs/v0";
+
+/// What guests and policies cannot cause.
+bool own_fault(const Error& error) {
+  return http_status(error.code()) >= 500 && error.code() != Errc::policy_evaluation_failed && error.code() != Errc::deadline_exceeded;
+}
+
+/// A refusal in the protocol's form. What is the server's own fault keeps its status and says nothing of it.
+Response say_no(RefusalKind kind, int status, const Error& error) {
+  const bool own = own_fault(error);
+  Response out;
+  out.status = own ? http_status(error.code()) : status;
+  out.headers.set("Content-Type", "application/problem+json");
+  if (out.status == 401) out.headers.set("WWW-Authenticate", "Bearer");
+  if (out.status == 503) out.headers.set("Retry-After", "1");
+  // Of evidence it is said which check failed.
+  const auto words = kind == RefusalKind::attestation_error ? error.text() : error.detail();
+  out.body = to_bytes(own ? rcar::write_refusal(RefusalKind::plugin_internal_error, to_string(error.code()))
+                          : rcar::write_refusal(kind, words));
+  out.cause = error;
+  return out;
+}
+
+/// The value of our cookie, if there is one (RFC 6265 section 4.2).
+std::optional<std::string> session_cookie(const Request& request) {
+  const auto field = request.headers.find("Cookie");
+  if (!field) return std::nullopt;
+  auto rest = *field;
+  while (!rest.empty()) {
+    const auto end = std::min(rest.find(';'), rest.size());
+    auto pair = rest.substr(0, end);
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+    while (pair.starts_with(' ')) pair.remove_prefix(1);
+    if (pair.starts_with(kCookie) && pair.substr(kCookie.size()).starts_with('=')) {
+      return std::string{pair.substr(kCookie.size() + 1)};
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> bearer(const Request& request) {
+  constexpr std::string_view kScheme = "Bearer ";
+  const auto field = request.headers.find("Authorization");
+  if (!field || !field->starts_with(kScheme)) return std::nullopt;
+  return std::string{field->substr(kScheme.size())};
+}
+
+void set_cookie(const Services& s, Response& response, std::string_view session, std::chrono::seconds lifetime) {
+  auto value = std::string{kCookie} + '=' + std::string{session} + "; Path=" + std::string{kCookiePath} +
+               "; Max-Age=" + std::to_string(lifetime.count()) + "; HttpOnly; SameSite=Strict";
+  if (s.secure_cookies) value += "; Secure";
+  response.headers.set("Set-Cookie", std::move(value));
+}
+
+std::string_view text_of(const Request& request) { return as_text({request.body.data(), request.body.size()}); }
+
+Result<Response> open(const Services& s, const Request& request) {
+  const auto opened = s.guests->open(text_of(request), s.clock.now());
+  if (!opened) {
+    const bool understood = opened.error().code() == Errc::unsupported || opened.error().code() == Errc::evidence_unsupported;
+    return say_no(understood ? RefusalKind::attestation_error : RefusalKind::serde_error, 401, opened.error());
+  }
+  auto response = http::bytes_response("application/json", to_bytes(opened->challenge));
+  set_cookie(s, response, opened->session, opened->lifetime);
+  return response;
+}
+
+Result<Response> attest(const Services& s, const Request& request) {
+  const auto token = s.guests->attest(session_cookie(request).value_or(""), text_of(request), s.clock.now());
+  if (!token) return say_no(RefusalKind::attestation_error, 401, token.error());
+  return http::bytes_response("application/json", to_bytes(rcar::write_token(*token)));
+}
+
+Result<rcar::ResourcePath> path_of(const Request& request) {
+  return rcar::ResourcePath::make(request.param("repository"), request.param("type"), request.param("tag"));
+}
+
+/// Whoever is not authorised learns nothing of which resources there are.
+Result<Response> give(const Services& s, const Request& request) {
+  const auto now = s.clock.now();
+  const auto path = path_of(request);
+  if (!path) return say_no(RefusalKind::invalid_request_path, 404, path.error());
+  const auto guest = s.guests->authenticate({session_cookie(request), bearer(request)}, now);
+  if (!guest) {
+    const bool none = guest.error().code() == Errc::unauthenticated;
+    return say_no(none ? RefusalKind::token_not_found : RefusalKind::token_verifier_error, 401, guest.error());
+  }
+  auto decision = s.guests->decide(*guest, *path, now);
+  if (!decision) {
+    const bool denied = decision.error().code() == Errc::permission_denied;
+    return say_no(denied ? RefusalKind::policy_deny : RefusalKind::policy_engine_error, 401, decision.error());
+  }
+  const auto reply = s.guests->release(*guest, *std::move(decision), now);
+  if (reply) return http::bytes_response("application/json", to_bytes(*reply));
+  if (reply.error().code() == Errc::not_found) return say_no(RefusalKind::plugin_internal_error, 404, reply.error());
+  const bool denied = reply.error().code() == Errc::permission_denied;
+  return say_no(denied ? RefusalKind::policy_deny : RefusalKind::jwe_error, 401, reply.error());
+}
+
+/// Administrators of the tenant whose resources these are.
+Result<void> administers(const Services& s, const Request& request) {
+  if (tenant_of(request) == s.guests->tenant()) return {};
+  return Error{Errc::permission_denied, "for administrators of the tenant " + s.guests->tenant().str() + " alone"};
+}
+
+Result<Response> put(const Services& s, const Request& request) {
+  CLOISTER_CHECK(administers(s, request));
+  const auto path = path_of(request);
+  if (!path) return say_no(RefusalKind::invalid_request_path, 404, path.error());
+  CLOISTER_TRY(version, s.guests->put(*path, {request.body.data(), request.body.size()}, request.principal->subject, s.clock.now()));
+  static_cast<void>(version);
+  return Response{};
+}
+
+Result<Response> remove(const Services& s, const Request& request) {
+  CLOISTER_CHECK(administers(s, request));
+  const auto path = path_of(request);
+  if (!path) return say_no(RefusalKind::invalid_request_path, 404, path.error());
+  CLOISTER_CHECK(s.guests->remove(*path, request.principal->subject, s.clock.now()));
+  return Response{};
+}
+
+Result<Response> list(const Services& s, const Request& request) {
+  CLOISTER_CHECK(administers(s, request));
+  CLOISTER_TRY(resources, s.guests->list());
+  json::Array paths;
+  for (const auto& one : resources) paths.emplace_back(one.path);
+  return http::json_response(std::move(paths));
+}
+
+Result<Response> no_plugin(const Services&, const Request&) {
+  return say_no(RefusalKind::plugin_not_found, 404, Error{Errc::not_found, "no such path"});
+}
+
+}  // namespace
+
+void add_kbs_routes(http::Router& router, const Services& services) {
+  const auto admin = administrators();
+  http::RouteOptions small;
+  small.max_body = rcar::kMaxRequestSize;
+  http::RouteOptions large;
+  large.max_body = rcar::kMaxAttestationSize;
+  const std::string resource = "/kbs/v0/resource/{repository}/{type}/{tag}";
+  router.add(Method::post, "/kbs/v0/auth", http::kPublic, blocking(services, open), small);
+  router.add(Method::post, "/kbs/v0/attest", http::kPublic, blocking(services, attest), large);
+  router.add(Method::get, resource, http::kPublic, blocking(services, give));  // its credentials are the guest's
+  router.add(Method::post, resource, admin, blocking(services, put), large);
+  router.add(Method::del, resource, admin, blocking(services, remove));
+  router.add(Method::get, "/kbs/v0/resource", admin, reading(services, list));
+  router.add(Method::get, "/kbs/v0/{rest...}", http::kPublic, reading(services, no_plugin));
+  router.add(Method::post, "/kbs/v0/{rest...}", http::kPublic, reading(services, no_plugin), small);
+}
+
+}  // namespace cloister::api

@@ -1,0 +1,92 @@
+#include "cloister/client/key_broker.hpp"
+
+#include "cloister/rcar/messages.hpp"
+#include "cloister/rcar/refusal.hpp"
+
+namespace cloister::client {
+namespace {
+
+using http::Headers;
+using http::Method;
+
+constexpr std::chrono::seconds kPatience{30};
+constexpr std::string_view kCookie = "kbs-session-id=";
+constexpr int kAttempts = 3;
+const std::string kPrefix = "/kbs/v0";
+
+/// 404 is `not_found`, 401 `unauthenticated`; anything else by status. A body that is no refusal is a failure of its own.
+Error refused(const http::ClientResponse& response) {
+  const auto refusal = rcar::parse_refusal(as_text(response.body));
+  const auto words = refusal ? refusal->kind + ": " + refusal->detail : "the broker's answer is no refusal that it may give";
+  if (response.status == 401 && refusal) return Error{Errc::unauthenticated, words};
+  if (response.status == 404) return Error{Errc::not_found, words};
+  return http::response_error(response).in(words);
+}
+
+}  // namespace
+
+Result<KeyBroker> KeyBroker::connect(std::string base_url, crypto::jose::DecryptionKey key, http::ClientTls tls) {
+  http::ClientOptions options;
+  options.base_url = std::move(base_url);
+  options.tls = std::move(tls);
+  CLOISTER_TRY(client, http::BlockingClient::make(std::move(options)));
+  return KeyBroker{std::move(client), std::move(key)};
+}
+
+Result<std::string> KeyBroker::post(const std::string& target, std::string_view body) {
+  Headers headers{{"Content-Type", "application/json"}};
+  if (!cookie_.empty()) headers.set("Cookie", cookie_);
+  CLOISTER_TRY(response, client_->request(Method::post, kPrefix + target, std::move(headers), to_bytes(body), kPatience));
+  if (!response.ok()) return refused(response);
+  if (const auto field = response.headers.find("Set-Cookie"); field && field->starts_with(kCookie)) {
+    cookie_ = field->substr(0, field->find(';'));
+  }
+  return std::string{as_text(response.body)};
+}
+
+Result<std::string> KeyBroker::attest(const GuestEvidence& evidence) {
+  cookie_.clear();
+  CLOISTER_TRY(answer, post("/auth", rcar::write(rcar::Request{std::string{rcar::kVersion}, evidence.tee})));
+  CLOISTER_TRY(challenge, rcar::parse_challenge(answer));
+  const auto nonce = challenge.nonce_text();
+  const auto key = key_.public_key();
+  std::string additional;
+  if (evidence.additional) {
+    CLOISTER_TRY(data, rcar::device_report_data(nonce, key));
+    CLOISTER_TRY(devices, evidence.additional(data));
+    additional = std::move(devices);
+  }
+  CLOISTER_TRY(data, rcar::primary_report_data(nonce, key, additional));
+  CLOISTER_TRY(primary, evidence.primary(data));
+  const rcar::Attestation message{evidence.init_data, nonce, key, std::move(primary), std::move(additional)};
+  CLOISTER_TRY(attested, post("/attest", rcar::write(message)));
+  return rcar::parse_token(attested);
+}
+
+Result<crypto::SecretBytes> KeyBroker::get(const rcar::ResourcePath& path, Headers headers) {
+  CLOISTER_TRY(response, client_->request(Method::get, kPrefix + "/resource/" + path.str(), std::move(headers), {}, kPatience));
+  if (!response.ok()) return refused(response);
+  CLOISTER_TRY(message, crypto::jose::parse_jwe(as_text(response.body)));
+  return crypto::jose::decrypt(message, key_);
+}
+
+Result<crypto::SecretBytes> KeyBroker::resource(const rcar::ResourcePath& path) {
+  Headers headers;
+  if (!cookie_.empty()) headers.set("Cookie", cookie_);
+  return get(path, std::move(headers));
+}
+
+Result<crypto::SecretBytes> KeyBroker::resource(const rcar::ResourcePath& path, std::string_view token) {
+  return get(path, {{"Authorization", "Bearer " + std::string{token}}});
+}
+
+Result<crypto::SecretBytes> KeyBroker::fetch(const rcar::ResourcePath& path, const GuestEvidence& evidence) {
+  for (int attempt = 1;; ++attempt) {
+    auto value = resource(path);
+    if (value || value.error().code() != Errc::unauthenticated || attempt == kAttempts) return value;
+    CLOISTER_TRY(token, attest(evidence));
+    static_cast<void>(token);
+  }
+}
+
+}  // namespace cloister::client

@@ -1,0 +1,154 @@
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cloister/appraisal/appraisal.hpp"
+#include "cloister/attestation/anchors.hpp"
+#include "cloister/audit/log.hpp"
+#include "cloister/audit/refusals.hpp"
+#include "cloister/codec/json.hpp"
+#include "cloister/core/ids.hpp"
+#include "cloister/core/random.hpp"
+#include "cloister/core/result.hpp"
+#include "cloister/core/time.hpp"
+#include "cloister/crypto/jwe.hpp"
+#include "cloister/kbs/resource_policy.hpp"
+#include "cloister/keyring/keyring.hpp"
+#include "cloister/rcar/attestation.hpp"
+#include "cloister/rcar/resource.hpp"
+#include "cloister/storage/broker_sessions.hpp"
+#include "cloister/storage/database.hpp"
+#include "cloister/storage/resources.hpp"
+#include "cloister/verdict/verdict.hpp"
+
+/// The broker's side of RCAR: request, challenge, attestation, response, and then resources.
+namespace cloister::kbs {
+
+/// Leaf kinds of this module.
+inline constexpr std::string_view kAttested = "guest.attested";      // subject: the token's id
+inline constexpr std::string_view kReleased = "resource.released";   // subject: the path, as the rest
+inline constexpr std::string_view kRefused = "resource.refused";     // to a guest that has a token
+inline constexpr std::string_view kStored = "resource.stored";
+inline constexpr std::string_view kRemoved = "resource.removed";
+
+/// A guest whose token was verified. Made by `Broker::authenticate` only; a value.
+class AttestedGuest {
+ public:
+  [[nodiscard]] const std::string& token_id() const noexcept { return token_id_; }
+  [[nodiscard]] const crypto::jose::EncryptionKey& key() const noexcept { return key_; }
+  [[nodiscard]] const codec::json::Value& claims() const noexcept { return claims_; }
+  [[nodiscard]] UnixTime expires() const noexcept { return expires_; }
+
+ private:
+  friend class Broker;
+  AttestedGuest(std::string token_id, crypto::jose::EncryptionKey key, codec::json::Value claims, UnixTime expires)
+      : token_id_{std::move(token_id)}, key_{std::move(key)}, claims_{std::move(claims)}, expires_{expires} {}
+  std::string token_id_;
+  crypto::jose::EncryptionKey key_;
+  codec::json::Value claims_;
+  UnixTime expires_;
+};
+
+/// That this guest may have this resource, now. Made by `Broker::decide` only, used up by `release`.
+class ReleaseDecision {
+ public:
+  ReleaseDecision(ReleaseDecision&&) noexcept = default;
+  ReleaseDecision& operator=(ReleaseDecision&&) noexcept = default;
+  [[nodiscard]] const std::string& token_id() const noexcept { return token_id_; }
+  [[nodiscard]] const rcar::ResourcePath& path() const noexcept { return path_; }
+
+ private:
+  friend class Broker;
+  ReleaseDecision(std::string token_id, rcar::ResourcePath path, const Digest32& policy_digest)
+      : token_id_{std::move(token_id)}, path_{std::move(path)}, policy_digest_{policy_digest} {}
+  std::string token_id_;
+  rcar::ResourcePath path_;
+  Digest32 policy_digest_;
+};
+
+/// Thread-safe; what it is made from outlives it.
+class Broker {
+ public:
+  struct Services {
+    storage::Database& database;
+    storage::Sealer& sealer;
+    audit::Log& log;
+    audit::Refusals& refusals;
+    const keyring::Keyring& keys;  // that sign tokens
+    const attestation::TrustAnchors& anchors;
+    verdict::FindCollateral collateral;
+    Random& random;
+    attestation::VerificationCache* cache = nullptr;
+  };
+  struct Options {
+    TenantId tenant;        // whose resources these are
+    std::string server_id;  // issuer and audience of tokens
+    std::string build;      // program and version
+    /// Evidence that proves nothing, for trying things out; what comes of it is tainted.
+    bool allow_sample = false;
+    appraisal::Policy attestation_policy = appraisal::Policy::builtin();
+    codec::json::Value reference_values{};  // an object, or null for none
+    ResourcePolicy resource_policy = ResourcePolicy::builtin();
+    std::chrono::seconds session_lifetime{300};
+  };
+  Broker(Services services, Options options)
+      : services_{std::move(services)}, options_{std::move(options)}, resources_{services_.sealer} {}
+
+  [[nodiscard]] const TenantId& tenant() const noexcept { return options_.tenant; }
+
+  struct Opened {
+    std::string session;  // 32 hex digits: the cookie
+    std::string challenge;
+    std::chrono::seconds lifetime;
+  };
+  /// Begins a handshake: a session that is on disk when this returns. Errors: those of `rcar::parse_request`;
+  /// `evidence_unsupported` for a TEE that is not verified here, with those that are; of the storage.
+  [[nodiscard]] Result<Opened> open(std::string_view request, UnixTime now);
+
+  /// The token of evidence that is authentic and bound to the session's nonce and the guest's key, whatever the
+  /// attestation policy says of it: the token says that. A message that can be read uses the session up, whether it
+  /// succeeds or not; of two at once one wins. `unauthenticated` without a session; `nonce_invalid` for one that was used,
+  /// and for another nonce; `report_data_mismatch`; the errors of `rcar::parse_attestation` and of verifiers.
+  [[nodiscard]] Result<std::string> attest(std::string_view session, std::string_view message, UnixTime now);
+
+  /// What a guest brings. A session that was attested is tried first, then the token.
+  struct Credentials {
+    std::optional<std::string> session;
+    std::optional<std::string> token;
+  };
+  /// `unauthenticated` when there is nothing that could be verified; errors of tokens: only this server's own, for itself,
+  /// are taken (background check and passport alike), and none of sample evidence unless that is allowed.
+  [[nodiscard]] Result<AttestedGuest> authenticate(const Credentials& credentials, UnixTime now) const;
+  /// `permission_denied` when the resource policy does not allow it, be there such a resource or not; errors of the policy.
+  /// A refusal is in the audit log when this returns.
+  [[nodiscard]] Result<ReleaseDecision> decide(const AttestedGuest& guest, const rcar::ResourcePath& path, UnixTime now);
+  /// The resource, sealed to the guest's key (RFC 7516, flattened). `not_found`; of the storage. The audit leaf is
+  /// committed before anything is returned.
+  [[nodiscard]] Result<std::string> release(const AttestedGuest& guest, ReleaseDecision decision, UnixTime now);
+
+  /// A new version; returns its number. `who` is the operator's name, for the audit log.
+  [[nodiscard]] Result<std::uint64_t> put(const rcar::ResourcePath& path, ByteView value, std::string_view who, UnixTime now);
+  /// `not_found`.
+  [[nodiscard]] Result<void> remove(const rcar::ResourcePath& path, std::string_view who, UnixTime now);
+  [[nodiscard]] Result<std::vector<storage::Resources::Info>> list() const;
+
+ private:
+  struct Appraised;
+  [[nodiscard]] Result<void> verified_here(rcar::Tee tee) const;
+  [[nodiscard]] Result<storage::broker_sessions::Record> pending(const storage::broker_sessions::Id& id, UnixTime now) const;
+  [[nodiscard]] Result<Appraised> appraise(const storage::broker_sessions::Record& session, const rcar::Attestation& message,
+                                           UnixTime now) const;
+  [[nodiscard]] Result<std::string> conclude(const storage::broker_sessions::Id& id, const rcar::Attestation& message,
+                                             const Result<Appraised>& appraised, UnixTime now);
+  [[nodiscard]] Result<std::string> token_of(const Credentials& credentials, UnixTime now) const;
+  [[nodiscard]] Result<void> record_refusal(const AttestedGuest& guest, const rcar::ResourcePath& path, Errc code, UnixTime now);
+  Services services_;
+  Options options_;
+  mutable storage::Resources resources_;  // opens values, which only caches keys
+};
+
+}  // namespace cloister::kbs

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "cloister/codec/json.hpp"
+#include "cloister/core/bytes.hpp"
+#include "cloister/core/result.hpp"
+#include "cloister/rcar/resource.hpp"
+#include "cloister/rego/policy.hpp"
+
+namespace cloister::kbs {
+
+/// Who may have which resource: a Rego policy in Trustee's form, `data.policy.allow` of the token as input. Compiled once;
+/// immutable, for any number of threads.
+class ResourcePolicy {
+ public:
+  /// `policy_invalid` with line and column. `name` is for messages.
+  [[nodiscard]] static Result<ResourcePolicy> compile(std::string name, std::string text);
+  /// policies/resource.rego.
+  [[nodiscard]] static ResourcePolicy builtin();
+  [[nodiscard]] const Digest32& digest() const noexcept { return digest_; }
+
+  /// `allow` is true: nothing else that it could be is. `policy_evaluation_failed`, `deadline_exceeded`, `limit_exceeded`.
+  [[nodiscard]] Result<bool> allows(const codec::json::Value& token, const rcar::ResourcePath& path) const;
+
+ private:
+  ResourcePolicy(std::shared_ptr<const rego::CompiledPolicy> compiled, const Digest32& digest)
+      : compiled_{std::move(compiled)}, digest_{digest} {}
+  std::shared_ptr<const rego::CompiledPolicy> compiled_;
+  Digest32 digest_;
+};
+
+}  // namespace cloister::kbs

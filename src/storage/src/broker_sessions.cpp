@@ -1,0 +1,41 @@
+#include "cloister/storage/broker_sessions.hpp"
+
+#include "rows.hpp"
+
+namespace cloister::storage::broker_sessions {
+namespace {
+
+constexpr Sql kAdd{"INSERT INTO broker_session (id, nonce, tee, expires, attempted) VALUES (?1, ?2, ?3, ?4, 0)"};
+constexpr Sql kGet{"SELECT nonce, tee, expires, attempted, token FROM broker_session WHERE id = ?1 AND expires > ?2"};
+constexpr Sql kConclude{
+    "UPDATE broker_session SET attempted = 1, token = ?2 WHERE id = ?1 AND attempted = 0 AND expires > ?3"};
+constexpr Sql kSweep{"DELETE FROM broker_session WHERE expires <= ?1"};
+
+}  // namespace
+
+Result<void> add(Transaction& transaction, const Id& id, const ByteArray<32>& nonce, std::string_view tee, UnixTime expires) {
+  CLOISTER_CHECK(transaction.run(kAdd, {id, nonce, tee, expires}));
+  return {};
+}
+
+Result<Record> get(const Reading& reading, const Id& id, UnixTime now) {
+  return read_one(reading, "session", kGet, {id, now}, [](Rows& rows) {
+    Record out;
+    out.nonce = rows.array<32>();
+    out.tee = rows.text();
+    out.expires = rows.time();
+    out.attempted = rows.boolean();
+    out.token = rows.optional_text();
+    return out;
+  });
+}
+
+Result<void> conclude(Transaction& transaction, const Id& id, const std::optional<std::string>& token, UnixTime now) {
+  CLOISTER_TRY(changed, transaction.run(kConclude, {id, token, now}));
+  if (changed == 0) return Error{Errc::nonce_invalid, "this session's nonce was used, or has expired: begin again"};
+  return {};
+}
+
+Result<std::uint64_t> sweep(Transaction& transaction, UnixTime now) { return transaction.run(kSweep, {now}); }
+
+}  // namespace cloister::storage::broker_sessions

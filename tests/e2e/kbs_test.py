@@ -1,0 +1,337 @@
+"""Guests of Confidential Containers against cloisterd from outside: the protocol's table, with cryptography that is not ours
+(jwcrypto, hashlib) and with messages that are put together here."""
+import base64
+import concurrent.futures
+import hashlib
+import http.cookiejar
+import json
+import pathlib
+import unittest
+import urllib.error
+import urllib.request
+
+import harness
+
+try:
+    from jwcrypto import jwe, jwk, jws
+except ImportError:
+    jwe = None
+
+KINDS = [("EC", "P-256"), ("EC", "P-384"), ("EC", "P-521"), ("RSA", None)]
+ALLOW_ALL = "package policy\nallow = true\n"
+
+
+def b64url(text):
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def canonical(value):
+    """RFC 8785, for what has no numbers."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def report_data(value):
+    return hashlib.sha384(canonical(value)).digest()
+
+
+class Guest:
+    """Its key, its cookies, and how it speaks."""
+
+    def __init__(self, url, kind=KINDS[0]):
+        self.url = url + "/kbs/v0"
+        if kind[0] == "EC":
+            self.key = jwk.JWK.generate(kty="EC", crv=kind[1])
+            public = json.loads(self.key.export_public())
+            self.tee_pubkey = {"kty": "EC", "crv": kind[1], "alg": "ECDH-ES+A256KW", "x": public["x"], "y": public["y"]}
+        else:
+            self.key = jwk.JWK.generate(kty="RSA", size=2048)
+            public = json.loads(self.key.export_public())
+            self.tee_pubkey = {"kty": "RSA", "alg": "RSA-OAEP-256", "n": public["n"], "e": public["e"]}
+        self.cookies = http.cookiejar.CookieJar()
+        self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.cookies))
+
+    def send(self, method, path, body=None, headers=None):
+        """(status, body, headers); a body that is no bytes goes as JSON."""
+        if body is not None and not isinstance(body, bytes):
+            body = json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data=body, method=method, headers=headers or {})
+        if body is not None:
+            request.add_header("Content-Type", "application/json")
+        try:
+            with self.opener.open(request, timeout=harness.PATIENCE) as answer:
+                return answer.status, answer.read(), answer.headers
+        except urllib.error.HTTPError as refused:
+            with refused:
+                return refused.code, refused.read(), refused.headers
+
+    def open(self, version="0.4.0", tee="sample", extra=""):
+        return self.send("POST", "/auth", {"version": version, "tee": tee, "extra-params": extra})
+
+    def message(self, nonce, additional="", key=None, evidence=None, data=None, init_data=None):
+        key = key or self.tee_pubkey
+        data = data or report_data({"additional-evidence": additional, "nonce": nonce, "tee-pubkey": key})
+        evidence = evidence or {"report_data": base64.b64encode(data).decode(), "svn": "1"}
+        return {"init-data": init_data, "runtime-data": {"nonce": nonce, "tee-pubkey": key},
+                "tee-evidence": {"primary_evidence": evidence, "additional_evidence": additional}}
+
+    def attest(self, message):
+        return self.send("POST", "/attest", message)
+
+    def handshake(self, **options):
+        status, body, _ = self.open()
+        assert status == 200, body
+        return self.attest(self.message(json.loads(body)["nonce"], **options))
+
+    def opened(self, body):
+        """What a reply holds."""
+        reply = jwe.JWE()
+        reply.deserialize(body.decode(), self.key)
+        return reply.payload
+
+
+def refusal(body):
+    """(kind, detail): every refusal has to be one."""
+    read = json.loads(body)
+    return read["type"].rsplit("/", 1)[-1], read["detail"]
+
+
+@unittest.skipIf(jwe is None, "needs jwcrypto: scripts/setup installs Debian's python3-jwcrypto")
+class KeyBroker(harness.System):
+    sample = True
+    policy = ALLOW_ALL
+
+    def setUp(self):
+        super().setUp()
+        self.write("resource.rego", self.policy)
+        self.settings = f'[key_broker]\nsample_evidence = {str(self.sample).lower()}\nresource_policy = "resource.rego"\n'
+        self.start_platform()
+        self.start_server()
+        self.url = self.server["url"]
+        self.admin = {"Authorization": "Bearer " + pathlib.Path(self.server["admin_token_file"]).read_text().strip()}
+        status, body, _ = self.guest().send("POST", "/resource/default/key/1", b"the disk's key", self.admin)
+        self.assertEqual((status, body), (200, b""))
+
+    def guest(self, kind=KINDS[0]):
+        return Guest(self.url, kind)
+
+    def refused(self, answer, kind, *words, status=401):
+        self.assertEqual(answer[0], status, answer[1])
+        found, detail = refusal(answer[1])
+        self.assertEqual(found, kind, detail)
+        for word in words:
+            self.assertIn(word, detail)
+
+    def test_guests_of_every_kind_of_key_get_what_they_ask_for(self):
+        for kind in KINDS:
+            with self.subTest(kind=kind):
+                guest = self.guest(kind)
+                self.refused(guest.send("GET", "/resource/default/key/1"), "TokenNotFound")
+                status, body, _ = guest.handshake()
+                self.assertEqual(status, 200, body)
+                status, reply, _ = guest.send("GET", "/resource/default/key/1")  # by the cookie, as a jar keeps it
+                self.assertEqual(status, 200, reply)
+                self.assertEqual(guest.opened(reply), b"the disk's key")
+                read = json.loads(reply)
+                self.assertEqual(set(read), {"protected", "encrypted_key", "iv", "ciphertext", "tag"})
+                # The public client writes the header anew before it authenticates it.
+                header = json.loads(b64url(read["protected"]))
+                anew = {"alg": header.pop("alg"), "enc": header.pop("enc")}
+                anew.update({name: header[name] for name in sorted(header)})
+                if "epk" in anew:
+                    anew["epk"] = {name: anew["epk"][name] for name in sorted(anew["epk"])}
+                    size = {"P-256": 32, "P-384": 48, "P-521": 66}[kind[1]]
+                    self.assertEqual((len(b64url(anew["epk"]["x"])), len(b64url(anew["epk"]["y"]))), (size, size))
+                self.assertEqual(json.dumps(anew, separators=(",", ":")).encode(), b64url(read["protected"]))
+                # Passport: the token alone, without the cookie.
+                other = self.guest()
+                other.key = guest.key
+                bearer = {"Authorization": "Bearer " + json.loads(body)["token"]}
+                status, reply, _ = other.send("GET", "/resource/default/key/1", headers=bearer)
+                self.assertEqual((status, other.opened(reply)), (200, b"the disk's key"))
+
+    def test_tokens_are_verified_by_anybody(self):
+        status, body, _ = self.guest().handshake()
+        self.assertEqual(status, 200)
+        token = json.loads(body)["token"]
+        with urllib.request.urlopen(self.url + "/.well-known/jwks.json") as answer:
+            keys = jwk.JWKSet.from_json(answer.read().decode())
+        header = json.loads(b64url(token.split(".")[0]))
+        self.assertEqual((header["alg"], header["typ"]), ("ES256", "JWT"))
+        signed = jws.JWS()
+        signed.deserialize(token, keys.get_key(header["kid"]))
+        claims = json.loads(signed.payload)
+        self.assertEqual(claims["eat_profile"], "tag:github.com,2024:confidential-containers/Trustee")
+        self.assertEqual((claims["iss"], claims["aud"]), (self.server["server_id"], self.server["server_id"]))
+        self.assertEqual(claims["exp"] - claims["iat"], 300)
+        self.assertNotIn("nbf", claims)
+        self.assertTrue(claims["cloister.sample"] and claims["cloister.lab"])
+        annotated = claims["submods"]["cpu0"]["ear.veraison.annotated-evidence"]
+        self.assertEqual(annotated["sample"]["svn"], "1")
+        self.assertEqual(set(annotated["runtime_data_claims"]), {"nonce", "tee-pubkey", "additional-evidence"})
+
+    def test_requests(self):
+        guest = self.guest()
+        status, body, headers = guest.open(version="0.4.3", extra={"supported-hash-algorithms": ["sha384"]})
+        self.assertEqual(status, 200)
+        challenge = json.loads(body)
+        self.assertEqual(list(challenge), ["nonce", "extra-params"])
+        self.assertEqual((len(base64.b64decode(challenge["nonce"], validate=True)), challenge["extra-params"]), (32, ""))
+        self.assertIn("HttpOnly", headers["Set-Cookie"])
+        for version in ("0.1.0", "0.3.0", "0.4", "0.4.x", "0.5.0", "1.0.0"):
+            answer = guest.open(version=version)
+            self.assertEqual(answer[0], 401)
+            self.assertIn("KBS Client Protocol Version Mismatch", refusal(answer[1])[1])
+        self.refused(guest.open(tee="csv"), "AttestationError", "csv evidence is not verified here")
+        self.refused(guest.open(tee="toaster"), "AttestationError", "toaster")
+        for body in (b"", b"[]", b'{"version":"0.4.0","tee":"sample"}', b'{"tee":"sample","extra-params":""}', b"\xff"):
+            self.refused(guest.send("POST", "/auth", body), "SerdeError")
+        self.refused(guest.send("GET", "/auth"), "PluginNotFound", status=404)
+        self.assertEqual(guest.send("PATCH", "/auth")[0], 405)
+        self.refused(guest.send("GET", "/pkcs11/resource/x"), "PluginNotFound", status=404)
+
+    def test_attestations(self):
+        def refused(*words, **options):
+            self.refused(self.guest().handshake(**options), "AttestationError", *words)
+
+        guest = self.guest()
+        self.refused(guest.attest(guest.message("x")), "AttestationError", "session")
+        refused("report_data_mismatch", data=b"\0" * 48)
+        refused("report_data_mismatch", data=report_data({"nonce": "x", "tee-pubkey": guest.tee_pubkey}))
+        refused("kid: unknown member", key={**guest.tee_pubkey, "kid": "x"})
+        refused("not on the curve", key={**guest.tee_pubkey, "y": guest.tee_pubkey["x"]})
+        refused("P-256, P-384 or P-521", key={**guest.tee_pubkey, "crv": "secp256k1"})
+        refused("ECDH-ES+A256KW expected", key={**guest.tee_pubkey, "alg": "ECDH-ES"})
+        refused("EC or RSA expected", key={**guest.tee_pubkey, "kty": "AKP"})
+        refused("not verified here", additional='{"nvidia":{}}')
+        refused("additional_evidence", additional="[]")
+        refused("svn", evidence={"report_data": ""})
+        status, body, _ = guest.open()
+        nonce = json.loads(body)["nonce"]
+        for body in (b"", b"{}", b"[]"):
+            self.refused(guest.attest(body), "AttestationError")
+        self.assertEqual(guest.attest(guest.message(nonce))[0], 200, "what could not be read was no attempt")
+
+    def test_a_device_is_bound_to_the_same_session(self):
+        guest = self.guest()
+        _, body, _ = guest.open()
+        nonce = json.loads(body)["nonce"]
+        data = report_data({"nonce": nonce, "tee-pubkey": guest.tee_pubkey})
+        additional = json.dumps({"sampledevice": {"svn": "2", "report_data": base64.b64encode(data).decode()}})
+        status, body, _ = guest.attest(guest.message(nonce, additional))
+        self.assertEqual(status, 200, body)
+        claims = json.loads(b64url(json.loads(body)["token"].split(".")[1]))
+        self.assertEqual(list(claims["submods"]), ["cpu0", "gpu0"])
+
+    def test_a_nonce_serves_once(self):
+        guest = self.guest()
+        _, body, _ = guest.open()
+        nonce = json.loads(body)["nonce"]
+        self.assertEqual(guest.attest(guest.message(nonce))[0], 200)
+        self.refused(guest.attest(guest.message(nonce)), "AttestationError", "nonce_invalid")
+        other = self.guest()
+        other.cookies = guest.cookies
+        self.refused(guest.attest(other.message(nonce)), "AttestationError", "nonce_invalid")
+        self.assertEqual(guest.opened(guest.send("GET", "/resource/default/key/1")[1]), b"the disk's key")
+        _, body, _ = guest.open()
+        self.refused(guest.attest(guest.message("AAAA")), "AttestationError", "nonce_invalid")
+        self.refused(guest.attest(guest.message(json.loads(body)["nonce"])), "AttestationError", "nonce_invalid")
+
+    def test_of_many_attempts_at_once_one_wins(self):
+        for _ in range(3):
+            guest = self.guest()
+            _, body, headers = guest.open()
+            nonce = json.loads(body)["nonce"]
+            rivals = [self.guest() for _ in range(6)]
+            cookie = {"Cookie": headers["Set-Cookie"].split(";")[0]}
+            with concurrent.futures.ThreadPoolExecutor(6) as pool:
+                answers = list(pool.map(lambda rival: rival.send("POST", "/attest", rival.message(nonce), cookie), rivals))
+            self.assertEqual(sorted(answer[0] for answer in answers), [200] + [401] * 5)
+
+    def test_sessions_outlive_the_server(self):
+        waiting, attested = self.guest(), self.guest()
+        _, body, _ = waiting.open()
+        nonce = json.loads(body)["nonce"]
+        token = json.loads(attested.handshake()[1])["token"]
+        port = self.url.rsplit(":", 1)[1]
+        self.kill("server")
+        self.listen = f"127.0.0.1:{port}"
+        self.start_server()
+        self.assertEqual(attested.opened(attested.send("GET", "/resource/default/key/1")[1]), b"the disk's key")
+        bearer = {"Authorization": "Bearer " + token}
+        self.assertEqual(attested.send("GET", "/resource/default/key/1", headers=bearer)[0], 200)
+        self.assertEqual(waiting.attest(waiting.message(nonce))[0], 200)
+
+    def test_resources(self):
+        guest = self.guest()
+        guest.handshake()
+        self.refused(guest.send("GET", "/resource/default/key/none"), "PluginInternalError", status=404)
+        self.refused(self.guest().send("GET", "/resource/default/key/none"), "TokenNotFound")
+        self.refused(guest.send("GET", "/resource/default/.key/1"), "InvalidRequestPath", status=404)
+        for path in ("/resource/a/b", "/resource/a/b/c/d", "/resource/a/../b/c", "/resource/a/%2e%2e/c", "/resource/a/b%2fc/d"):
+            self.assertIn(guest.send("GET", path)[0], (400, 404), path)
+        admin = self.guest()
+        self.assertEqual(admin.send("POST", "/resource/Some-Repo/type_1/tag.2", bytes(range(256)) * 8192, self.admin)[0], 200)
+        self.assertEqual(json.loads(admin.send("GET", "/resource", headers=self.admin)[1]), ["Some-Repo/type_1/tag.2", "default/key/1"])
+        self.assertEqual(guest.opened(guest.send("GET", "/resource/Some-Repo/type_1/tag.2")[1]), bytes(range(256)) * 8192)
+        self.assertEqual(admin.send("DELETE", "/resource/Some-Repo/type_1/tag.2", headers=self.admin)[0], 200)
+        self.assertEqual(admin.send("DELETE", "/resource/Some-Repo/type_1/tag.2", headers=self.admin)[0], 404)
+        for method, path in (("POST", "/resource/a/b/c"), ("DELETE", "/resource/default/key/1"), ("GET", "/resource")):
+            status, body, _ = guest.send(method, path, b"x" if method == "POST" else None)
+            self.assertEqual(status, 401)
+            refusal(body)
+
+    def test_foreign_tokens(self):
+        guest = self.guest()
+        token = json.loads(guest.handshake()[1])["token"]
+        claims = json.loads(b64url(token.split(".")[1]))
+        own = jwk.JWK.generate(kty="EC", crv="P-256")
+
+        def signed(header):
+            made = jws.JWS(json.dumps(claims))
+            made.add_signature(own, None, json.dumps(header))
+            return made.serialize(compact=True)
+
+        fresh = self.guest()
+        for name, header in (("its own key", {"alg": "ES256", "jwk": json.loads(own.export_public())}),
+                             ("our key's name", {"alg": "ES256", "kid": json.loads(b64url(token.split(".")[0]))["kid"]}),
+                             ("no name", {"alg": "ES256"})):
+            answer = fresh.send("GET", "/resource/default/key/1", headers={"Authorization": "Bearer " + signed(header)})
+            self.assertEqual(answer[0], 401, name)
+            self.assertEqual(refusal(answer[1])[0], "TokenVerifierError", name)
+        head, body, _ = token.split(".")
+        none = base64.urlsafe_b64encode(b'{"alg":"none"}').decode().rstrip("=")
+        for text in (f"{none}.{body}.", f"{head}.{body}.", token[:-6] + "AAAAAA", "x"):
+            self.refused(fresh.send("GET", "/resource/default/key/1", headers={"Authorization": "Bearer " + text}), "TokenVerifierError")
+
+    def test_what_is_simulated_taints_the_server(self):
+        request = urllib.request.Request(self.url + "/status", headers=self.admin)
+        with urllib.request.urlopen(request) as answer:
+            self.assertIn("sample evidence is accepted", answer.read().decode())
+
+
+@unittest.skipIf(jwe is None, "needs jwcrypto: scripts/setup installs Debian's python3-jwcrypto")
+class Defaults(harness.System):
+    def test_sample_evidence_is_refused(self):
+        self.settings = "[key_broker]\n"
+        self.start_platform()
+        self.start_server()
+        status, body, _ = Guest(self.server["url"]).open()
+        self.assertEqual(status, 401)
+        self.assertIn("sample evidence is not verified here", refusal(body)[1])
+
+    def test_without_a_key_broker_there_are_no_routes(self):
+        self.start_platform()
+        self.start_server()
+        self.assertEqual(Guest(self.server["url"]).open()[0], 404)
+
+    def test_a_policy_that_does_not_compile_stops_the_start(self):
+        self.start_platform()
+        self.write("bad.rego", "package policy\nallow if {\n")
+        self.settings = '[key_broker]\nresource_policy = "bad.rego"\n'
+        with self.assertRaises(AssertionError):
+            self.start_server()
+        self.assertIn("bad.rego:", self.log("server"))
+
+
+if __name__ == "__main__":
+    harness.main()

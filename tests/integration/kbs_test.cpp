@@ -1,0 +1,655 @@
+// Guests of Confidential Containers against the routes under /kbs/v0, over real services and a real connection: our own
+// client with the lab's TDX evidence and with sample evidence, and what the broker must refuse.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <future>
+
+#include "cloister/api/api.hpp"
+#include "cloister/client/key_broker.hpp"
+#include "cloister/codec/text.hpp"
+#include "cloister/crypto/hash.hpp"
+#include "cloister/crypto/jose.hpp"
+#include "cloister/kbs/broker.hpp"
+#include "cloister/rcar/refusal.hpp"
+#include "cloister/token/verify.hpp"
+#include "world.hpp"
+
+namespace cloister::test {
+namespace {
+
+namespace json = codec::json;
+using crypto::DhCurve;
+using crypto::jose::DecryptionKey;
+using http::Headers;
+using http::Method;
+using testing::HasSubstr;
+
+const std::string kServerId = "srv-test";
+constexpr std::chrono::seconds kTimeout{30};
+constexpr std::string_view kAllowAll = "package policy\nallow = true";
+constexpr std::string_view kSecret = "the disk's key";
+
+struct Reply {
+  int status = 0;
+  Headers headers;
+  std::string text;
+  [[nodiscard]] std::string kind() const {
+    const auto refusal = rcar::parse_refusal(text);
+    return refusal ? refusal->kind : "no refusal: " + text;
+  }
+  [[nodiscard]] std::string detail() const {
+    const auto refusal = rcar::parse_refusal(text);
+    return refusal ? refusal->detail : std::string{};
+  }
+};
+
+DecryptionKey p256() { return DecryptionKey{crypto::DhPrivateKey::generate(DhCurve::p256)}; }
+
+/// One key of each kind that guests may have.
+std::vector<DecryptionKey> every_kind() {
+  std::vector<DecryptionKey> out;
+  for (const auto curve : {DhCurve::p256, DhCurve::p384, DhCurve::p521}) out.emplace_back(crypto::DhPrivateKey::generate(curve));
+  out.emplace_back(crypto::RsaOaepKey::generate());
+  return out;
+}
+
+class KeyBrokerTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    io.start();
+    strand = io.strand();
+    fleet::Fleet::Options fleet_options;
+    fleet_options.server_id = kServerId;
+    fleet_options.keys = {&world.server_key};
+    fleet_options.host_token = [](const ValidatorId&) { return std::string{}; };
+    fleet = std::make_unique<fleet::Fleet>(
+        fleet::Fleet::Services{*world.database, *world.registry, attestor, *world.broker, *world.jobs, dispatcher, refusals, pool,
+                               world.clock, random, logger},
+        std::move(fleet_options), strand);
+    keys = keyring::Keyring::open({*world.database, *world.sealer, *world.log, random}, std::chrono::minutes{5}).value();
+    services.emplace(api::Services{*world.database, *world.blobs, *world.log, *world.registry, *world.broker, *world.jobs,
+                                   dispatcher, *fleet, tokens, *keys, pool, readers, world.clock, random, monitor, logger,
+                                   world.anchors,
+                                   [this](const evidence::Quote&) -> Result<evidence::QuoteCollateral> { return world.collateral; },
+                                   {world.server_key.public_key()}, kServerId, "0.0.0"});
+    configure(options());
+    http::ServerOptions server_options;
+    server_options.authenticator = api::make_authenticator(*services);
+    server_options.handlers = strand;
+    auto listening = http::Server::listen(io, std::move(server_options), api::make_router(*services), logger);
+    ASSERT_TRUE(listening.ok());
+    server = std::move(*listening);
+    http::ClientOptions client_options;
+    client_options.base_url = server->base_url();
+    http = http::BlockingClient::make(std::move(client_options)).value();
+    admin = operator_token(session::kAdminRole, "default");
+    store("default/key/1", kSecret);
+  }
+  void TearDown() override {
+    if (server) runtime::block_on(io, server->stop());
+    pool.stop();
+    readers.stop();
+  }
+
+  /// That the world's TDs are affirmed by the built-in policies, and nothing else is taken.
+  [[nodiscard]] kbs::Broker::Options options() const {
+    const auto list = [](ByteView digest) { return json::Array{codec::to_hex(digest)}; };
+    return {.tenant = world.tenant,
+            .server_id = kServerId,
+            .build = "cloisterd test",
+            .reference_values = json::Object{{"mr_td", list(world.version.reference.mrtd)},
+                                             {"rtmr_1", list(Digest48{})},
+                                             {"rtmr_2", list(Digest48{})}}};
+  }
+  /// A broker with a resource policy that allows everything, and sample evidence.
+  [[nodiscard]] kbs::Broker::Options playground() const {
+    auto out = options();
+    out.allow_sample = true;
+    out.resource_policy = kbs::ResourcePolicy::compile("allow.rego", std::string{kAllowAll}).value();
+    return out;
+  }
+  /// Between requests only.
+  void configure(kbs::Broker::Options with) {
+    broker = std::make_unique<kbs::Broker>(
+        kbs::Broker::Services{*world.database, *world.sealer, *world.log, refusals, *keys, world.anchors,
+                              [this](const evidence::Quote&) -> Result<evidence::CollateralDocuments> {
+                                return evidence::parse_documents(world.collateral);
+                              },
+                              random},
+        std::move(with));
+    services->guests = broker.get();
+  }
+
+  [[nodiscard]] std::string operator_token(std::string_view role, const std::string& tenant) {
+    SystemRandom fresh;
+    const session::OperatorClaims claims{random_id("tok", fresh), "tester", *TenantId::parse(tenant), std::string{role},
+                                         world.clock.now(), world.clock.now() + std::chrono::hours{1}};
+    return api::issue_token(*world.database, *world.log, tokens, claims, "tester").value();
+  }
+  void store(std::string_view path, std::string_view value) {
+    ASSERT_TRUE(broker->put(rcar::ResourcePath::parse(path).value(), as_bytes(value), "tester", world.clock.now()).ok());
+  }
+
+  Reply send(Method method, const std::string& path, Headers headers = {}, std::string_view body = {}) {
+    auto answer = http->request(method, "/kbs/v0" + path, std::move(headers), to_bytes(body), kTimeout);
+    if (!answer) {
+      ADD_FAILURE() << path << ": " << answer.error().text();
+      return {};
+    }
+    return {answer->status, answer->headers, std::string{as_text(answer->body)}};
+  }
+  Reply get(const std::string& path, Headers headers = {}) { return send(Method::get, "/resource/" + path, std::move(headers)); }
+  static Headers as(std::string_view bearer) { return {{"Authorization", "Bearer " + std::string{bearer}}}; }
+  static Headers with_cookie(std::string_view cookie) { return {{"Cookie", std::string{cookie}}}; }
+
+  client::KeyBroker guest(DecryptionKey key) { return client::KeyBroker::connect(server->base_url(), std::move(key)).value(); }
+
+  [[nodiscard]] Bytes quote(const Digest48& data) const {
+    const auto report = td.machine.tdg_mr_report(rcar::padded(data));
+    CLOISTER_ASSERT(report.has_value());
+    return world.platform.quote(*report).value();
+  }
+  /// As the TDX attester of the guest components writes it.
+  [[nodiscard]] client::GuestEvidence tdx() const {
+    client::GuestEvidence out;
+    out.tee = rcar::Tee::tdx;
+    out.primary = [this](const Digest48& data) -> Result<std::string> {
+      return json::write(json::Object{{"cc_eventlog", nullptr}, {"quote", codec::to_base64(quote(data))}});
+    };
+    return out;
+  }
+  [[nodiscard]] static client::GuestEvidence sample() {
+    client::GuestEvidence out;
+    out.primary = [](const Digest48& data) -> Result<std::string> {
+      return json::write(json::Object{{"svn", "1"}, {"report_data", codec::to_base64(data)}});
+    };
+    return out;
+  }
+
+  /// A handshake by hand, for what the client does not do.
+  struct Handshake {
+    std::string cookie;
+    std::string nonce;
+  };
+  Handshake open(rcar::Tee tee = rcar::Tee::tdx) {
+    const auto reply = send(Method::post, "/auth", {}, rcar::write(rcar::Request{"0.4.0", tee}));
+    EXPECT_EQ(reply.status, 200) << reply.text;
+    const std::string cookie{reply.headers.find("Set-Cookie").value_or("")};
+    return {cookie.substr(0, cookie.find(';')), rcar::parse_challenge(reply.text).value().nonce_text()};
+  }
+  [[nodiscard]] std::string tdx_message(const std::string& nonce, const DecryptionKey& key) const {
+    const auto data = rcar::primary_report_data(nonce, key.public_key(), "").value();
+    return rcar::write(rcar::Attestation{std::nullopt, nonce, key.public_key(), tdx().primary(data).value(), ""});
+  }
+  Reply attest(const std::string& cookie, std::string_view message) {
+    return send(Method::post, "/attest", with_cookie(cookie), message);
+  }
+  /// The newest audit leaf of that kind about that subject.
+  [[nodiscard]] std::optional<merkle::AuditLeaf> leaf(std::string_view kind, std::string_view subject) const {
+    const auto index = world.log->find(kind, subject);
+    if (!index) return std::nullopt;
+    return merkle::decode_audit_leaf(world.log->leaf(*index).value()).value();
+  }
+
+  World world;
+  World::Td td = world.launch();
+  SystemRandom random;
+  log::NullLogger logger;
+  audit::Refusals refusals;
+  api::Monitor monitor{*world.database, world.clock, {}};
+  session::OperatorTokens tokens{crypto::Ed25519Key::generate(random), kServerId};
+  runtime::IoContext io{1};
+  runtime::BlockingPool pool{2, 64};
+  runtime::BlockingPool readers{2, 64};
+  runtime::Executor strand;
+  links::Attestor attestor{links::Attestor::Services{*world.sessions, pool, world.clock, logger},
+                           [this](const evidence::Quote&) -> Result<evidence::QuoteCollateral> { return world.collateral; },
+                           world.anchors, policy::Policy{}};
+  scheduler::Dispatcher dispatcher{*world.jobs, pool, world.clock, logger};
+  std::unique_ptr<fleet::Fleet> fleet;
+  std::unique_ptr<keyring::Keyring> keys;
+  std::optional<api::Services> services;
+  std::unique_ptr<kbs::Broker> broker;
+  std::unique_ptr<http::Server> server;
+  std::unique_ptr<http::BlockingClient> http;
+  std::string admin;
+};
+
+rcar::ResourcePath path(std::string_view text) { return rcar::ResourcePath::parse(text).value(); }
+
+// --- what guests get -------------------------------------------------------------------------------------------------
+
+TEST_F(KeyBrokerTest, ReleasesToATdWhateverItsKey) {
+  for (auto& key : every_kind()) {
+    auto client = guest(std::move(key));
+    const auto value = client.fetch(path("default/key/1"), tdx());
+    ASSERT_TRUE(value.ok()) << value.error().text();
+    EXPECT_EQ(as_text(value->reveal()), kSecret);
+  }
+}
+
+TEST_F(KeyBrokerTest, ReleasesToSampleEvidenceWhereItIsAllowed) {
+  configure(playground());
+  for (auto& key : every_kind()) {
+    auto client = guest(std::move(key));
+    const auto value = client.fetch(path("default/key/1"), sample());
+    ASSERT_TRUE(value.ok()) << value.error().text();
+    EXPECT_EQ(as_text(value->reveal()), kSecret);
+  }
+}
+
+TEST_F(KeyBrokerTest, TakesAPassport) {
+  auto client = guest(p256());
+  const auto token = client.attest(tdx());
+  ASSERT_TRUE(token.ok()) << token.error().text();
+  const auto value = client.resource(path("default/key/1"), *token);
+  ASSERT_TRUE(value.ok()) << value.error().text();
+  EXPECT_EQ(as_text(value->reveal()), kSecret);
+  // Nobody else can read what was sealed to this key.
+  auto thief = guest(p256());
+  EXPECT_EQ(thief.resource(path("default/key/1"), *token).error().code(), Errc::decryption_failed);
+}
+
+TEST_F(KeyBrokerTest, TokensSayWhatWasVerified) {
+  auto client = guest(p256());
+  const auto text = client.attest(tdx()).value();
+  token::Expected expected;
+  expected.keys = keys->published(world.clock.now());
+  expected.at = world.clock.now();
+  expected.issuer = kServerId;
+  expected.audience = kServerId;
+  EXPECT_EQ(token::verify(text, expected).error().code(), Errc::token_of_lab);
+  expected.allow_lab = true;
+  const auto token = token::verify(text, expected);
+  ASSERT_TRUE(token.ok()) << token.error().text();
+  EXPECT_EQ(token->kind(), token::Kind::trustee);
+  EXPECT_EQ(token->submodules().at(0).status, token::Tier::affirming);
+  const auto leaf_of_token = leaf(kbs::kAttested, *token->claims().find("jti")->as_string());
+  ASSERT_TRUE(leaf_of_token);
+  EXPECT_EQ(*leaf_of_token->detail<std::string>("status"), "affirming");
+  EXPECT_EQ(*leaf_of_token->detail<std::uint64_t>("lab"), 1U);
+  EXPECT_EQ(*leaf_of_token->detail<std::uint64_t>("sample"), 0U);
+}
+
+TEST_F(KeyBrokerTest, TokensOfSampleEvidenceAreTainted) {
+  configure(playground());
+  auto client = guest(p256());
+  const auto text = client.attest(sample()).value();
+  const auto payload = json::parse(as_text(codec::from_base64url(text.substr(text.find('.') + 1, text.rfind('.') - text.find('.') - 1)).value())).value();
+  EXPECT_EQ(*payload.find("cloister.lab"), json::Value{true});
+  EXPECT_EQ(*payload.find("cloister.sample"), json::Value{true});
+  // They open nothing once sample evidence is not allowed any more, whatever the policy says.
+  auto strict = playground();
+  strict.allow_sample = false;
+  configure(std::move(strict));
+  const auto refused = get("default/key/1", as(text));
+  EXPECT_EQ(refused.status, 401);
+  EXPECT_EQ(refused.kind(), "TokenVerifierError");
+}
+
+TEST_F(KeyBrokerTest, TakesASampleDeviceBesideSampleEvidence) {
+  configure(playground());
+  auto evidence = sample();
+  evidence.additional = [](const Digest48& data) -> Result<std::string> {
+    return json::write(json::Object{{"sampledevice", json::Object{{"svn", "2"}, {"report_data", codec::to_base64(data)}}}});
+  };
+  auto client = guest(p256());
+  EXPECT_TRUE(client.fetch(path("default/key/1"), evidence).ok());
+  evidence.additional = [](const Digest48&) -> Result<std::string> {
+    return json::write(json::Object{{"sampledevice", json::Object{{"svn", "2"}, {"report_data", codec::to_base64(Digest48{})}}}});
+  };
+  EXPECT_THAT(client.attest(evidence).error().detail(), HasSubstr("sampledevice evidence: its report data"));
+  evidence.additional = [](const Digest48&) -> Result<std::string> { return std::string{R"({"nvidia":{}})"}; };
+  EXPECT_THAT(client.attest(evidence).error().detail(), HasSubstr("nvidia evidence is not verified here"));
+}
+
+TEST_F(KeyBrokerTest, GoesOnAfterARestart) {
+  const auto before = open();
+  auto client = guest(p256());
+  const auto token = client.attest(tdx()).value();
+  configure(options());  // a new broker on the same database
+  EXPECT_TRUE(client.resource(path("default/key/1")).ok());
+  EXPECT_TRUE(client.resource(path("default/key/1"), token).ok());
+  EXPECT_EQ(attest(before.cookie, tdx_message(before.nonce, p256())).status, 200);
+}
+
+TEST_F(KeyBrokerTest, SpeaksByteForByte) {
+  const auto reply = send(Method::post, "/auth", {}, R"({"version":"0.4.7","tee":"tdx","extra-params":""})");
+  EXPECT_EQ(reply.status, 200);
+  EXPECT_THAT(reply.text, testing::MatchesRegex(R"(\{"nonce":"[A-Za-z0-9+/]{43}=","extra-params":""\})"));
+  EXPECT_THAT(std::string{reply.headers.find("Set-Cookie").value_or("")},
+              testing::MatchesRegex("kbs-session-id=[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}; Path=/kbs/v0; Max-Age=300; HttpOnly; "
+                                    "SameSite=Strict"));
+  const auto stranger = get("default/key/1");
+  EXPECT_EQ(stranger.status, 401);
+  EXPECT_EQ(stranger.text, R"({"type":"https://github.com/confidential-containers/kbs/errors/TokenNotFound","detail":"an attested session or a token expected"})");
+}
+
+// --- what guests do not get ------------------------------------------------------------------------------------------
+
+TEST_F(KeyBrokerTest, RefusesRequestsThatItDoesNotUnderstand) {
+  const auto refused = [this](std::string_view body) { return send(Method::post, "/auth", {}, body); };
+  const auto old = refused(R"({"version":"0.3.0","tee":"tdx","extra-params":""})");
+  EXPECT_EQ(old.status, 401);
+  EXPECT_EQ(old.detail(), "unsupported: KBS Client Protocol Version Mismatch: expect =0.4.0 while the request is 0.3.0");
+  const auto sample_here = refused(R"({"version":"0.4.0","tee":"sample","extra-params":""})");
+  EXPECT_EQ(sample_here.status, 401);
+  EXPECT_EQ(sample_here.detail(), "evidence_unsupported: sample evidence is not verified here; sgx, snp and tdx are");
+  for (const auto* body : {"", "[]", R"({"version":"0.4.0","tee":"tdx"})", R"({"version":"0.4.0","version":"0.4.0","tee":"tdx","extra-params":""})"}) {
+    EXPECT_EQ(refused(body).status, 401) << body;
+    EXPECT_EQ(refused(body).kind(), "SerdeError") << body;
+  }
+  EXPECT_EQ(refused(R"({"version":"0.4.0","tee":"toaster","extra-params":""})").status, 401);
+  EXPECT_EQ(refused(std::string(rcar::kMaxRequestSize + 1, ' ')).status, 413);
+}
+
+TEST_F(KeyBrokerTest, ANonceServesOnce) {
+  const auto key = p256();
+  const auto session = open();
+  EXPECT_EQ(attest(session.cookie, tdx_message(session.nonce, key)).status, 200);
+  const auto again = attest(session.cookie, tdx_message(session.nonce, key));
+  EXPECT_EQ(again.status, 401);
+  EXPECT_EQ(again.kind(), "AttestationError");
+  EXPECT_THAT(again.detail(), HasSubstr("nonce was used"));
+  // Not with another key either, and the session still gives to the first.
+  EXPECT_EQ(attest(session.cookie, tdx_message(session.nonce, p256())).status, 401);
+  EXPECT_EQ(get("default/key/1", with_cookie(session.cookie)).status, 200);
+}
+
+TEST_F(KeyBrokerTest, AFailedAttemptUsesTheSessionUp) {
+  const auto session = open();
+  const auto other = open();
+  const auto wrong = attest(session.cookie, tdx_message(other.nonce, p256()));
+  EXPECT_EQ(wrong.status, 401);
+  EXPECT_THAT(wrong.detail(), HasSubstr("that of this session's challenge expected"));
+  EXPECT_EQ(attest(session.cookie, tdx_message(session.nonce, p256())).status, 401);
+  EXPECT_EQ(get("default/key/1", with_cookie(session.cookie)).kind(), "TokenNotFound");
+  // What cannot be read is no attempt.
+  EXPECT_EQ(attest(other.cookie, "{}").status, 401);
+  EXPECT_EQ(attest(other.cookie, tdx_message(other.nonce, p256())).status, 200);
+}
+
+TEST_F(KeyBrokerTest, OfTwoAttemptsAtOnceOneWins) {
+  for (int round = 0; round < 5; ++round) {
+    const auto session = open();
+    const auto first = tdx_message(session.nonce, p256());
+    const auto second = tdx_message(session.nonce, p256());
+    const auto run = [&](std::string_view message) {
+      return broker->attest(session.cookie.substr(session.cookie.find('=') + 1), message, world.clock.now());
+    };
+    auto one = std::async(std::launch::async, run, std::string_view{first});
+    auto two = std::async(std::launch::async, run, std::string_view{second});
+    const auto a = one.get();
+    const auto b = two.get();
+    ASSERT_NE(a.ok(), b.ok());
+    EXPECT_EQ((a ? b : a).error().code(), Errc::nonce_invalid);
+  }
+}
+
+TEST_F(KeyBrokerTest, SessionsEnd) {
+  const auto session = open();
+  const auto message = tdx_message(session.nonce, p256());
+  world.clock.advance(std::chrono::seconds{300});
+  const auto late = attest(session.cookie, message);
+  EXPECT_EQ(late.status, 401);
+  EXPECT_THAT(late.detail(), HasSubstr("it has expired"));
+  EXPECT_EQ(attest("kbs-session-id=00000000000040008000000000000000", message).status, 401);
+  EXPECT_EQ(attest("kbs-session-id=../..", message).status, 401);
+  EXPECT_EQ(send(Method::post, "/attest", {}, message).status, 401);
+
+  const auto fresh = open();
+  const auto key = p256();
+  EXPECT_EQ(attest(fresh.cookie, tdx_message(fresh.nonce, key)).status, 200);
+  world.clock.advance(std::chrono::seconds{299});
+  EXPECT_EQ(get("default/key/1", with_cookie(fresh.cookie)).status, 200);
+  world.clock.advance(std::chrono::seconds{1});
+  EXPECT_EQ(get("default/key/1", with_cookie(fresh.cookie)).status, 401);
+}
+
+TEST_F(KeyBrokerTest, RefusesEvidenceThatIsBoundToSomethingElse) {
+  const auto key = p256();
+  const auto refused = [&](const std::function<std::string(const std::string&)>& message) {
+    const auto session = open();
+    const auto reply = attest(session.cookie, message(session.nonce));
+    EXPECT_EQ(reply.status, 401);
+    EXPECT_EQ(reply.kind(), "AttestationError");
+    return reply.detail();
+  };
+  // Evidence for another key, for another nonce, for other devices, and for none of these.
+  const auto with = [&](const std::string& nonce, const Digest48& data, const std::string& additional = "") {
+    return rcar::write(rcar::Attestation{std::nullopt, nonce, key.public_key(), tdx().primary(data).value(), additional});
+  };
+  EXPECT_THAT(refused([&](const std::string& nonce) { return with(nonce, *rcar::primary_report_data(nonce, p256().public_key(), "")); }),
+              HasSubstr("report_data_mismatch"));
+  EXPECT_THAT(refused([&](const std::string& nonce) { return with(nonce, *rcar::primary_report_data("x", key.public_key(), "")); }),
+              HasSubstr("report_data_mismatch"));
+  EXPECT_THAT(refused([&](const std::string& nonce) { return with(nonce, *rcar::primary_report_data(nonce, key.public_key(), "{}")); }),
+              HasSubstr("report_data_mismatch"));
+  EXPECT_THAT(refused([&](const std::string& nonce) { return with(nonce, *rcar::device_report_data(nonce, key.public_key())); }),
+              HasSubstr("report_data_mismatch"));
+  EXPECT_THAT(refused([&](const std::string& nonce) { return with(nonce, Digest48{}); }), HasSubstr("report_data_mismatch"));
+}
+
+TEST_F(KeyBrokerTest, RefusesEvidenceThatIsNotAuthentic) {
+  const auto key = p256();
+  const auto refused = [&](const std::function<std::string(const Digest48&)>& evidence) {
+    const auto session = open();
+    const auto data = rcar::primary_report_data(session.nonce, key.public_key(), "").value();
+    const auto reply = attest(session.cookie, rcar::write(rcar::Attestation{std::nullopt, session.nonce, key.public_key(), evidence(data), ""}));
+    EXPECT_EQ(reply.status, 401) << reply.text;
+    EXPECT_EQ(reply.kind(), "AttestationError");
+    return reply.detail();
+  };
+  EXPECT_THAT(refused([&](const Digest48& data) {
+                auto changed = quote(data);
+                changed[48 + 136] ^= 1;  // in the MRTD
+                return json::write(json::Object{{"cc_eventlog", nullptr}, {"quote", codec::to_base64(changed)}});
+              }),
+              HasSubstr("quote_signature_invalid"));
+  EXPECT_THAT(refused([](const Digest48& data) { return sample().primary(data).value(); }), HasSubstr("no evidence of a known kind"));
+  EXPECT_THAT(refused([](const Digest48&) { return std::string{"{}"}; }), HasSubstr("no evidence of a known kind"));
+  // What it is must be what was announced.
+  const auto session = open(rcar::Tee::snp);
+  EXPECT_THAT(attest(session.cookie, tdx_message(session.nonce, key)).detail(), HasSubstr("evidence of snp expected, got tdx"));
+}
+
+TEST_F(KeyBrokerTest, RefusesKeysThatNothingCanBeSealedTo) {
+  const auto refused = [&](const std::function<void(json::Value&)>& change) {
+    const auto session = open();
+    auto message = json::parse(tdx_message(session.nonce, p256())).value();
+    auto runtime = *message.find("runtime-data");
+    auto jwk = *runtime.find("tee-pubkey");
+    change(jwk);
+    message.set("runtime-data", runtime.set("tee-pubkey", jwk));
+    const auto reply = attest(session.cookie, json::write(message));
+    EXPECT_EQ(reply.status, 401);
+    EXPECT_EQ(reply.kind(), "AttestationError");
+    return reply.detail();
+  };
+  EXPECT_THAT(refused([](json::Value& jwk) { jwk.set("kid", "x"); }), HasSubstr("kid: unknown member"));
+  EXPECT_THAT(refused([](json::Value& jwk) { jwk.set("x", *jwk.find("y")); }), HasSubstr("not on the curve"));
+  EXPECT_THAT(refused([](json::Value& jwk) { jwk.set("crv", "secp256k1"); }), HasSubstr("P-256, P-384 or P-521 expected"));
+  EXPECT_THAT(refused([](json::Value& jwk) { jwk.set("alg", "RSA1_5"); }), HasSubstr("ECDH-ES+A256KW expected"));
+  EXPECT_THAT(refused([](json::Value& jwk) { jwk.set("kty", "AKP"); }), HasSubstr("EC or RSA expected"));
+}
+
+TEST_F(KeyBrokerTest, RefusesInitDataUntilItIsChecked) {
+  auto evidence = tdx();
+  evidence.init_data = rcar::InitData{"toml", "version = \"0.1.0\""};
+  auto client = guest(p256());
+  EXPECT_THAT(client.attest(evidence).error().detail(), HasSubstr("init-data: not supported"));
+}
+
+TEST_F(KeyBrokerTest, RefusesWhatIsTooLarge) {
+  const auto session = open();
+  const std::string large(rcar::kMaxAttestationSize + 1, ' ');
+  EXPECT_EQ(broker->attest(session.cookie.substr(session.cookie.find('=') + 1), large, world.clock.now()).error().code(),
+            Errc::limit_exceeded);
+  EXPECT_EQ(send(Method::post, "/auth", {}, std::string(rcar::kMaxRequestSize + 1, ' ')).status, 413);
+}
+
+TEST_F(KeyBrokerTest, DeniesByPolicyAndSaysNothingOfWhatThereIs) {
+  auto with = options();
+  with.reference_values = {};  // so that nothing is known of what runs: a warning
+  configure(std::move(with));
+  auto client = guest(p256());
+  const auto token = client.attest(tdx()).value();
+  const auto there = get("default/key/1", as(token));
+  const auto absent = get("default/key/none", as(token));
+  EXPECT_EQ(there.status, 401);
+  EXPECT_EQ(there.kind(), "PolicyDeny");
+  EXPECT_EQ(there.detail(), "Access denied by policy");
+  EXPECT_EQ(absent.status, there.status);
+  EXPECT_EQ(absent.text, there.text);
+  EXPECT_EQ(client.fetch(path("default/key/1"), tdx()).error().code(), Errc::unauthenticated);  // three times, then it gives up
+  const auto refused = leaf(kbs::kRefused, "default/key/1");
+  ASSERT_TRUE(refused);
+  EXPECT_EQ(*refused->detail<std::string>("code"), "permission_denied");
+}
+
+TEST_F(KeyBrokerTest, SampleEvidenceIsDeniedByTheBuiltInPolicy) {
+  auto with = options();
+  with.allow_sample = true;
+  with.attestation_policy = appraisal::Policy::compile("a.rego", "package policy\ntrust_claims := {\"hardware\": 2, \"executables\": 3}").value();
+  configure(std::move(with));
+  auto client = guest(p256());
+  const auto token = client.attest(sample()).value();
+  EXPECT_EQ(get("default/key/1", as(token)).kind(), "PolicyDeny");
+}
+
+TEST_F(KeyBrokerTest, AMissingResourceIsSaidToBeMissing) {
+  auto client = guest(p256());
+  EXPECT_EQ(client.fetch(path("default/key/none"), tdx()).error().code(), Errc::not_found);
+  const auto refused = leaf(kbs::kRefused, "default/key/none");
+  ASSERT_TRUE(refused);
+  EXPECT_EQ(*refused->detail<std::string>("code"), "not_found");
+}
+
+TEST_F(KeyBrokerTest, RefusesNamesThatAreNone) {
+  auto client = guest(p256());
+  const auto token = client.attest(tdx()).value();
+  EXPECT_EQ(get("default/.key/1", as(token)).kind(), "InvalidRequestPath");
+  EXPECT_EQ(get("default/key/1%20", as(token)).status, 404);
+  for (const auto* bad : {"default/key", "default/key/1/2", "default//1", "default/%2e%2e/1", "default/key%2f1/2"}) {
+    const auto status = get(bad, as(token)).status;
+    EXPECT_TRUE(status == 404 || status == 400) << bad << ": " << status;
+  }
+  EXPECT_EQ(send(Method::get, "/nebula-ca/x").kind(), "PluginNotFound");
+  EXPECT_EQ(send(Method::get, "/nebula-ca/x").status, 404);
+  EXPECT_EQ(send(Method::post, "/nowhere").status, 404);
+  EXPECT_EQ(send(Method::put, "/auth").status, 405);
+}
+
+TEST_F(KeyBrokerTest, TakesNoTokenOfAnybodyElse) {
+  auto client = guest(p256());
+  const auto good = client.attest(tdx()).value();
+  const auto refused = [&](std::string_view token) {
+    const auto reply = get("default/key/1", as(token));
+    EXPECT_EQ(reply.status, 401);
+    EXPECT_EQ(reply.kind(), "TokenVerifierError");
+    return reply.detail();
+  };
+  const auto payload = json::parse(as_text(codec::from_base64url(good.substr(good.find('.') + 1, good.rfind('.') - good.find('.') - 1)).value())).value();
+  const auto other = crypto::EcPrivateKey::generate(crypto::Curve::p256);
+  const auto current = keys->current();
+  // Another key, under its own name and under ours.
+  EXPECT_THAT(refused(crypto::jose::sign_es256(other, "key-1", "JWT", payload)), HasSubstr("not among those given"));
+  EXPECT_NE(refused(crypto::jose::sign_es256(other, current->key_id, "JWT", payload)), "");
+  // Ours, but not what a handshake gives, or for another.
+  const auto with = [&](std::string_view name, json::Value value) {
+    return crypto::jose::sign_es256(current->key, current->key_id, "JWT", json::Value{payload}.set(name, std::move(value)));
+  };
+  EXPECT_THAT(refused(with("iss", "srv-other")), HasSubstr("issuer"));
+  EXPECT_THAT(refused(with("aud", "srv-other")), HasSubstr("not for"));
+  EXPECT_THAT(refused(with("exp", 1)), HasSubstr("expired"));
+  EXPECT_THAT(refused(with("iat", 4102444800)), HasSubstr("valid from"));
+  EXPECT_THAT(refused(with("eat_profile", "tag:github.com,2023:veraison/ear")), HasSubstr("issued by a handshake"));
+  EXPECT_THAT(refused(with("jti", nullptr)), HasSubstr("jti"));
+  EXPECT_NE(refused(with("submods", json::Object{})), "");
+  EXPECT_NE(refused("x"), "");
+  EXPECT_NE(refused(good.substr(0, good.size() - 4) + "AAAA"), "");
+  // An operator's token is none.
+  EXPECT_NE(refused(admin), "");
+  // A good cookie goes before a bad token, and a bad cookie does no harm to a good token.
+  const auto session = open();
+  EXPECT_EQ(attest(session.cookie, tdx_message(session.nonce, p256())).status, 200);
+  auto both = with_cookie(session.cookie);
+  both.set("Authorization", "Bearer x");
+  EXPECT_EQ(get("default/key/1", both).status, 200);
+  auto swapped = as(good);
+  swapped.set("Cookie", "a=b; kbs-session-id=junk");
+  EXPECT_EQ(get("default/key/1", swapped).status, 200);
+  world.clock.advance(std::chrono::seconds{300});
+  EXPECT_THAT(refused(good), HasSubstr("expired"));
+}
+
+// --- administration --------------------------------------------------------------------------------------------------
+
+TEST_F(KeyBrokerTest, AdministratorsOfTheTenantKeepItsResources) {
+  EXPECT_EQ(send(Method::post, "/resource/a/Key/1", as(admin), "one").status, 200);
+  EXPECT_EQ(send(Method::post, "/resource/a/Key/1", as(admin), "two").status, 200);
+  EXPECT_EQ(send(Method::get, "/resource", as(admin)).text, R"(["a/Key/1","default/key/1"])");
+  auto client = guest(p256());
+  EXPECT_EQ(as_text(client.fetch(path("a/Key/1"), tdx())->reveal()), "two");
+  EXPECT_EQ(send(Method::del, "/resource/a/Key/1", as(admin)).status, 200);
+  EXPECT_EQ(send(Method::del, "/resource/a/Key/1", as(admin)).status, 404);
+  EXPECT_EQ(client.resource(path("a/Key/1")).error().code(), Errc::not_found);
+  EXPECT_EQ(send(Method::post, "/resource/.a/Key/1", as(admin), "x").status, 404);
+  EXPECT_EQ(send(Method::post, "/resource/a/b/c", as(admin), std::string(storage::Resources::kMaxValue, 'x')).status, 200);
+  EXPECT_EQ(send(Method::post, "/resource/a/b/c", as(admin), std::string(storage::Resources::kMaxValue + 1, 'x')).status, 413);
+  ASSERT_TRUE(leaf(kbs::kStored, "a/Key/1"));
+  EXPECT_EQ(*leaf(kbs::kStored, "a/Key/1")->detail<std::uint64_t>("version"), 2U);
+  EXPECT_TRUE(leaf(kbs::kRemoved, "a/Key/1"));
+}
+
+TEST_F(KeyBrokerTest, NobodyElseDoes) {
+  const auto stranger = operator_token(session::kAdminRole, "other");
+  const auto client = operator_token(session::kClientRole, "default");
+  auto attested = guest(p256());
+  const auto guests_token = attested.attest(tdx()).value();
+  for (const auto& [method, target] : {std::pair{Method::post, "/resource/a/b/c"}, {Method::del, "/resource/default/key/1"}, {Method::get, "/resource"}}) {
+    EXPECT_EQ(send(method, target).status, 401);
+    EXPECT_EQ(send(method, target, as("x")).status, 401);
+    EXPECT_EQ(send(method, target, as(guests_token)).status, 401);
+    EXPECT_EQ(send(method, target, as(client)).status, 403);
+    EXPECT_EQ(send(method, target, as(stranger)).status, 403);
+    // The client of the public broker reads every refusal as one of its own kind.
+    EXPECT_TRUE(rcar::parse_refusal(send(method, target).text).ok());
+  }
+  EXPECT_TRUE(attested.resource(path("default/key/1")).ok());
+}
+
+// --- audit -----------------------------------------------------------------------------------------------------------
+
+TEST_F(KeyBrokerTest, EveryReleaseIsInTheLog) {
+  auto client = guest(p256());
+  ASSERT_TRUE(client.fetch(path("default/key/1"), tdx()).ok());
+  const auto released = leaf(kbs::kReleased, "default/key/1");
+  ASSERT_TRUE(released);
+  EXPECT_EQ(*released->detail<std::string>("tenant"), "default");
+  EXPECT_EQ(*released->detail<std::uint64_t>("version"), 1U);
+  EXPECT_TRUE(leaf(kbs::kAttested, *released->detail<std::string>("token")));
+  EXPECT_EQ(*released->detail<Bytes>("key"), *leaf(kbs::kAttested, *released->detail<std::string>("token"))->detail<Bytes>("key"));
+}
+
+TEST_F(KeyBrokerTest, NothingIsReleasedThatTheLogDoesNotTake) {
+  auto client = guest(p256());
+  const auto token = client.attest(tdx()).value();
+  const auto session = open();
+  auto transaction = world.database->write();
+  ASSERT_TRUE(transaction->run("ALTER TABLE audit_row RENAME TO elsewhere").ok());
+  ASSERT_TRUE(transaction->commit().ok());
+  for (const auto& reply : {get("default/key/1", as(token)), get("default/key/none", as(token)),
+                            attest(session.cookie, tdx_message(session.nonce, p256())),
+                            send(Method::post, "/resource/a/b/c", as(admin), "x")}) {
+    EXPECT_GE(reply.status, 500) << reply.text;
+    EXPECT_TRUE(rcar::parse_refusal(reply.text).ok()) << reply.text;
+    EXPECT_EQ(reply.text.find("ciphertext"), std::string::npos);
+    EXPECT_EQ(reply.text.find("token\":"), std::string::npos);
+  }
+  EXPECT_EQ(broker->list()->size(), 1U);
+}
+
+}  // namespace
+}  // namespace cloister::test
