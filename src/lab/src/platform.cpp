@@ -141,8 +141,12 @@ ByteArray<64> Platform::certify(const evidence::SgxReport& qe_report) const {
   return to_array<64>(state_->seed.key(kPckUse).sign(evidence::encode_sgx_report(qe_report)));
 }
 
+std::shared_ptr<tdx::Machine> Platform::start() const {
+  return std::make_shared<tdx::Machine>(state_->module, state_->report_key);
+}
+
 Result<tdx::Td> Platform::launch(const tdx::TdParams& params, std::span<const measure::TdFile> files) const {
-  return tdx::launch(state_->module, state_->report_key, params, files);
+  return tdx::launch(start(), params, files);
 }
 
 Result<Bytes> Platform::quote(ByteView td_report, QuoteFormat format) const {

@@ -40,6 +40,7 @@ class Host::Impl {
        Random& random, log::Logger& logger)
       : options_{std::move(options)},
         state_{std::move(state)},
+        machine_{state_.platform.start()},
         sandbox_{std::move(sandbox)},
         listener_{std::move(listener)},
         clock_{clock},
@@ -184,7 +185,7 @@ class Host::Impl {
     CLOISTER_TRY(sealed, seal(std::move(request), std::move(descriptors), options_.max_blob_bytes));
     auto id = random_id("td", random_);
     const auto scratch = options_.state / kScratchFolder / id;
-    CLOISTER_TRY(started, RunningTd::start(id, sealed, state_.platform, sandbox_, scratch));
+    CLOISTER_TRY(started, RunningTd::start(id, sealed, {state_.platform, machine_}, sandbox_, scratch));
     provider::TdStarted answer{.id = std::move(id), .mrtd = started.first.mrtd()};
     logger_.info("td_started", {{"td", answer.id}, {"mrtd", codec::to_hex(answer.mrtd)}, {"lab", true}});
     tds_.emplace(++last_key_, std::move(started.first));
@@ -233,6 +234,7 @@ class Host::Impl {
 
   HostOptions options_;
   State state_;
+  std::shared_ptr<lab::tdx::Machine> machine_;
   process::Sandbox sandbox_;
   process::UniqueFd listener_;
   const Clock& clock_;

@@ -26,12 +26,12 @@ Result<SealedTd::File> seal_file(const provider::StartTd::File& file, int descri
       .path = file.path, .mode = file.mode, .memfd = std::move(*memfd), .mapping = std::move(mapping)};
 }
 
-Result<lab::tdx::Td> measure_and_build(const SealedTd& sealed, const lab::Platform& platform) {
+Result<lab::tdx::Td> measure_and_build(const SealedTd& sealed, const std::shared_ptr<lab::tdx::Machine>& machine) {
   std::vector<measure::TdFile> files;
   for (const auto& file : sealed.files) {
     files.push_back({.path = file.path, .mode = file.mode, .contents = file.mapping.contents()});
   }
-  return platform.launch({}, files);
+  return lab::tdx::launch(machine, {}, files);
 }
 
 std::string in_root(std::string_view path) { return std::string{kImageFolder} + std::string{path}; }
@@ -100,10 +100,10 @@ Result<SealedTd> seal(provider::StartTd request, std::vector<process::UniqueFd> 
 }
 
 Result<std::pair<RunningTd, TdEnds>> RunningTd::start(std::string id, const SealedTd& sealed,
-                                                      const lab::Platform& platform, const process::Sandbox& sandbox,
+                                                      const Silicon& silicon, const process::Sandbox& sandbox,
                                                       fs::path scratch) {
   CLOISTER_TRY(command, command_of(sealed));
-  CLOISTER_TRY(td, measure_and_build(sealed, platform));
+  CLOISTER_TRY(td, measure_and_build(sealed, silicon.machine));
   CLOISTER_TRY(tee, process::stream_pair());
   CLOISTER_TRY(stream, process::stream_pair());
   CLOISTER_TRY(life, process::stream_pair());
@@ -124,7 +124,7 @@ Result<std::pair<RunningTd, TdEnds>> RunningTd::start(std::string id, const Seal
     return std::move(process).error();
   }
   RunningTd running{std::move(id),
-                    platform,
+                    silicon.platform,
                     std::move(td),
                     std::move(*process),
                     process::FrameSocket{std::move(tee.first), {.bytes = device::kMaxTeeRequest, .descriptors = 0}},

@@ -38,6 +38,12 @@ struct TdEnds {
   process::UniqueFd life;
 };
 
+/// What a TD runs on. Both outlive it.
+struct Silicon {
+  const lab::Platform& platform;
+  const std::shared_ptr<lab::tdx::Machine>& machine;
+};
+
 /// A simulated TD: the lab's TD, and the process that stands for its inside. Ends when this does.
 class RunningTd {
  public:
@@ -45,7 +51,7 @@ class RunningTd {
 
   /// Measures and executes the same sealed bytes. `scratch` is used where there is no sandbox, and removed at the end.
   [[nodiscard]] static Result<std::pair<RunningTd, TdEnds>> start(std::string id, const SealedTd& sealed,
-                                                                  const lab::Platform& platform,
+                                                                  const Silicon& silicon,
                                                                   const process::Sandbox& sandbox,
                                                                   std::filesystem::path scratch);
   RunningTd(RunningTd&&) noexcept = default;

@@ -65,8 +65,10 @@ class Platform {
   /// (root CRL: a year). Freshly signed at each call; keep it while it is valid.
   [[nodiscard]] evidence::QuoteCollateral collateral(UnixTime now) const;
 
-  /// A TD of the image, built, measured and finalised on this machine. It refers to the machine's keys, so the platform
-  /// must outlive it (moving the platform is allowed). Errors: as `tdx::launch`.
+  /// The machine's module, started, without a TD. It refers to the machine's keys, so the platform must outlive it
+  /// (moving the platform is allowed). Reports of TDs verify on every start of the same platform.
+  [[nodiscard]] std::shared_ptr<tdx::Machine> start() const;
+  /// A TD of the image that runs, alone on a start of its own. Errors: as `tdx::launch`.
   [[nodiscard]] Result<tdx::Td> launch(const tdx::TdParams& params, std::span<const measure::TdFile> files) const;
   [[nodiscard]] const tdx::ModuleInfo& module() const noexcept;
   [[nodiscard]] const tdx::ReportKey& report_key() const noexcept;
