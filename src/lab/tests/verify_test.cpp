@@ -50,7 +50,7 @@ class LabEvidence : public ::testing::Test {
 
 TEST_F(LabEvidence, VerifiesUnderItsRootAsUpToDate) {
   const auto platform = Platform::create(seed(), kCreated);
-  for (const auto format : {QuoteFormat::v4, QuoteFormat::v5}) {
+  for (const auto format : {QuoteFormat::v4, QuoteFormat::v5, QuoteFormat::v5_td10, QuoteFormat::v5_td15_ex}) {
     auto outcome = verify(platform, lab_anchors(platform), kNow, format);
     ASSERT_TRUE(outcome.evidence.has_value()) << problem(outcome);
     EXPECT_TRUE(outcome.evidence->lab());

@@ -22,8 +22,10 @@ namespace cloister::lab {
 enum class Names { lab, vendor };
 
 enum class QuoteFormat {
-  v4,  // body TD report 1.0
-  v5,  // body type 3, TD report 1.5
+  v4,          // body TD report 1.0
+  v5,          // body type 3, TD report 1.5
+  v5_td10,     // body type 2, TD report 1.0
+  v5_td15_ex,  // body type 4, TD report 1.5 extended: what a TDREPORT does not say is zero
 };
 
 /// LAB ONLY - NOT HARDWARE. A machine with TDX, and the authorities that vouch for it: root CA, PCK platform CA, PCK
