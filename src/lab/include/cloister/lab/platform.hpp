@@ -56,10 +56,17 @@ class Platform {
   Platform& operator=(Platform&&) noexcept;
   ~Platform();
 
+  /// The same machine and authorities in another state: what is published by now, or the machine after an update. It has
+  /// keys of its own copy: TDs of this platform stay this platform's.
+  [[nodiscard]] Platform with(Options options) const;
+
   /// The root certificate, DER: the trust anchor of everything below.
   [[nodiscard]] const Bytes& root() const noexcept;
+  /// When the root certificate begins to be valid.
+  [[nodiscard]] UnixTime created() const noexcept;
   /// PCK leaf, platform CA, root; PEM, as the quotes carry it.
   [[nodiscard]] const std::string& pck_chain() const noexcept;
+  /// Another one, with another key, for every TCB of the machine.
   [[nodiscard]] const crypto::x509::CertificatePtr& pck_certificate() const noexcept;
   [[nodiscard]] const ByteArray<6>& fmspc() const noexcept;
 
