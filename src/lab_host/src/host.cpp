@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -31,6 +32,19 @@ struct Watch {
   Source source;
   std::uint64_t key;
 };
+
+/// Of a file that is replaced, never written to. Zero: none is there.
+struct FileVersion {
+  ino_t inode = 0;
+  std::int64_t seconds = 0;
+  std::int64_t nanoseconds = 0;
+  friend bool operator==(const FileVersion&, const FileVersion&) = default;
+};
+FileVersion version_of(const fs::path& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) return {};
+  return {status.st_ino, status.st_mtim.tv_sec, status.st_mtim.tv_nsec};
+}
 
 }  // namespace
 
@@ -65,12 +79,25 @@ class Host::Impl {
     }
   }
 
+  /// When it grows old, or when a command has changed the platform's story.
   Result<void> renew_collateral() {
     const auto now = clock_.now();
-    if (issued_ && now >= *issued_ && now - *issued_ < kCollateralAge) return {};
-    collateral_ = evidence::write_quote_collateral(state_.platform.collateral(now));
-    CLOISTER_CHECK(replace_file(options_.state / kCollateralFile, as_bytes(collateral_), 0644));
+    const bool fresh = issued_ && now >= *issued_ && now - *issued_ < kCollateralAge;
+    const auto changed = version_of(options_.state / kStoryFile);
+    if (fresh && changed == story_changed_) return {};
+    CLOISTER_TRY(lock, take_story_lock(options_.state));
+    const auto story = read_story(options_.state, state_.platform.created());
+    if (!story && fresh) {
+      if (changed != story_changed_) logger_.warn("lab_host_story_broken", {{"error", story.error().text()}});
+      story_changed_ = changed;
+      return {};  // what was issued is still good
+    }
+    if (!story) return story.error();
+    const auto time = lab_time(*story, clock_);
+    CLOISTER_TRY(issued, issue_collateral(options_.state, state_.platform, *story, time));
+    collateral_ = std::move(issued);
     issued_ = now;
+    story_changed_ = changed;
     return {};
   }
 
@@ -161,6 +188,7 @@ class Host::Impl {
       for (const auto& [key, td] : tds_) ids.push_back(td.id());
       return socket.queue(provider::encode_list_answer(ids));
     }
+    if (const auto renewed = renew_collateral(); !renewed) return socket.queue(provider::encode_host_error(renewed.error()));
     socket.queue(provider::encode_collateral_answer({.root_pem = state_.root_pem, .collateral_json = collateral_}));
   }
 
@@ -185,7 +213,7 @@ class Host::Impl {
     CLOISTER_TRY(sealed, seal(std::move(request), std::move(descriptors), options_.max_blob_bytes));
     auto id = random_id("td", random_);
     const auto scratch = options_.state / kScratchFolder / id;
-    CLOISTER_TRY(started, RunningTd::start(id, sealed, {state_.platform, machine_}, sandbox_, scratch));
+    CLOISTER_TRY(started, RunningTd::start(id, sealed, {state_.platform, machine_, options_.quote_format}, sandbox_, scratch));
     provider::TdStarted answer{.id = std::move(id), .mrtd = started.first.mrtd()};
     logger_.info("td_started", {{"td", answer.id}, {"mrtd", codec::to_hex(answer.mrtd)}, {"lab", true}});
     tds_.emplace(++last_key_, std::move(started.first));
@@ -242,6 +270,7 @@ class Host::Impl {
   log::Logger& logger_;
   std::string collateral_;
   std::optional<UnixTime> issued_;
+  FileVersion story_changed_;
   std::uint64_t last_key_ = 0;
   std::map<std::uint64_t, process::FrameSocket> connections_;
   std::map<std::uint64_t, RunningTd> tds_;

@@ -124,7 +124,7 @@ Result<std::pair<RunningTd, TdEnds>> RunningTd::start(std::string id, const Seal
     return std::move(process).error();
   }
   RunningTd running{std::move(id),
-                    silicon.platform,
+                    silicon,
                     std::move(td),
                     std::move(*process),
                     process::FrameSocket{std::move(tee.first), {.bytes = device::kMaxTeeRequest, .descriptors = 0}},
@@ -135,10 +135,11 @@ Result<std::pair<RunningTd, TdEnds>> RunningTd::start(std::string id, const Seal
                    TdEnds{.stream = std::move(stream.first), .life = std::move(life.second)}};
 }
 
-RunningTd::RunningTd(std::string id, const lab::Platform& platform, lab::tdx::Td td, process::ChildProcess process,
+RunningTd::RunningTd(std::string id, const Silicon& silicon, lab::tdx::Td td, process::ChildProcess process,
                      process::FrameSocket tee, process::FrameSocket life, process::UniqueFd console, fs::path scratch)
     : id_{std::move(id)},
-      platform_{&platform},
+      platform_{&silicon.platform},
+      quote_format_{silicon.quote_format},
       td_{std::move(td)},
       process_{std::move(process)},
       tee_{std::move(tee)},
@@ -174,7 +175,7 @@ Result<Bytes> RunningTd::perform(const device::TeeRequest& request) {
   }
   if (const auto* const quoted = std::get_if<device::QuoteRequest>(&request)) {
     CLOISTER_TRY(report, td_report(quoted->report_data));
-    CLOISTER_TRY(evidence, platform_->quote(report));
+    CLOISTER_TRY(evidence, platform_->quote(report, quote_format_));
     return device::encode_quote_answer({.evidence = std::move(evidence), .collateral = {}});
   }
   CLOISTER_TRY(report, td_report(std::get<device::ReportRequest>(request).report_data));

@@ -38,10 +38,11 @@ struct TdEnds {
   process::UniqueFd life;
 };
 
-/// What a TD runs on. Both outlive it.
+/// What a TD runs on. The platform outlives it.
 struct Silicon {
   const lab::Platform& platform;
   const std::shared_ptr<lab::tdx::Machine>& machine;
+  lab::QuoteFormat quote_format;
 };
 
 /// A simulated TD: the lab's TD, and the process that stands for its inside. Ends when this does.
@@ -74,7 +75,7 @@ class RunningTd {
   [[nodiscard]] const std::string& console_tail() const noexcept { return console_tail_; }
 
  private:
-  RunningTd(std::string id, const lab::Platform& platform, lab::tdx::Td td, process::ChildProcess process,
+  RunningTd(std::string id, const Silicon& silicon, lab::tdx::Td td, process::ChildProcess process,
             process::FrameSocket tee, process::FrameSocket life, process::UniqueFd console,
             std::filesystem::path scratch);
   [[nodiscard]] Result<Bytes> perform(const device::TeeRequest& request);
@@ -82,6 +83,7 @@ class RunningTd {
 
   std::string id_;
   const lab::Platform* platform_;
+  lab::QuoteFormat quote_format_;
   lab::tdx::Td td_;
   process::ChildProcess process_;
   process::FrameSocket tee_;
