@@ -117,6 +117,8 @@ Result<Td> Build::finish() {
   return Td{std::exchange(machine_, nullptr), tdr_, tdvpr_};
 }
 
+constexpr std::uint64_t kMaxFirmwareMemory = 256U << 20;  // bytes of all sections: the module keeps them while it measures
+
 /// The page of a section at this offset: data from the file, then zeros.
 ByteArray<measure::kTdPageSize> section_page(ByteView firmware, const measure::TdvfSection& section, std::size_t offset) {
   ByteArray<measure::kTdPageSize> page{};
@@ -162,6 +164,9 @@ Result<Td> launch(const std::shared_ptr<Machine>& machine, const TdParams& param
 Result<Td> launch_firmware(const std::shared_ptr<Machine>& machine, const TdParams& params, ByteView firmware,
                            measure::TdvfProfile profile) {
   CLOISTER_TRY(sections, measure::tdvf_sections(firmware));
+  std::uint64_t memory = 0;
+  for (const auto& section : sections) memory += section.memory_size;
+  if (memory > kMaxFirmwareMemory) return Error{Errc::limit_exceeded, "TDVF: sections of more than 256 MiB"};
   Build build{machine};
   CLOISTER_CHECK(build.create(params));
   for (const auto& section : sections) CLOISTER_CHECK(add_section(build, firmware, section, profile));

@@ -96,6 +96,39 @@ Status SecureEpt::remove_table(std::uint64_t gpa, unsigned level) {
   return {};
 }
 
+Status SecureEpt::demote(std::uint64_t gpa, Hpa table) {
+  if (const auto walked = walk(gpa, 1); !walked.ok()) return walked;
+  auto* const it = find(gpa, 1);
+  if (it == nullptr || is_table(it->state)) return kWrongState;
+  const bool pending = it->state == SeptState::pending || it->state == SeptState::pending_blocked;
+  const SeptEntry small{.state = pending ? SeptState::pending : SeptState::mapped, .page = it->page};
+  for (std::uint64_t offset = 0; offset < span_of(1); offset += kFrameSize) {
+    auto entry = small;
+    entry.page.value += offset;
+    entries_.emplace(key(gpa + offset, 0), entry);
+  }
+  *it = {.state = SeptState::table, .page = table};
+  return {};
+}
+
+Status SecureEpt::promote(std::uint64_t gpa) {
+  if (const auto walked = walk(gpa, 1); !walked.ok()) return walked;
+  auto* const it = find(gpa, 1);
+  if (it == nullptr || !is_table(it->state)) return kWrongState;
+  const auto first = entry(gpa, 0);
+  const bool whole = first.state == SeptState::mapped || first.state == SeptState::pending;
+  if (!whole || first.page.value % span_of(1) != 0) return {Code::ept_invalid_promote_conditions, kAddress};
+  for (std::uint64_t offset = kFrameSize; offset < span_of(1); offset += kFrameSize) {
+    const auto next = entry(gpa + offset, 0);
+    if (next.state != first.state || next.page.value != first.page.value + offset) {
+      return {Code::ept_invalid_promote_conditions, kAddress};
+    }
+  }
+  *it = {.state = first.state, .page = first.page};
+  entries_.erase(entries_.find(key(gpa, 0)), entries_.lower_bound({0, gpa + span_of(1)}));
+  return {};
+}
+
 std::pair<SeptEntry, unsigned> SecureEpt::leaf(std::uint64_t gpa, unsigned lowest) const {
   for (unsigned level = kTopLevel; level > lowest; --level) {
     const auto it = entry(gpa, level);

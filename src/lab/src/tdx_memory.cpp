@@ -40,6 +40,23 @@ void Pamt::release(Hpa page) {
   entries_.erase(entry);
 }
 
+void Pamt::split(Hpa page) {
+  const auto whole = entries_.at(page);
+  CLOISTER_ASSERT(whole.type == PageType::reg && whole.level == 1);
+  for (std::uint64_t offset = 0; offset < span_of(1); offset += kFrameSize) {
+    entries_.insert_or_assign(Hpa{page.value + offset}, PageMetadata{PageType::reg, whole.owner, 0});
+  }
+}
+
+void Pamt::join(Hpa page) {
+  const auto owner = entries_.at(page).owner;
+  const auto end = entries_.lower_bound(Hpa{page.value + span_of(1)});
+  const auto begin = entries_.find(page);
+  CLOISTER_ASSERT(static_cast<std::size_t>(std::distance(begin, end)) == frames_of(1));
+  entries_.erase(std::next(begin), end);
+  begin->second = {PageType::reg, owner, 1};
+}
+
 const PageMetadata* Pamt::find(Hpa page) const {
   const auto entry = entries_.find(page);
   return entry == entries_.end() ? nullptr : &entry->second;

@@ -337,12 +337,12 @@ Status Module::tdh_mem_range_block(std::uint64_t gpa, unsigned level, Hpa tdr) {
   return td->sept.block(gpa, level, td->epoch);
 }
 
-Status Module::removable(const TdControl& td, const SeptEntry& entry) {
+Status Module::removable(const TdControl& td, const SeptEntry& entry, Operand operand) {
   if (td.op_state != OpState::runnable || entry.state == SeptState::free) return {};
   if (!is_blocked(entry.state)) return {Code::gpa_range_not_blocked, Operand::rcx};
   const auto may_know = [&](const auto& vcpu) { return vcpu.second.running && vcpu.second.epoch <= entry.blocked_in; };
   if (entry.blocked_in >= td.epoch || std::ranges::any_of(td.vcpus, may_know)) {
-    return {Code::tlb_tracking_not_done, Operand::sept_tree};
+    return {Code::tlb_tracking_not_done, operand};
   }
   return {};
 }
@@ -355,7 +355,7 @@ Status Module::tdh_mem_range_unblock(std::uint64_t gpa, unsigned level, Hpa tdr)
   CLOISTER_LEAF_TRY(td->sept.walk(gpa, level));
   const auto entry = td->sept.entry(gpa, level);
   if (!is_blocked(entry.state)) return {Code::ept_entry_state_incorrect, Operand::rcx};
-  CLOISTER_LEAF_TRY(removable(*td, entry));
+  CLOISTER_LEAF_TRY(removable(*td, entry, Operand::sept_tree));
   return td->sept.unblock(gpa, level);
 }
 
@@ -393,6 +393,35 @@ Status Module::tdh_mem_sept_remove(std::uint64_t gpa, unsigned level, Hpa tdr) {
   if (is_table(entry.state)) CLOISTER_LEAF_TRY(removable(*td, entry));
   CLOISTER_LEAF_TRY(td->sept.remove_table(gpa, level));
   pamt_.release(entry.page);
+  return {};
+}
+
+Status Module::tdh_mem_page_demote(std::uint64_t gpa, unsigned level, Hpa tdr, Hpa table) {
+  auto* const td = find(tdr);
+  if (td == nullptr) return not_a_root(Operand::rdx);
+  CLOISTER_LEAF_TRY(in_state(*td, {OpState::initialized, OpState::runnable}));
+  if (!SecureEpt::valid(gpa, level, 1, 1)) return {Code::operand_invalid, Operand::rcx};
+  CLOISTER_LEAF_TRY(td->sept.walk(gpa, level));
+  const auto entry = td->sept.entry(gpa, level);
+  if (!is_table(entry.state)) CLOISTER_LEAF_TRY(removable(*td, entry));
+  CLOISTER_LEAF_TRY(pamt_.check_free(table, 0, Operand::r8));
+  CLOISTER_LEAF_TRY(td->sept.demote(gpa, table));
+  pamt_.assign(table, {PageType::ept, tdr});
+  pamt_.split(entry.page);
+  return {};
+}
+
+Status Module::tdh_mem_page_promote(std::uint64_t gpa, unsigned level, Hpa tdr) {
+  auto* const td = find(tdr);
+  if (td == nullptr) return not_a_root(Operand::rdx);
+  CLOISTER_LEAF_TRY(in_state(*td, {OpState::initialized, OpState::runnable}));
+  if (!SecureEpt::valid(gpa, level, 1, 1)) return {Code::operand_invalid, Operand::rcx};
+  CLOISTER_LEAF_TRY(td->sept.walk(gpa, level));
+  const auto entry = td->sept.entry(gpa, level);
+  if (is_table(entry.state)) CLOISTER_LEAF_TRY(removable(*td, entry));
+  CLOISTER_LEAF_TRY(td->sept.promote(gpa));
+  pamt_.release(entry.page);
+  pamt_.join(td->sept.entry(gpa, level).page);
   return {};
 }
 

@@ -31,6 +31,7 @@ std::string_view to_string(Code code) noexcept {
     case Code::ept_walk_failed: return "TDX_EPT_WALK_FAILED";
     case Code::gpa_range_not_blocked: return "TDX_GPA_RANGE_NOT_BLOCKED";
     case Code::tlb_tracking_not_done: return "TDX_TLB_TRACKING_NOT_DONE";
+    case Code::ept_invalid_promote_conditions: return "TDX_EPT_INVALID_PROMOTE_CONDITIONS";
     case Code::page_size_mismatch: return "TDX_PAGE_SIZE_MISMATCH";
     case Code::ept_entry_state_incorrect: return "TDX_EPT_ENTRY_STATE_INCORRECT";
     case Code::ept_page_not_free: return "TDX_EPT_PAGE_NOT_FREE";

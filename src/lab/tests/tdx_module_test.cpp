@@ -318,11 +318,11 @@ TEST_F(ModuleMemory, PageOfARunningTdIsRemovedOnceNoTlbKnowsIt) {
   EXPECT_EQ(module_.tdh_mem_page_remove(kGpa, 0, kTdr), (Status{Code::gpa_range_not_blocked, kRcx}));
   ASSERT_TRUE(module_.tdh_mem_range_block(kGpa, 0, kTdr).ok());
   EXPECT_EQ(module_.tdh_mem_range_block(kGpa, 0, kTdr), (Status{Code::gpa_range_already_blocked, kRcx}));
-  EXPECT_EQ(module_.tdh_mem_page_remove(kGpa, 0, kTdr), (Status{Code::tlb_tracking_not_done, Operand::sept_tree}));
+  EXPECT_EQ(module_.tdh_mem_page_remove(kGpa, 0, kTdr), (Status{Code::tlb_tracking_not_done, kRcx}));
   ASSERT_TRUE(module_.tdh_mem_track(kTdr).ok());
   // The virtual CPU was entered before: its TLB may hold the page.
   EXPECT_EQ(module_.tdh_mem_page_remove(kGpa, 0, kTdr).code(), Code::tlb_tracking_not_done);
-  EXPECT_EQ(module_.tdh_mem_range_unblock(kGpa, 0, kTdr).code(), Code::tlb_tracking_not_done);
+  EXPECT_EQ(module_.tdh_mem_range_unblock(kGpa, 0, kTdr), (Status{Code::tlb_tracking_not_done, Operand::sept_tree}));
   EXPECT_EQ(module_.tdh_mem_track(kTdr).code(), Code::previous_tlb_epoch_busy);
   module_.td_exit(tdvpr);
   ASSERT_TRUE(module_.tdh_vp_enter(tdvpr).ok());
@@ -412,6 +412,76 @@ TEST_F(ModuleGuest, AcceptsTwoMebibytesAtOnce) {
   ASSERT_TRUE(module_.tdg_mem_page_accept(tdvpr, 0x200000, 1).ok());
   EXPECT_EQ(module_.touch(tdvpr, 0x3FF000), Access::granted);
   EXPECT_EQ(module_.tdg_mem_page_accept(tdvpr, 0x200000, 1).code(), Code::page_already_accepted);
+}
+
+TEST_F(ModuleGuest, AcceptsPartOfALargePageOnceTheHostHasSplitIt) {
+  constexpr Hpa kLarge{0x40000000};
+  TdParams params;
+  params.attributes = 0;
+  const auto tdvpr = run(params);
+  for (unsigned level : {3U, 2U}) ASSERT_TRUE(module_.tdh_mem_sept_add(0, level, kTdr, page()).ok());
+  ASSERT_TRUE(module_.tdh_mem_page_aug(0x200000, 1, kTdr, kLarge).ok());
+  ASSERT_EQ(module_.tdg_mem_page_accept(tdvpr, 0x201000, 0).code(), Code::ept_violation);
+  const auto table = page();
+  EXPECT_EQ(module_.tdh_mem_page_demote(0x200000, 1, kTdr, table), (Status{Code::gpa_range_not_blocked, kRcx}));
+  ASSERT_TRUE(module_.tdh_mem_range_block(0x200000, 1, kTdr).ok());
+  EXPECT_EQ(module_.tdh_mem_page_demote(0x200000, 1, kTdr, table), (Status{Code::tlb_tracking_not_done, kRcx}));
+  ASSERT_TRUE(module_.tdh_mem_track(kTdr).ok());
+  EXPECT_EQ(module_.tdh_mem_page_demote(0x200000, 1, kTdr, kTdr), (Status{Code::page_metadata_incorrect, Operand::r8}));
+  const auto children = module_.pamt().children(kTdr);
+  ASSERT_TRUE(module_.tdh_mem_page_demote(0x200000, 1, kTdr, table).ok());
+  EXPECT_EQ(module_.pamt().children(kTdr), children + 1);
+  EXPECT_EQ(module_.pamt().find(Hpa{kLarge.value + 0x1FF000})->level, 0U);
+  ASSERT_TRUE(module_.tdh_vp_enter(tdvpr).ok());
+  EXPECT_EQ(module_.tdg_mem_page_accept(tdvpr, 0x200000, 1).code(), Code::page_size_mismatch);
+  ASSERT_TRUE(module_.tdg_mem_page_accept(tdvpr, 0x201000, 0).ok());
+  EXPECT_EQ(module_.touch(tdvpr, 0x201000), Access::granted);
+  EXPECT_EQ(module_.touch(tdvpr, 0x202000), Access::virtualization_exception);
+
+  // Half of it accepted, it cannot be joined; all of it, it can.
+  const auto block_and_track = [&] {
+    ASSERT_TRUE(module_.tdh_mem_range_block(0x200000, 1, kTdr).ok());
+    ASSERT_TRUE(module_.tdh_mem_track(kTdr).ok());
+    module_.td_exit(tdvpr);
+  };
+  EXPECT_EQ(module_.tdh_mem_page_promote(0x200000, 1, kTdr), (Status{Code::gpa_range_not_blocked, kRcx}));
+  block_and_track();
+  EXPECT_EQ(module_.tdh_mem_page_promote(0x200000, 1, kTdr), (Status{Code::ept_invalid_promote_conditions, kRcx}));
+  ASSERT_TRUE(module_.tdh_mem_range_unblock(0x200000, 1, kTdr).ok());
+  ASSERT_TRUE(module_.tdh_vp_enter(tdvpr).ok());
+  for (std::uint64_t gpa = 0x200000; gpa < 0x400000; gpa += kFrameSize) {
+    if (gpa == 0x201000) continue;
+    ASSERT_TRUE(module_.tdg_mem_page_accept(tdvpr, gpa, 0).ok());
+  }
+  block_and_track();
+  ASSERT_TRUE(module_.tdh_mem_page_promote(0x200000, 1, kTdr).ok());
+  EXPECT_EQ(module_.pamt().children(kTdr), children);
+  EXPECT_EQ(module_.pamt().find(table), nullptr);
+  EXPECT_EQ(module_.pamt().find(kLarge)->level, 1U);
+  EXPECT_EQ(module_.pamt().find(Hpa{kLarge.value + 0x1000}), nullptr);
+  ASSERT_TRUE(module_.tdh_vp_enter(tdvpr).ok());
+  EXPECT_EQ(module_.touch(tdvpr, 0x3FF000), Access::granted);
+}
+
+TEST_F(ModuleGuest, PagesAreSplitAndJoinedAtTwoMebibytesAlone) {
+  init();
+  sept();
+  EXPECT_EQ(module_.tdh_mem_page_demote(0, 2, kTdr, page()), (Status{Code::operand_invalid, kRcx}));
+  EXPECT_EQ(module_.tdh_mem_page_promote(0x1000, 1, kTdr), (Status{Code::operand_invalid, kRcx}));
+  EXPECT_EQ(module_.tdh_mem_page_demote(0, 1, kTdr, page()), (Status{Code::ept_entry_state_incorrect, kRcx}));  // a table
+  EXPECT_EQ(module_.tdh_mem_page_demote(0x200000, 1, kTdr, page()), (Status{Code::ept_entry_state_incorrect, kRcx}));
+  EXPECT_EQ(module_.tdh_mem_page_promote(0x200000, 1, kTdr), (Status{Code::ept_entry_state_incorrect, kRcx}));
+  EXPECT_EQ(module_.tdh_mem_page_promote(0, 1, kTdr), (Status{Code::ept_invalid_promote_conditions, kRcx}));  // empty
+  EXPECT_EQ(module_.tdh_mem_page_demote(0x40000000, 1, kTdr, page()), (Status{Code::ept_walk_failed, kRcx}));
+  EXPECT_EQ(module_.tdh_mem_page_promote(0x40000000, 1, kTdr), (Status{Code::ept_walk_failed, kRcx}));
+  EXPECT_EQ(module_.tdh_mem_page_demote(0, 1, page(), page()), (Status{Code::page_metadata_incorrect, kRdx}));
+  EXPECT_EQ(module_.tdh_mem_page_promote(0, 1, page()), (Status{Code::page_metadata_incorrect, kRdx}));
+  // Pages that do not lie behind each other.
+  for (std::uint64_t gpa = 0; gpa < 0x200000; gpa += kFrameSize) {
+    const Hpa scattered{0x40000000 + (gpa == 0x5000 ? 0x400000 : gpa)};
+    ASSERT_TRUE(module_.tdh_mem_page_aug(gpa, 0, kTdr, scattered).ok());
+  }
+  EXPECT_EQ(module_.tdh_mem_page_promote(0, 1, kTdr), (Status{Code::ept_invalid_promote_conditions, kRcx}));
 }
 
 TEST_F(ModuleGuest, NobodyAsksWhoDoesNotRun) {

@@ -46,6 +46,8 @@ class RandomCalls : public ModuleTest, public ::testing::WithParamInterface<unsi
   unsigned accepted_ = 0;
   unsigned removed_ = 0;
   unsigned reclaimed_ = 0;
+  unsigned split_ = 0;
+  unsigned joined_ = 0;
 };
 
 /// What a sensible host would do next, so that the walk comes to where things happen.
@@ -66,7 +68,18 @@ void RandomCalls::advance(Hpa tdr) {
   }
   if (!vcpu.running) return (void)module_.tdh_vp_enter(tdvpr);
   const auto at = gpa(0);
-  switch (below(6)) {
+  switch (below(8)) {
+    case 6: return (void)module_.tdh_mem_page_aug(span_of(1), 1, tdr, Hpa{0x40000000 + below(4) * span_of(1)});
+    case 7:
+      (void)module_.tdh_mem_range_block(span_of(1), 1, tdr);
+      (void)module_.tdh_mem_track(tdr);
+      module_.td_exit(tdvpr);
+      split_ += module_.tdh_mem_page_demote(span_of(1), 1, tdr, any_page()).ok() ? 1 : 0;
+      if (below(2) == 0) return;
+      (void)module_.tdh_mem_range_block(span_of(1), 1, tdr);
+      (void)module_.tdh_mem_track(tdr);
+      joined_ += module_.tdh_mem_page_promote(span_of(1), 1, tdr).ok() ? 1 : 0;
+      return;
     case 0: return (void)module_.tdh_mem_page_aug(at, 0, tdr, any_page());
     case 1: return (void)module_.tdh_mem_range_block(at, 0, tdr);
     case 2: return (void)module_.tdh_mem_track(tdr);
@@ -110,7 +123,11 @@ void RandomCalls::call() {
     case 22:
       if (module_.tdh_mem_page_remove(gpa(level % 2), level % 2, tdr).ok()) ++removed_;
       return;
-    case 23: (void)module_.tdh_mem_sept_remove(gpa(level), level, tdr); return;
+    case 23:
+      (void)module_.tdh_mem_sept_remove(gpa(level), level, tdr);
+      (void)module_.tdh_mem_page_demote(gpa(1), 1, tdr, any_page());
+      (void)module_.tdh_mem_page_promote(gpa(1), 1, tdr);
+      return;
     case 24: {
       const auto tdvpr = any_vcpu();
       const auto index = static_cast<unsigned>(below(5));
@@ -149,8 +166,10 @@ void RandomCalls::expect_one_owner() {
   std::map<Hpa, PageMetadata> named;
   for (const auto& [tdr, td] : module_.tds()) {
     if (td.life_cycle == LifeCycle::teardown) continue;
-    const auto name = [&, owner = tdr](Hpa page, PageType type, unsigned level) {
+    std::size_t pages = td.control_pages;
+    const auto name = [&named, &pages, owner = Hpa{tdr}](Hpa page, PageType type, unsigned level) {
       EXPECT_TRUE(named.emplace(page, PageMetadata{type, owner, level}).second) << "two uses of " << page.value;
+      if (type != PageType::tdr) pages += span_of(level) / kFrameSize;
     };
     name(tdr, PageType::tdr, 0);
     for (const auto& [tdvpr, vcpu] : td.vcpus) {
@@ -159,11 +178,7 @@ void RandomCalls::expect_one_owner() {
     for (const auto& [key, entry] : td.sept.all()) {
       name(entry.page, is_table(entry.state) ? PageType::ept : PageType::reg, is_table(entry.state) ? 0 : key.first);
     }
-    EXPECT_EQ(td.control_pages + [&] {
-      std::size_t others = 0;
-      for (const auto& [page, metadata] : named) others += metadata.owner == tdr && page != tdr ? span_of(metadata.level) / kFrameSize : 0;
-      return others;
-    }(), module_.pamt().children(tdr));
+    EXPECT_EQ(pages, module_.pamt().children(tdr));
   }
   for (const auto& [page, metadata] : named) {
     const auto* const entry = module_.pamt().find(page);
@@ -231,6 +246,8 @@ TEST_P(RandomCalls, LeaveTheInvariants) {
   EXPECT_GT(accepted_, 0U);
   EXPECT_GT(removed_, 0U);
   EXPECT_GT(reclaimed_, 0U);
+  EXPECT_GT(split_, 0U);
+  EXPECT_GT(joined_, 0U);
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, RandomCalls, ::testing::Values(1U, 2U, 3U, 4U));

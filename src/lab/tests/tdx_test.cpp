@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "cloister/codec/cursor.hpp"
 #include "cloister/codec/json.hpp"
 #include "cloister/codec/text.hpp"
 #include "cloister/crypto/hash.hpp"
@@ -184,6 +185,33 @@ TEST_F(Launch, MemoryForRunTimeIsPending) {
 
 TEST_F(Launch, RefusesAFirmwareWithoutDescriptor) {
   EXPECT_EQ(launch_firmware(machine_, {}, Bytes(4096), measure::TdvfProfile::single_pass).error().code(), Errc::malformed);
+}
+
+/// A firmware of 5 sections of zeros, of 64 MiB each, in the TDVF layout.
+TEST_F(Launch, RefusesAFirmwareThatIsTooLargeToBuild) {
+  codec::Writer out;
+  out.raw(as_bytes("TDVF"));
+  out.u32le(16 + 5 * 32);
+  out.u32le(1);
+  out.u32le(5);
+  for (std::uint64_t i = 0; i < 5; ++i) {
+    out.u32le(0);
+    out.u32le(0);
+    out.u64le(i << 30);
+    out.u64le(64U << 20);
+    out.u32le(3);
+    out.u32le(0);
+  }
+  const auto descriptor = static_cast<std::uint32_t>(out.size());
+  out.u32le(descriptor + 22 + 18 + 32);
+  out.u16le(22);
+  out.raw(codec::from_hex("35657ae44a989847865e4685a7bf8ec2").value());
+  out.u16le(40);
+  out.raw(codec::from_hex("de82b596b21ff745baeaa366c55a082d").value());
+  out.zeros(32);
+  ASSERT_EQ(measure::tdvf_sections(out.bytes()).value().size(), 5U);
+  const auto refused = launch_firmware(machine_, {}, out.bytes(), measure::TdvfProfile::single_pass);
+  EXPECT_EQ(refused.error().code(), Errc::limit_exceeded);
 }
 
 }  // namespace

@@ -56,6 +56,12 @@ class SecureEpt {
   /// table -> free. `ept_page_not_free` while an entry of it is in use.
   [[nodiscard]] Status remove_table(std::uint64_t gpa, unsigned level);
 
+  /// A page of 2 MiB becomes a table of 512 pages of 4 KiB in its state, none of them blocked.
+  [[nodiscard]] Status demote(std::uint64_t gpa, Hpa table);
+  /// The reverse: the 512 pages are all mapped or all pending, and lie behind each other from an address that is aligned to
+  /// 2 MiB, else `ept_invalid_promote_conditions`. The table is no longer used.
+  [[nodiscard]] Status promote(std::uint64_t gpa);
+
   /// TDG.MEM.PAGE.ACCEPT: pending -> mapped. `page_already_accepted`, `page_size_mismatch`, or `ept_violation`.
   [[nodiscard]] Status accept(std::uint64_t gpa, unsigned level);
   /// What the guest meets. `no_ve`: the TD's SEPT_VE_DISABLE, which turns #VE for pending pages into TD exits.

@@ -79,7 +79,8 @@ class Td {
 [[nodiscard]] Result<Td> launch(const std::shared_ptr<Machine>& machine, const TdParams& params,
                                 std::span<const measure::TdFile> files);
 /// The same of a TD that boots virtual firmware, in the order of the profile: its MRTD is `measure::mrtd_of_tdvf`'s.
-/// Sections that are added at run time (PAGE.AUG) stay pending. Also `malformed`: `measure::tdvf_sections`.
+/// Sections that are added at run time (PAGE.AUG) stay pending. Also `malformed` as `measure::tdvf_sections`, and
+/// `limit_exceeded` for sections of more than 256 MiB in all.
 [[nodiscard]] Result<Td> launch_firmware(const std::shared_ptr<Machine>& machine, const TdParams& params,
                                          ByteView firmware, measure::TdvfProfile profile);
 

@@ -51,6 +51,9 @@ class Pamt {
   void assign(Hpa page, const PageMetadata& metadata);
   /// The page has an entry (asserted).
   void release(Hpa page);
+  /// A private page of 2 MiB becomes 512 of 4 KiB of the same TD, or the reverse; they are there (asserted).
+  void split(Hpa page);
+  void join(Hpa page);
   /// Of the page that begins there; null where none does.
   [[nodiscard]] const PageMetadata* find(Hpa page) const;
   /// How many pages of 4 KiB the TD has, its root page not counted (CHLDCNT).

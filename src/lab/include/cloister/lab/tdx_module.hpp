@@ -173,6 +173,10 @@ class Module {
   Status tdh_mem_track(Hpa tdr);
   Status tdh_mem_page_remove(std::uint64_t gpa, unsigned level, Hpa tdr);
   Status tdh_mem_sept_remove(std::uint64_t gpa, unsigned level, Hpa tdr);
+  /// A page of 2 MiB becomes 512 of 4 KiB behind a new table: `level` is 1. Blocked and tracked first, as to remove it.
+  Status tdh_mem_page_demote(std::uint64_t gpa, unsigned level, Hpa tdr, Hpa table);
+  /// The reverse; the table's page is free again.
+  Status tdh_mem_page_promote(std::uint64_t gpa, unsigned level, Hpa tdr);
 
   // --- service TDs ---
 
@@ -213,8 +217,9 @@ class Module {
   [[nodiscard]] std::optional<Guest> find_vcpu(Hpa tdvpr);
   [[nodiscard]] const TdControl* running(Hpa tdvpr) const;
   [[nodiscard]] bool private_hkid(std::uint16_t hkid) const;
-  /// Blocked, and no TLB can have it any more; always while the TD is built and cannot have run.
-  [[nodiscard]] static Status removable(const TdControl& td, const SeptEntry& entry);
+  /// Blocked, and no TLB can have it any more, else a status with this operand; always while the TD is built and cannot
+  /// have run.
+  [[nodiscard]] static Status removable(const TdControl& td, const SeptEntry& entry, Operand operand = Operand::rcx);
 
   const ModuleInfo* info_;
   const ReportKey* key_;

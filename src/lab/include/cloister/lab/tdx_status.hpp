@@ -38,6 +38,7 @@ enum class Code : std::uint64_t {
   ept_walk_failed = 0xC0000B0000000000,
   gpa_range_not_blocked = 0xC0000B0600000000,
   tlb_tracking_not_done = 0xC0000B0800000000,
+  ept_invalid_promote_conditions = 0xC0000B0900000000,
   page_size_mismatch = 0xC0000B0B00000000,
   ept_entry_state_incorrect = 0xC0000B0D00000000,
   ept_page_not_free = 0xC0000B0E00000000,
