@@ -119,6 +119,8 @@ void add_tcb(CLI::App& lab, Context& context) {
   });
   add_advise(*tcb, context);
   add_act(*tcb, context, "update", "Install everything that was published; the platform must be stopped", lab::Update{});
+  add_act(*tcb, context, "update-module", "Install the TDX module that was published; TDs that run go on in it",
+          lab::UpdateModule{});
   add_act(*tcb, context, "revoke", "Revoke the PCK certificate that the machine has", lab_host::RevokeOwnPck{});
   add_act(*tcb, context, "withhold", "Hand out today's collateral from now on, and nothing newer", lab::Withhold{});
   add_act(*tcb, context, "release", "Hand out the newest collateral again", lab::Release{});

@@ -107,6 +107,9 @@ class TcbStory(harness.Case):
         self.assertEqual(self.published()["tcbEvaluationDataNumber"], 18)
         code, verdict = self.verify(quote)
         self.assertEqual((verdict["tcb"]["status"], verdict["tcb"]["module"]), ("OutOfDate", "OutOfDate"))
+        self.assertTrue(self.lab("tcb", "update-module")["up_to_date"])  # while the platform runs
+        quote = self.quote("quote")
+        self.assertEqual(self.status(quote), "UpToDate")
 
         # The clock goes on and the service does not: what it has is over.
         withheld = self.lab("tcb", "withhold")["withheld_since"]

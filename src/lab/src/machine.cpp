@@ -11,6 +11,19 @@ void done(Status status) { CLOISTER_ASSERT(status.ok()); }
 
 }  // namespace
 
+Status Machine::update_module(const ModuleInfo& info) {
+  std::vector<Hpa> left;
+  for (const auto& [tdr, td] : module.tds()) {
+    for (const auto& [tdvpr, vcpu] : td.vcpus) {
+      if (vcpu.running) left.push_back(tdvpr);
+    }
+  }
+  for (const auto tdvpr : left) module.td_exit(tdvpr);
+  const auto status = module.tdh_sys_update(info);
+  for (const auto tdvpr : left) done(module.tdh_vp_enter(tdvpr));
+  return status;
+}
+
 std::optional<Hpa> Machine::take_page() {
   if (!free_pages_.empty()) {
     const auto page = free_pages_.back();

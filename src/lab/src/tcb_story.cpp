@@ -56,6 +56,7 @@ json::Object json_of(const Advise& act) {
   return {{"act", "advise"}, {"part", std::string{to_string(act.part)}}, {"advisory", act.advisory}};
 }
 json::Object json_of(const Update&) { return {{"act", "update"}}; }
+json::Object json_of(const UpdateModule&) { return {{"act", "update-module"}}; }
 json::Object json_of(const RevokePck& act) { return {{"act", "revoke-pck"}, {"serial", codec::to_hex(act.serial)}}; }
 json::Object json_of(const Withhold&) { return {{"act", "withhold"}}; }
 json::Object json_of(const Release&) { return {{"act", "release"}}; }
@@ -63,6 +64,7 @@ json::Object json_of(const Release&) { return {{"act", "release"}}; }
 Result<TcbAct> read_act(json::Fields& fields) {
   const auto kind = fields.string("act");
   if (kind == "update") return TcbAct{Update{}};
+  if (kind == "update-module") return TcbAct{UpdateModule{}};
   if (kind == "withhold") return TcbAct{Withhold{}};
   if (kind == "release") return TcbAct{Release{}};
   if (kind == "revoke-pck") return TcbAct{RevokePck{fields.hex("serial")}};
@@ -160,6 +162,9 @@ void TcbStory::perform(const Advise& act, UnixTime at) {
 }
 
 void TcbStory::perform(const Update&, UnixTime) { state_.machine = installed(state_.machine, newest_.published); }
+void TcbStory::perform(const UpdateModule&, UnixTime) {
+  state_.machine.tee_tcb_svn[0] = installed(state_.machine, newest_.published).tee_tcb_svn[0];
+}
 void TcbStory::perform(const RevokePck& act, UnixTime at) { newest_.revoked_pcks.push_back({act.serial, at}); }
 void TcbStory::perform(const Withhold&, UnixTime at) { withheld_.emplace(newest_, at); }
 void TcbStory::perform(const Release&, UnixTime) { withheld_.reset(); }

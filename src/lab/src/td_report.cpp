@@ -12,14 +12,15 @@ constexpr std::size_t kMacSize = 32;
 // TEE_TCB_INFO.VALID: one bit for each field that is there, TEE_TCB_SVN2 included.
 constexpr ByteArray<8> kTcbInfoValid{0xFF, 0x01, 0x03};
 
-evidence::TeeTcbInfo tcb_info(const ModuleInfo& module) {
+evidence::TeeTcbInfo tcb_info(const Modules& modules) {
+  const auto& module = modules.launched_by;
   evidence::TeeTcbInfo info;
   info.valid = kTcbInfoValid;
   info.tee_tcb_svn = module.tee_tcb_svn;
   info.mr_seam = module.mr_seam;
   info.mr_signer_seam = module.mr_signer_seam;
   info.attributes = module.seam_attributes;
-  info.tee_tcb_svn2 = module.tee_tcb_svn;  // the module that runs now is the one that launched the TD
+  info.tee_tcb_svn2 = modules.running.tee_tcb_svn;
   return info;
 }
 
@@ -38,13 +39,13 @@ evidence::TdInfo td_info(const TdIdentity& td) {
 
 }  // namespace
 
-TdReportBytes make_report(const ModuleInfo& module, const TdIdentity& td, const Digest64& report_data,
+TdReportBytes make_report(const Modules& modules, const TdIdentity& td, const Digest64& report_data,
                           const ReportKey& key) {
   evidence::TdReport report;
-  report.tcb = tcb_info(module);
+  report.tcb = tcb_info(modules);
   report.info = td_info(td);
   report.mac.version = td.has_service_td ? 1 : 0;
-  report.mac.cpu_svn = module.cpu_svn;
+  report.mac.cpu_svn = modules.running.cpu_svn;
   report.mac.tee_tcb_info_hash = crypto::sha384(evidence::encode_tee_tcb_info(report.tcb));
   report.mac.tee_info_hash = crypto::sha384(evidence::encode_td_info(report.info));
   report.mac.report_data = report_data;

@@ -62,7 +62,7 @@ Status check_servtd(unsigned slot, std::uint16_t type, ServtdAttributes attribut
   if (const Status leaf_status = (__VA_ARGS__); !leaf_status.ok()) return leaf_status
 
 Module::Module(const ModuleInfo& info, const ReportKey& key, Options options)
-    : info_{&info}, key_{&key}, options_{options}, pamt_{options.memory} {
+    : info_{info}, key_{&key}, options_{options}, pamt_{options.memory} {
   CLOISTER_ASSERT(options.packages > 0);
 }
 
@@ -99,6 +99,15 @@ HkidState Module::hkid_state(std::uint16_t hkid) const {
   return found == key_ids_.end() ? HkidState::free : found->second.state;
 }
 
+Status Module::tdh_sys_update(const ModuleInfo& info) {
+  for (const auto& [tdr, td] : tds_) {
+    if (std::ranges::any_of(td.vcpus, [](const auto& vcpu) { return vcpu.second.running; })) return Code::sys_busy;
+  }
+  if (info.tee_tcb_svn[0] < info_.tee_tcb_svn[0] || info.tee_tcb_svn[1] != info_.tee_tcb_svn[1]) return Code::sys_invalid_handoff;
+  info_ = info;
+  return {};
+}
+
 // --- life of a TD ---
 
 Status Module::tdh_mng_create(Hpa tdr, std::uint16_t hkid) {
@@ -109,6 +118,7 @@ Status Module::tdh_mng_create(Hpa tdr, std::uint16_t hkid) {
   pamt_.assign(tdr, {PageType::tdr, tdr});
   TdControl td;
   td.hkid = hkid;
+  td.launched_by = info_;
   codec::Writer number;
   number.u64le(++created_);
   td.uuid = crypto::sha256({as_bytes("cloister/lab/1/TD UUID"), number.bytes()});
@@ -466,7 +476,7 @@ Status Module::tdh_servtd_bind(Hpa tdr, Hpa servtd, unsigned slot, std::uint16_t
 std::optional<TdReportBytes> Module::tdg_mr_report(Hpa tdvpr, const Digest64& report_data) const {
   const auto* const td = running(tdvpr);
   if (td == nullptr) return std::nullopt;
-  return make_report(*info_, identity_of(*td), report_data, *key_);
+  return make_report({td->launched_by, info_}, identity_of(*td), report_data, *key_);
 }
 
 Status Module::tdg_mr_rtmr_extend(Hpa tdvpr, unsigned index, const Digest48& digest) {

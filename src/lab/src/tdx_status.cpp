@@ -11,6 +11,8 @@ std::string_view to_string(Code code) noexcept {
     case Code::no_hkid_ready_to_wbcache: return "TDX_NO_HKID_READY_TO_WBCACHE";
     case Code::page_already_accepted: return "TDX_PAGE_ALREADY_ACCEPTED";
     case Code::operand_busy: return "TDX_OPERAND_BUSY";
+    case Code::sys_busy: return "TDX_SYS_BUSY";
+    case Code::sys_invalid_handoff: return "TDX_SYS_INVALID_HANDOFF";
     case Code::previous_tlb_epoch_busy: return "TDX_PREVIOUS_TLB_EPOCH_BUSY";
     case Code::vcpu_not_associated: return "TDX_VCPU_NOT_ASSOCIATED";
     case Code::td_keys_not_configured: return "TDX_TD_KEYS_NOT_CONFIGURED";

@@ -6,18 +6,20 @@
 
 namespace cloister::lab::tdx {
 
+inline ModuleInfo some_module() {
+  ModuleInfo info;
+  info.cpu_svn.fill(3);
+  info.tee_tcb_svn = {5, 1, 4};
+  info.mr_seam.fill(0x5E);
+  return info;
+}
+
 /// A machine of two packages, and a host that gives pages away one after the other.
 class ModuleTest : public ::testing::Test {
  protected:
   static constexpr std::uint64_t kGpa = measure::kTdImageBase;
   static constexpr std::uint16_t kHkid = 40;
   static constexpr Hpa kTdr{0};
-
-  ModuleTest() {
-    info_.cpu_svn.fill(3);
-    info_.tee_tcb_svn = {5, 1, 4};
-    info_.mr_seam.fill(0x5E);
-  }
 
   Hpa page() { return Hpa{next_page_++ * kFrameSize}; }
   void create(Hpa tdr = kTdr, std::uint16_t hkid = kHkid) { ASSERT_TRUE(module_.tdh_mng_create(tdr, hkid).ok()); }
@@ -53,7 +55,7 @@ class ModuleTest : public ::testing::Test {
   }
   [[nodiscard]] const TdControl& td(Hpa tdr = kTdr) const { return *module_.td(tdr); }
 
-  ModuleInfo info_;
+  ModuleInfo info_ = some_module();
   ReportKey key_{crypto::Secret<32>{ByteArray<32>{1, 2, 3}}};
   Module module_{info_, key_, {.memory = std::uint64_t{1} << 32, .first_hkid = 32, .hkids = 16, .packages = 2}};
   ByteArray<measure::kTdPageSize> contents_{};

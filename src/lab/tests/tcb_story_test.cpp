@@ -70,6 +70,14 @@ TEST(TcbStory, UpdateInstallsWhatWasPublished) {
   EXPECT_EQ(story.machine().qe_isvsvn, before.qe_isvsvn + 1);
 }
 
+TEST(TcbStory, ModuleCanBeUpdatedAlone) {
+  const auto story = told({{day(1), advise(TcbPart::platform)}, {day(2), advise(TcbPart::module)}, {day(3), UpdateModule{}}});
+  auto expected = TcbState::current(kCreated).machine;
+  expected.tee_tcb_svn[0] += 1;
+  EXPECT_EQ(story.machine(), expected);
+  EXPECT_FALSE(story.up_to_date());
+}
+
 TEST(TcbStory, WhatIsWithheldStaysOld) {
   auto story = told({{day(1), Withhold{}}, {day(2), advise(TcbPart::platform)}, {day(3), RevokePck{{1, 2}}}});
   EXPECT_EQ(story.withheld_since(), day(1));
@@ -116,7 +124,7 @@ TEST(TcbStory, HasAnEnd) {
 }
 
 TEST(TcbStory, ReadsAsItWasWritten) {
-  auto story = told({{day(1), advise(TcbPart::module)}, {day(1), Withhold{}}, {day(2), Update{}},
+  auto story = told({{day(1), advise(TcbPart::module)}, {day(1), Withhold{}}, {day(2), UpdateModule{}}, {day(2), Update{}},
                      {day(3), RevokePck{{0x41, 0xFF}}}, {day(4), Release{}}});
   story.clock_offset = std::chrono::seconds{-5};
   const auto again = read_tcb_story(kCreated, write_tcb_story(story));

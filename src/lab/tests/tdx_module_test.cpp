@@ -534,6 +534,28 @@ TEST_F(ModuleGuest, ReportIsRefusedOnAnotherMachineAndInAnotherLength) {
   EXPECT_EQ(key_.verify(longer).code(), Code::invalid_reportmacstruct);
 }
 
+TEST_F(ModuleGuest, OutlivesTheModuleThatLaunchedIt) {
+  const auto tdvpr = run();
+  auto newer = info_;
+  newer.tee_tcb_svn[0] += 1;
+  newer.mr_seam.fill(0x5F);
+  EXPECT_EQ(module_.tdh_sys_update(newer).code(), Code::sys_busy);
+  module_.td_exit(tdvpr);
+  ASSERT_TRUE(module_.tdh_sys_update(newer).ok());
+  EXPECT_EQ(module_.tdh_sys_update(info_).code(), Code::sys_invalid_handoff);
+  auto other_major = newer;
+  other_major.tee_tcb_svn[1] += 1;
+  EXPECT_EQ(module_.tdh_sys_update(other_major).code(), Code::sys_invalid_handoff);
+  ASSERT_TRUE(module_.tdh_vp_enter(tdvpr).ok());
+  const auto old = evidence::parse_td_report(*module_.tdg_mr_report(tdvpr, {})).value();
+  EXPECT_EQ(old.tcb.tee_tcb_svn, info_.tee_tcb_svn);
+  EXPECT_EQ(old.tcb.tee_tcb_svn2, newer.tee_tcb_svn);
+  EXPECT_EQ(old.tcb.mr_seam, info_.mr_seam);
+  const auto fresh = evidence::parse_td_report(*module_.tdg_mr_report(run({}, Hpa{0x1000}, 41), {})).value();
+  EXPECT_EQ(fresh.tcb.tee_tcb_svn, newer.tee_tcb_svn);
+  EXPECT_EQ(fresh.tcb.mr_seam, newer.mr_seam);
+}
+
 // --- service TDs ---
 
 constexpr Hpa kService{0x1000};

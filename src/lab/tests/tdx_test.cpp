@@ -6,6 +6,7 @@
 #include "cloister/codec/json.hpp"
 #include "cloister/codec/text.hpp"
 #include "cloister/crypto/hash.hpp"
+#include "module_fixture.hpp"
 #include "support/support.hpp"
 
 namespace cloister::lab::tdx {
@@ -13,14 +14,9 @@ namespace {
 
 class Launch : public ::testing::Test {
  protected:
-  Launch() {
-    info_.cpu_svn.fill(3);
-    info_.tee_tcb_svn = {5, 1, 4};
-    info_.mr_seam.fill(0x5E);
-  }
   [[nodiscard]] Td start(const TdParams& params = {}) { return launch(machine_, params, files_).value(); }
 
-  ModuleInfo info_;
+  ModuleInfo info_ = some_module();
   ReportKey key_{crypto::Secret<32>{ByteArray<32>{1, 2, 3}}};
   std::shared_ptr<Machine> machine_ = std::make_shared<Machine>(info_, key_);
   Bytes program_ = Bytes(10'000, 0x77);
@@ -95,6 +91,17 @@ TEST_F(Launch, TdsOfOneMachineShareNothing) {
   EXPECT_NE(tds.at(first.tdr()).hkid, tds.at(second.tdr()).hkid);
   EXPECT_NE(tds.at(first.tdr()).uuid, tds.at(second.tdr()).uuid);
   EXPECT_TRUE(first.tdg_mr_verifyreport(*second.tdg_mr_report({})).ok());
+}
+
+TEST_F(Launch, TdsGoOnInANewModule) {
+  auto td = start();
+  auto newer = info_;
+  newer.tee_tcb_svn[0] += 1;
+  ASSERT_TRUE(machine_->update_module(newer).ok());
+  const auto report = evidence::parse_td_report(*td.tdg_mr_report({})).value();
+  EXPECT_EQ(report.tcb.tee_tcb_svn2, newer.tee_tcb_svn);
+  EXPECT_EQ(machine_->update_module(info_).code(), Code::sys_invalid_handoff);
+  EXPECT_TRUE(td.tdg_mr_report({}).has_value());
 }
 
 TEST_F(Launch, MovedTdEndsOnce) {

@@ -185,6 +185,29 @@ TEST_F(LabEvidence, TellsAWholeTcbStory) {
   EXPECT_EQ(refused.report.check(CheckId::pck_revocation).code, Errc::pck_certificate_revoked);
 }
 
+TEST_F(LabEvidence, TdThatOutlivesItsModuleIsAdvisedToRelaunch) {
+  const auto day = [](int days) { return kCreated + std::chrono::days{days}; };
+  TcbStory story{kCreated};
+  const auto platform = Platform::create(seed(), kCreated);
+  const auto machine = platform.start();
+  const std::vector<measure::TdFile> files{{"cloister-guest", 0755, program_}};
+  const auto td = tdx::launch(machine, {}, files).value();
+  const auto look = [&](const tdx::Td& shown, QuoteFormat format) {
+    const auto bytes = platform.quote(*shown.tdg_mr_report(report_data_), format).value();
+    const auto documents = evidence::parse_documents(offered(platform, story, day(5))).value();
+    return attestation::verify(evidence::parse_quote(bytes).value(), documents, lab_anchors(platform), day(5))
+        .evidence.value().tcb().status;
+  };
+  ASSERT_TRUE(story.add({day(2), Advise{TcbPart::module, "LAB-SA-00002"}}).ok());
+  EXPECT_EQ(look(td, QuoteFormat::v5), TcbStatus::out_of_date);
+  ASSERT_TRUE(story.add({day(3), UpdateModule{}}).ok());
+  const auto updated = platform.with({.tcb = TcbState{story.machine(), story.newest().published}});
+  ASSERT_TRUE(machine->update_module(updated.module()).ok());
+  EXPECT_EQ(look(td, QuoteFormat::v5), TcbStatus::td_relaunch_advised);
+  EXPECT_EQ(look(td, QuoteFormat::v4), TcbStatus::out_of_date);  // its body cannot say what runs now
+  EXPECT_EQ(look(tdx::launch(machine, {}, files).value(), QuoteFormat::v5), TcbStatus::up_to_date);
+}
+
 TEST_F(LabEvidence, EveryChangedByteOfAQuoteIsRefused) {
   const auto platform = Platform::create(seed(), kCreated);
   const auto anchors = lab_anchors(platform);

@@ -93,6 +93,7 @@ class Host::Impl {
       return {};  // what was issued is still good
     }
     if (!story) return story.error();
+    take_over_module(*story);
     const auto time = lab_time(*story, clock_);
     CLOISTER_TRY(issued, issue_collateral(options_.state, state_.platform, *story, time));
     collateral_ = std::move(issued);
@@ -105,6 +106,14 @@ class Host::Impl {
   [[nodiscard]] const process::Sandbox& sandbox() const noexcept { return sandbox_; }
 
  private:
+  /// The module is what can be updated under the TDs; for the rest the platform starts again.
+  void take_over_module(const lab::TcbStory& story) {
+    const auto module = state_.platform.with(options_of(story)).module();
+    if (module == machine_->module.info()) return;
+    const auto status = machine_->update_module(module);
+    logger_.info("lab_host_module_updated", {{"status", std::string{lab::tdx::to_string(status.code())}}, {"lab", true}});
+  }
+
   void add_watch(int fd, short events, Source source, std::uint64_t key) {
     polled_.push_back({.fd = fd, .events = events, .revents = 0});
     watched_.push_back({.source = source, .key = key});

@@ -24,6 +24,7 @@ struct Perform {
     return act(lab::RevokePck{opened.platform.pck_certificate()->serial});
   }
   Result<void> operator()(const lab::Update& command) const { return act(command); }
+  Result<void> operator()(const lab::UpdateModule& command) const { return act(command); }
   Result<void> operator()(const lab::Withhold& command) const { return act(command); }
   Result<void> operator()(const lab::Release& command) const { return act(command); }
   Result<void> operator()(const SetClock& command) const {

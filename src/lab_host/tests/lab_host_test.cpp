@@ -210,6 +210,23 @@ TEST_P(LabHostTest, HandsOutWhatIsPublishedWhileTdsRun) {
   EXPECT_FALSE(now.pck_crl.revokes(before.pck_serial));
 }
 
+TEST_P(LabHostTest, RunningTdsGoOnInANewModule) {
+  stop_host();
+  HostOptions options;
+  options.quote_format = lab::QuoteFormat::v5;
+  start_host(std::move(options));
+  auto guest = start();
+  const auto before = guest.quoted({});
+  ASSERT_TRUE(change_tcb(state(), AdviseNext{lab::TcbPart::module}, clock_).ok());
+  ASSERT_TRUE(change_tcb(state(), lab::UpdateModule{}, clock_).ok());
+  (void)offered(platform());  // by now the platform has read it
+  const auto after = guest.quoted({});
+  EXPECT_EQ(after.tee_tcb_svn, before.tee_tcb_svn);
+  EXPECT_EQ(after.v15->tee_tcb_svn2[0], before.tee_tcb_svn[0] + 1);
+  auto second = start();
+  EXPECT_EQ(second.quoted({}).tee_tcb_svn[0], before.tee_tcb_svn[0] + 1);
+}
+
 TEST_P(LabHostTest, ClockCanBeSet) {
   const auto to = from_civil(2031, 5, 6, 7, 8, 9).value();
   const auto set = change_tcb(state(), SetClock{to}, clock_);

@@ -34,6 +34,10 @@ struct Advise {
 struct Update {
   friend bool operator==(const Update&, const Update&) = default;
 };
+/// The machine installs the TDX module that was published, and nothing else: it can do that while TDs run.
+struct UpdateModule {
+  friend bool operator==(const UpdateModule&, const UpdateModule&) = default;
+};
 /// A PCK certificate stands in its CA's list from now on.
 struct RevokePck {
   Bytes serial;  // 1 to 20 bytes
@@ -46,7 +50,7 @@ struct Withhold {
 struct Release {
   friend bool operator==(const Release&, const Release&) = default;
 };
-using TcbAct = std::variant<Advise, Update, RevokePck, Withhold, Release>;
+using TcbAct = std::variant<Advise, Update, UpdateModule, RevokePck, Withhold, Release>;
 
 struct TcbEntry {
   UnixTime at;  // whole seconds, by the lab's clock
@@ -91,6 +95,7 @@ class TcbStory {
  private:
   void perform(const Advise& act, UnixTime at);
   void perform(const Update& act, UnixTime at);
+  void perform(const UpdateModule& act, UnixTime at);
   void perform(const RevokePck& act, UnixTime at);
   void perform(const Withhold& act, UnixTime at);
   void perform(const Release& act, UnixTime at);
@@ -103,7 +108,7 @@ class TcbStory {
 };
 
 /// {"version":1,"clock_offset_s":0,"acts":[{"at","act","part","advisory"}|{"at","act","serial"}|{"at","act"}…]}, `act` one of
-/// "advise", "update", "revoke-pck", "withhold", "release". read_tcb_story(created, write_tcb_story(x)) is x.
+/// "advise", "update", "update-module", "revoke-pck", "withhold", "release". read_tcb_story(created, write_tcb_story(x)) is x.
 [[nodiscard]] std::string write_tcb_story(const TcbStory& story);
 /// Strict: unknown members and acts, another version, and what `TcbStory::add` refuses: `configuration_invalid` with the act.
 [[nodiscard]] Result<TcbStory> read_tcb_story(UnixTime created, std::string_view json);

@@ -22,6 +22,8 @@ class Machine {
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
 
+  /// Another module under the TDs that run: they leave it, and go on in the new one. As `Module::tdh_sys_update`.
+  Status update_module(const ModuleInfo& info);
   /// A page of 4 KiB that nobody has; nothing when the memory is used up.
   [[nodiscard]] std::optional<Hpa> take_page();
   void give_back(Hpa page) { free_pages_.push_back(page); }

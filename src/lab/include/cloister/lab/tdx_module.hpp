@@ -48,6 +48,8 @@ struct ModuleInfo {
   Digest48 mr_seam{};         // measurement of the module
   Digest48 mr_signer_seam{};  // zero: signed by the platform's maker
   ByteArray<8> seam_attributes{};
+
+  friend bool operator==(const ModuleInfo&, const ModuleInfo&) = default;
 };
 
 /// The CPU's key for the MACs of TDREPORTs of this machine (SEAMREPORT): it never leaves the machine.
@@ -95,6 +97,7 @@ struct Vcpu {
 /// What the module keeps of a TD (TDR and TDCS), for who shows or checks it.
 struct TdControl {
   Digest32 uuid{};
+  ModuleInfo launched_by;  // the module that created it, which its reports name
   std::uint16_t hkid = 0;
   LifeCycle life_cycle = LifeCycle::hkid_assigned;
   OpState op_state = OpState::uninitialized;
@@ -113,7 +116,7 @@ struct TdControl {
 
 /// The module with the memory and the key ids of one machine, and all of its TDs. Each method is the leaf function of its
 /// name, with its operands; refused, it returns the architectural status and changes nothing. A TD is named by its root
-/// page (TDR), a virtual CPU by its own (TDVPR). `info` and `key` are the machine's and outlive it.
+/// page (TDR), a virtual CPU by its own (TDVPR). `key` is the machine's and outlives it.
 /// One thread at a time.
 class Module {
  public:
@@ -127,6 +130,11 @@ class Module {
     unsigned packages = 1;
   };
   Module(const ModuleInfo& info, const ReportKey& key, Options options);
+
+  /// Another module takes over (TDH.SYS.SHUTDOWN, the loader, TDH.SYS.UPDATE): TDs go on, and their reports name the module
+  /// that launched them and the SVN of the one that runs. `sys_busy` while a virtual CPU runs, `sys_invalid_handoff` for a
+  /// module with a lower SVN.
+  Status tdh_sys_update(const ModuleInfo& info);
 
   // --- the host's calls: life of a TD ---
 
@@ -200,6 +208,7 @@ class Module {
   /// Null when there is none.
   [[nodiscard]] const TdControl* td(Hpa tdr) const;
   [[nodiscard]] const std::map<Hpa, TdControl>& tds() const noexcept { return tds_; }
+  [[nodiscard]] const ModuleInfo& info() const noexcept { return info_; }
   [[nodiscard]] const Pamt& pamt() const noexcept { return pamt_; }
   [[nodiscard]] const Options& options() const noexcept { return options_; }
   [[nodiscard]] HkidState hkid_state(std::uint16_t hkid) const;
@@ -221,7 +230,7 @@ class Module {
   /// have run.
   [[nodiscard]] static Status removable(const TdControl& td, const SeptEntry& entry, Operand operand = Operand::rcx);
 
-  const ModuleInfo* info_;
+  ModuleInfo info_;
   const ReportKey* key_;
   Options options_;
   Pamt pamt_;
