@@ -18,7 +18,8 @@ namespace json = codec::json;
 using lab_host::TcbCommand;
 using lab_host::TcbView;
 
-constexpr std::string_view kNoPlatform = "start `cloister lab platform` on this --state once; an update needs it stopped";
+constexpr std::string_view kNoPlatform =
+    "start `cloister lab platform` on this --state once; an update needs it stopped";
 
 struct Options {
   fs::path state;
@@ -98,7 +99,7 @@ void add_advise(CLI::App& tcb, Context& context) {
   const auto options = std::make_shared<Options>();
   const auto part = std::make_shared<std::string>("platform");
   const auto advisory = std::make_shared<std::optional<std::string>>();
-  auto* command = add_command(tcb, "advise", "Publish an advisory: what the machine has is out of date for it", *options);
+  auto* command = add_command(tcb, "advise", "Publish an advisory, for which the machine is out of date", *options);
   command->add_option("--part", *part, "platform (microcode; the default), module or qe")
       ->check(CLI::IsMember({"platform", "module", "qe"}));
   command->add_option("--advisory", *advisory, "its name; else the next of the lab's");
@@ -118,7 +119,7 @@ void add_tcb(CLI::App& lab, Context& context) {
     show(lab_host::view_tcb(options->state, context.clock), *options, context);
   });
   add_advise(*tcb, context);
-  add_act(*tcb, context, "update", "Install everything that was published; the platform must be stopped", lab::Update{});
+  add_act(*tcb, context, "update", "Install all that was published; the platform must be stopped", lab::Update{});
   add_act(*tcb, context, "update-module", "Install the TDX module that was published; TDs that run go on in it",
           lab::UpdateModule{});
   add_act(*tcb, context, "revoke", "Revoke the PCK certificate that the machine has", lab_host::RevokeOwnPck{});
@@ -130,7 +131,7 @@ void add_clock(CLI::App& lab, Context& context) {
   const auto options = std::make_shared<Options>();
   const auto to = std::make_shared<std::string>();
   const auto real = std::make_shared<bool>(false);
-  auto* command = add_command(lab, "clock", "Set the platform's clock, by which collateral is issued; it goes on from there", *options);
+  auto* command = add_command(lab, "clock", "Set the clock by which collateral is issued; it goes on from there", *options);
   auto* what = command->add_option_group("what")->require_option(1);
   what->add_option("--set", *to, "a time, RFC 3339");
   what->add_flag("--real", *real, "the time that it is");
@@ -171,7 +172,7 @@ void add_quote(CLI::App& lab, Context& context) {
   const auto options = std::make_shared<QuoteOptions>();
   auto* command = lab.add_subcommand("quote", "The quote of a TD of a program, measured by the platform; it is not run");
   command->add_option("--state", options->state, "directory of the platform")->required();
-  command->add_option("--program", options->program, "the program; its loader and libraries are measured too")->required();
+  command->add_option("--program", options->program, "its loader and libraries are measured too")->required();
   command->add_option("--report-data", options->report_data, "64 bytes in hex; else zeros");
   add_quote_format(*command, options->format);
   command->add_option("--output", options->output, "file of the quote")->required();

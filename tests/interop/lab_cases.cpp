@@ -27,7 +27,9 @@ std::string write(const fs::path& path, std::string_view contents) {
 }
 
 /// What is done to a quote after it was signed.
-enum class Change { none, mrtd, report_data, signature, attestation_key, qe_report, qe_signature, auth_data, other_chain, cut };
+enum class Change {
+  none, mrtd, report_data, signature, attestation_key, qe_report, qe_signature, auth_data, other_chain, cut
+};
 
 struct Case {
   std::string name;

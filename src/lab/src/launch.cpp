@@ -117,10 +117,12 @@ Result<Td> Build::finish() {
   return Td{std::exchange(machine_, nullptr), tdr_, tdvpr_};
 }
 
-constexpr std::uint64_t kMaxFirmwareMemory = 256U << 20;  // bytes of all sections: the module keeps them while it measures
+/// Bytes of all sections: the module keeps them while it measures.
+constexpr std::uint64_t kMaxFirmwareMemory = 256U << 20;
 
 /// The page of a section at this offset: data from the file, then zeros.
-ByteArray<measure::kTdPageSize> section_page(ByteView firmware, const measure::TdvfSection& section, std::size_t offset) {
+ByteArray<measure::kTdPageSize> section_page(ByteView firmware, const measure::TdvfSection& section,
+                                             std::size_t offset) {
   ByteArray<measure::kTdPageSize> page{};
   const auto data = firmware.subspan(section.data_offset, section.data_size);
   if (offset < data.size()) {
@@ -129,7 +131,8 @@ ByteArray<measure::kTdPageSize> section_page(ByteView firmware, const measure::T
   return page;
 }
 
-Result<void> add_section(Build& build, ByteView firmware, const measure::TdvfSection& section, measure::TdvfProfile profile) {
+Result<void> add_section(Build& build, ByteView firmware, const measure::TdvfSection& section,
+                         measure::TdvfProfile profile) {
   const bool augmented = (section.attributes & measure::TdvfSection::kPageAug) != 0;
   const bool extended = !augmented && (section.attributes & measure::TdvfSection::kMrExtend) != 0;
   for (std::uint64_t offset = 0; offset < section.memory_size; offset += kFrameSize) {
@@ -150,7 +153,8 @@ Result<void> add_section(Build& build, ByteView firmware, const measure::TdvfSec
 
 }  // namespace
 
-Result<Td> launch(const std::shared_ptr<Machine>& machine, const TdParams& params, std::span<const measure::TdFile> files) {
+Result<Td> launch(const std::shared_ptr<Machine>& machine, const TdParams& params,
+                  std::span<const measure::TdFile> files) {
   Build build{machine};
   CLOISTER_CHECK(build.create(params));
   const auto add_measured = [&](std::uint64_t gpa, measure::TdPage page) -> Result<void> {

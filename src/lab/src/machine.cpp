@@ -52,9 +52,11 @@ void tear_down(Machine& machine, Hpa tdr) {
     module.td_exit(tdvpr);
     if (vcpu.associated) done(module.tdh_vp_flush(tdvpr));
   }
-  if (td->life_cycle != LifeCycle::blocked && td->life_cycle != LifeCycle::teardown) done(module.tdh_mng_vpflushdone(tdr));
-  if (td->life_cycle == LifeCycle::blocked) {
-    for (unsigned package = 0; package < module.options().packages; ++package) done(module.tdh_phymem_cache_wb(package));
+  const auto& life = td->life_cycle;
+  if (life != LifeCycle::blocked && life != LifeCycle::teardown) done(module.tdh_mng_vpflushdone(tdr));
+  if (life == LifeCycle::blocked) {
+    const auto packages = module.options().packages;
+    for (unsigned package = 0; package < packages; ++package) done(module.tdh_phymem_cache_wb(package));
     done(module.tdh_mng_key_freeid(tdr));
   }
   std::vector<std::pair<Hpa, unsigned>> pages;

@@ -7,7 +7,9 @@ constexpr Operand kAddress = Operand::rcx;
 constexpr Status kWalkFailed{Code::ept_walk_failed, kAddress};
 constexpr Status kWrongState{Code::ept_entry_state_incorrect, kAddress};
 
-std::pair<unsigned, std::uint64_t> key(std::uint64_t gpa, unsigned level) { return {level, gpa - gpa % span_of(level)}; }
+std::pair<unsigned, std::uint64_t> key(std::uint64_t gpa, unsigned level) {
+  return {level, gpa - gpa % span_of(level)};
+}
 
 }  // namespace
 
@@ -38,9 +40,13 @@ Status SecureEpt::put(std::uint64_t gpa, unsigned level, SeptState state, Hpa pa
   return was_free ? Status{} : kWrongState;
 }
 
-Status SecureEpt::add_table(std::uint64_t gpa, unsigned level, Hpa page) { return put(gpa, level, SeptState::table, page); }
+Status SecureEpt::add_table(std::uint64_t gpa, unsigned level, Hpa page) {
+  return put(gpa, level, SeptState::table, page);
+}
 Status SecureEpt::add_page(std::uint64_t gpa, Hpa page) { return put(gpa, 0, SeptState::mapped, page); }
-Status SecureEpt::augment(std::uint64_t gpa, unsigned level, Hpa page) { return put(gpa, level, SeptState::pending, page); }
+Status SecureEpt::augment(std::uint64_t gpa, unsigned level, Hpa page) {
+  return put(gpa, level, SeptState::pending, page);
+}
 
 Status SecureEpt::block(std::uint64_t gpa, unsigned level, std::uint64_t epoch) {
   if (const auto walked = walk(gpa, level); !walked.ok()) return walked;

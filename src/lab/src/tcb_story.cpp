@@ -30,7 +30,8 @@ void publish(std::vector<Level>& levels, const std::string& advisory, UnixTime a
   auto fresh = levels.front();
   fresh.tcb_date = at;
   raise(fresh);
-  if (levels.front().status == evidence::TcbStatus::up_to_date) levels.front().status = evidence::TcbStatus::out_of_date;
+  auto& newest = levels.front().status;
+  if (newest == evidence::TcbStatus::up_to_date) newest = evidence::TcbStatus::out_of_date;
   for (auto& level : levels) level.advisory_ids.push_back(advisory);
   levels.insert(levels.begin(), std::move(fresh));
 }
@@ -176,8 +177,8 @@ std::optional<UnixTime> TcbStory::withheld_since() const noexcept {
 bool TcbStory::up_to_date() const { return installed(state_.machine, newest_.published) == state_.machine; }
 
 std::string TcbStory::next_advisory() const {
-  const auto advises = std::ranges::count_if(acts_, [](const auto& entry) { return std::holds_alternative<Advise>(entry.act); });
-  auto number = std::to_string(advises + 2);  // the first is the one that the oldest level names
+  const auto advises = [](const auto& entry) { return std::holds_alternative<Advise>(entry.act); };
+  auto number = std::to_string(std::ranges::count_if(acts_, advises) + 2);  // the first is the one that the oldest level names
   number.insert(0, number.size() < 5 ? 5 - number.size() : 0, '0');
   return "LAB-SA-" + number;
 }

@@ -103,7 +103,8 @@ Status Module::tdh_sys_update(const ModuleInfo& info) {
   for (const auto& [tdr, td] : tds_) {
     if (std::ranges::any_of(td.vcpus, [](const auto& vcpu) { return vcpu.second.running; })) return Code::sys_busy;
   }
-  if (info.tee_tcb_svn[0] < info_.tee_tcb_svn[0] || info.tee_tcb_svn[1] != info_.tee_tcb_svn[1]) return Code::sys_invalid_handoff;
+  const auto& ours = info_.tee_tcb_svn;
+  if (info.tee_tcb_svn[0] < ours[0] || info.tee_tcb_svn[1] != ours[1]) return Code::sys_invalid_handoff;
   info_ = info;
   return {};
 }
@@ -463,7 +464,8 @@ Status Module::tdh_servtd_bind(Hpa tdr, Hpa servtd, unsigned slot, std::uint16_t
   } else {
     if (binding.type != type) return Code::servtd_type_mismatch;
     if (binding.attributes != attributes) return Code::servtd_attr_mismatch;
-    const bool instance = binding.state == ServtdState::bound && (attributes.bits & ServtdAttributes::kInstanceBinding) != 0;
+    const bool by_instance = (attributes.bits & ServtdAttributes::kInstanceBinding) != 0;
+    const bool instance = by_instance && binding.state == ServtdState::bound;
     if (instance && binding.uuid != service->uuid) return Code::servtd_uuid_mismatch;
     if (!instance && binding.info_hash != info_hash) return Code::servtd_info_hash_mismatch;
   }

@@ -111,7 +111,8 @@ class Host::Impl {
     const auto module = state_.platform.with(options_of(story)).module();
     if (module == machine_->module.info()) return;
     const auto status = machine_->update_module(module);
-    logger_.info("lab_host_module_updated", {{"status", std::string{lab::tdx::to_string(status.code())}}, {"lab", true}});
+    const std::string text{lab::tdx::to_string(status.code())};
+    logger_.info("lab_host_module_updated", {{"status", text}, {"lab", true}});
   }
 
   void add_watch(int fd, short events, Source source, std::uint64_t key) {
@@ -197,7 +198,8 @@ class Host::Impl {
       for (const auto& [key, td] : tds_) ids.push_back(td.id());
       return socket.queue(provider::encode_list_answer(ids));
     }
-    if (const auto renewed = renew_collateral(); !renewed) return socket.queue(provider::encode_host_error(renewed.error()));
+    const auto renewed = renew_collateral();
+    if (!renewed) return socket.queue(provider::encode_host_error(renewed.error()));
     socket.queue(provider::encode_collateral_answer({.root_pem = state_.root_pem, .collateral_json = collateral_}));
   }
 
@@ -222,7 +224,8 @@ class Host::Impl {
     CLOISTER_TRY(sealed, seal(std::move(request), std::move(descriptors), options_.max_blob_bytes));
     auto id = random_id("td", random_);
     const auto scratch = options_.state / kScratchFolder / id;
-    CLOISTER_TRY(started, RunningTd::start(id, sealed, {state_.platform, machine_, options_.quote_format}, sandbox_, scratch));
+    const Silicon silicon{state_.platform, machine_, options_.quote_format};
+    CLOISTER_TRY(started, RunningTd::start(id, sealed, silicon, sandbox_, scratch));
     provider::TdStarted answer{.id = std::move(id), .mrtd = started.first.mrtd()};
     logger_.info("td_started", {{"td", answer.id}, {"mrtd", codec::to_hex(answer.mrtd)}, {"lab", true}});
     tds_.emplace(++last_key_, std::move(started.first));

@@ -136,8 +136,8 @@ lab::Platform::Options options_of(const lab::TcbStory& story) {
 
 UnixTime lab_time(const lab::TcbStory& story, const Clock& clock) { return clock.now() + story.clock_offset; }
 
-Result<std::string> issue_collateral(const fs::path& directory, const lab::Platform& platform, const lab::TcbStory& story,
-                                     UnixTime now) {
+Result<std::string> issue_collateral(const fs::path& directory, const lab::Platform& platform,
+                                     const lab::TcbStory& story, UnixTime now) {
   const auto issued = std::min(now, story.withheld_since().value_or(now));
   auto text = evidence::write_quote_collateral(platform.with(options_of(story)).collateral(issued));
   CLOISTER_CHECK(replace_file(directory / kCollateralFile, as_bytes(text), 0644));

@@ -47,8 +47,9 @@ struct Opened {
 /// By the lab's clock.
 [[nodiscard]] UnixTime lab_time(const lab::TcbStory& story, const Clock& clock);
 /// What the platform's authorities hand out at this time (of the lab's clock), written to the directory and returned.
-[[nodiscard]] Result<std::string> issue_collateral(const std::filesystem::path& directory, const lab::Platform& platform,
-                                                   const lab::TcbStory& story, UnixTime now);
+[[nodiscard]] Result<std::string> issue_collateral(const std::filesystem::path& directory,
+                                                   const lab::Platform& platform, const lab::TcbStory& story,
+                                                   UnixTime now);
 
 /// Replaces the file whole or not at all, and only once the new contents are on disk.
 [[nodiscard]] Result<void> replace_file(const std::filesystem::path& path, ByteView contents, unsigned mode);

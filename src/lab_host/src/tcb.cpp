@@ -8,7 +8,9 @@ namespace {
 namespace fs = std::filesystem;
 
 TcbView view_of(const Opened& opened, const Clock& clock) {
-  return {.now = lab_time(opened.story, clock), .story = opened.story, .pck_serial = opened.platform.pck_certificate()->serial};
+  return {.now = lab_time(opened.story, clock),
+          .story = opened.story,
+          .pck_serial = opened.platform.pck_certificate()->serial};
 }
 
 /// What the command means for this platform; a clock is set at once.
@@ -16,7 +18,9 @@ struct Perform {
   Opened& opened;
   const Clock& clock;
 
-  Result<void> act(lab::TcbAct what) const { return opened.story.add({lab_time(opened.story, clock), std::move(what)}); }
+  Result<void> act(lab::TcbAct what) const {
+    return opened.story.add({lab_time(opened.story, clock), std::move(what)});
+  }
   Result<void> operator()(const AdviseNext& command) const {
     return act(lab::Advise{command.part, command.advisory.value_or(opened.story.next_advisory())});
   }

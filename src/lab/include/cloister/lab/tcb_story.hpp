@@ -23,8 +23,8 @@ enum class TcbPart { platform, module, qe };
 [[nodiscard]] std::string_view to_string(TcbPart part) noexcept;  // "platform", "module", "qe"
 [[nodiscard]] Result<TcbPart> parse_tcb_part(std::string_view text);
 
-/// The maker repairs a flaw and says so: a new level on top of the part's levels, of one more SVN and up to date; all levels
-/// below are out of date and name the advisory. TCB info and QE identity have the next evaluation data number.
+/// The maker repairs a flaw and says so: a new level on top of the part's levels, of one more SVN and up to date; all
+/// levels below are out of date and name the advisory. TCB info and QE identity have the next evaluation data number.
 struct Advise {
   TcbPart part = TcbPart::platform;
   std::string advisory;  // 1 to 64 of A-Z, a-z, 0-9 and "-"
@@ -107,10 +107,12 @@ class TcbStory {
   std::optional<std::pair<Offer, UnixTime>> withheld_;
 };
 
-/// {"version":1,"clock_offset_s":0,"acts":[{"at","act","part","advisory"}|{"at","act","serial"}|{"at","act"}…]}, `act` one of
-/// "advise", "update", "update-module", "revoke-pck", "withhold", "release". read_tcb_story(created, write_tcb_story(x)) is x.
+/// {"version":1,"clock_offset_s":0,"acts":[{"at","act","part","advisory"}|{"at","act","serial"}|{"at","act"}…]}, `act`
+/// one of "advise", "update", "update-module", "revoke-pck", "withhold", "release".
+/// read_tcb_story(created, write_tcb_story(x)) is x.
 [[nodiscard]] std::string write_tcb_story(const TcbStory& story);
-/// Strict: unknown members and acts, another version, and what `TcbStory::add` refuses: `configuration_invalid` with the act.
+/// Strict: unknown members and acts, another version, and what `TcbStory::add` refuses: `configuration_invalid` with the
+/// act.
 [[nodiscard]] Result<TcbStory> read_tcb_story(UnixTime created, std::string_view json);
 
 }  // namespace cloister::lab

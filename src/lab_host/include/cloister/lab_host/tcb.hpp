@@ -28,7 +28,8 @@ struct RevokeOwnPck {};
 struct SetClock {
   std::optional<UnixTime> to;
 };
-using TcbCommand = std::variant<AdviseNext, lab::Update, lab::UpdateModule, RevokeOwnPck, lab::Withhold, lab::Release, SetClock>;
+using TcbCommand = std::variant<AdviseNext, lab::Update, lab::UpdateModule, RevokeOwnPck, lab::Withhold, lab::Release,
+                                SetClock>;
 
 struct TcbView {
   UnixTime now;  // by the lab's clock
@@ -38,10 +39,11 @@ struct TcbView {
 
 /// `not_found` where no platform was started.
 [[nodiscard]] Result<TcbView> view_tcb(const std::filesystem::path& state, const Clock& clock);
-/// Performs the command and issues collateral that says so: a platform or a collateral service on this directory hands it out
-/// from then on. A platform that runs takes over another module at once; every other update needs the machine to be down: `conflict` while the platform runs. Also what
-/// `lab::TcbStory::add` refuses.
-[[nodiscard]] Result<TcbView> change_tcb(const std::filesystem::path& state, const TcbCommand& command, const Clock& clock);
+/// Performs the command and issues collateral that says so: a platform or a collateral service on this directory hands it
+/// out from then on. A platform that runs takes over another module at once; every other update needs the machine to be
+/// down, `conflict` while the platform runs. Also what `lab::TcbStory::add` refuses.
+[[nodiscard]] Result<TcbView> change_tcb(const std::filesystem::path& state, const TcbCommand& command,
+                                         const Clock& clock);
 
 /// The quote of a TD of this image that the platform starts for it and ends at once; no guest runs.
 [[nodiscard]] Result<Bytes> quote_image(const std::filesystem::path& state, std::span<const measure::TdFile> files,
