@@ -6,6 +6,7 @@
 
 #include "cli.hpp"
 #include "cloister/collateral_service/serve.hpp"
+#include "lab_tcb.hpp"
 
 namespace cloister::cli {
 
@@ -40,6 +41,7 @@ void add_lab(CLI::App& app, Context& context) {
       ->required();
   platform->add_option("--max-tds", options->max_tds, "TDs at the same time")->check(CLI::Range(1, 1024));
   platform->add_flag("--beside-tee", options->beside_tee, "start also on a machine that has a TEE of its own");
+  add_quote_format(*platform, options->quote_format);
   platform->add_option("--log-level", *level, "with debug also what the TDs write")
       ->transform(CLI::CheckedTransformer(
           std::map<std::string, log::Level>{{"debug", log::Level::debug}, {"info", log::Level::info},
@@ -53,6 +55,7 @@ void add_lab(CLI::App& app, Context& context) {
     }
   });
   add_collateral_service(*lab, context);
+  add_lab_tcb(*lab, context);
 }
 
 }  // namespace cloister::cli

@@ -5,6 +5,8 @@
 #include <iostream>
 
 #include "cloister/codec/json.hpp"
+#include "cloister/crypto/ecdsa.hpp"
+#include "cloister/evidence/quote.hpp"
 #include "cloister/lab/platform.hpp"
 #include "cloister/lab_sgx/quoting.hpp"
 #include "cloister/lab_snp/authority.hpp"
@@ -24,6 +26,11 @@ std::string write(const fs::path& path, std::string_view contents) {
   return path.string();
 }
 
+/// What is done to a quote after it was signed.
+enum class Change {
+  none, mrtd, report_data, signature, attestation_key, qe_report, qe_signature, auth_data, other_chain, cut
+};
+
 struct Case {
   std::string name;
   lab::TcbState tcb;
@@ -31,6 +38,7 @@ struct Case {
   UnixTime at;
   bool revoked;
   bool sgx = false;  // a quote of the SGX quoting enclave, version 3, instead
+  Change change = Change::none;
 };
 
 struct Evidence {
@@ -51,6 +59,18 @@ std::vector<Case> cases() {
   constexpr auto kV4 = lab::QuoteFormat::v4;
   return {{"current-v4", current, kV4, kNow, false},
           {"current-v5", current, lab::QuoteFormat::v5, kNow, false},
+          {"current-v5-td10", current, lab::QuoteFormat::v5_td10, kNow, false},
+          {"current-v5-td15-ex", current, lab::QuoteFormat::v5_td15_ex, kNow, false},
+          {"changed-mrtd", current, kV4, kNow, false, false, Change::mrtd},
+          {"changed-mrtd-v5", current, lab::QuoteFormat::v5, kNow, false, false, Change::mrtd},
+          {"changed-report-data", current, kV4, kNow, false, false, Change::report_data},
+          {"changed-signature", current, kV4, kNow, false, false, Change::signature},
+          {"changed-attestation-key", current, kV4, kNow, false, false, Change::attestation_key},
+          {"changed-qe-report", current, kV4, kNow, false, false, Change::qe_report},
+          {"changed-qe-signature", current, kV4, kNow, false, false, Change::qe_signature},
+          {"changed-auth-data", current, kV4, kNow, false, false, Change::auth_data},
+          {"other-chain", current, kV4, kNow, false, false, Change::other_chain},
+          {"cut-short", current, kV4, kNow, false, false, Change::cut},
           {"old-platform", old_platform, kV4, kNow, false},
           {"old-module", old_module, kV4, kNow, false},
           {"old-module-v5", old_module, lab::QuoteFormat::v5, kNow, false},
@@ -63,6 +83,34 @@ std::vector<Case> cases() {
           {"sgx-old-platform", old_platform, kV4, kNow, false, true},
           {"sgx-revoked-pck", current, kV4, kNow, true, true},
           {"early-certificates", current, kV4, kCreated - std::chrono::days{1}, false}};
+}
+
+/// The quote with one thing of it changed and everything else as it was.
+Result<Bytes> changed(ByteView quote, Change change, const std::string& other_chain) {
+  if (change == Change::none) return to_bytes(quote);
+  if (change == Change::cut) return to_bytes(quote.first(quote.size() - 1));
+  CLOISTER_TRY(parsed, evidence::parse_quote(quote));
+  auto content = parsed.content();
+  auto& body = std::get<evidence::TdBody>(content.body);
+  auto& signature = content.signature;
+  switch (change) {
+    case Change::mrtd: body.mr_td[0] ^= 1; break;
+    case Change::report_data: body.report_data[63] ^= 1; break;
+    case Change::signature: signature.signature[10] ^= 1; break;
+    case Change::attestation_key: {
+      const auto other = crypto::EcPrivateKey::derive(crypto::Curve::p256, ByteArray<32>{9}, as_bytes("other"));
+      signature.attestation_key = to_array<64>(other.public_key().xy());
+      signature.signature = to_array<64>(other.sign(parsed.signed_bytes()));
+      break;
+    }
+    case Change::qe_report: signature.qe_report.isv_svn += 1; break;
+    case Change::qe_signature: signature.qe_report_signature[10] ^= 1; break;
+    case Change::auth_data: signature.qe_auth_data[0] ^= 1; break;
+    case Change::other_chain: signature.certification.data = to_bytes(other_chain); break;
+    case Change::none:
+    case Change::cut: break;
+  }
+  return evidence::encode_quote(content);
 }
 
 Result<Evidence> td_evidence(const lab::Platform& platform, lab::QuoteFormat format) {
@@ -93,12 +141,14 @@ Result<json::Value> make(const Case& c, lab::Names names, const fs::path& folder
   if (c.revoked) options.revoked_pcks = {{lab::Platform::create(seed(), kCreated).pck_certificate()->serial, kCreated}};
   const auto platform = lab::Platform::create(seed(), kCreated, std::move(options));
   CLOISTER_TRY(made, c.sgx ? sgx_evidence(platform) : td_evidence(platform, c.format));
+  const auto other = lab::Platform::create(crypto::Secret<32>{ByteArray<32>{8}}, kCreated, {.names = names});
+  CLOISTER_TRY(quote, changed(made.quote, c.change, other.pck_chain()));
   const auto base = (folder / c.name).string() + (names == lab::Names::lab ? ".lab" : ".vendor");
   policy::TrustFile trust;
   CLOISTER_TRY(root, crypto::x509::parse_certificate(platform.root()));
   trust.lab_roots = {root};
   return json::Value{json::Object{
-      {"evidence", write(base + ".quote", as_text(made.quote))},
+      {"evidence", write(base + ".quote", as_text(quote))},
       {"collateral", write(base + ".collateral.json", evidence::write_quote_collateral(made.collateral))},
       {"root", write(base + ".root.der", as_text(platform.root()))},
       {"trust", write(base + ".trust.json", policy::write_trust_file(trust))}}};

@@ -5,6 +5,8 @@
 
 #include "cli.hpp"
 #include "cloister/codec/json.hpp"
+#include "cloister/codec/text.hpp"
+#include "cloister/crypto/hash.hpp"
 #include "support/support.hpp"
 
 namespace cloister::cli {
@@ -38,6 +40,29 @@ TEST(MeasureCommand, FirmwareGivesOneLineOfHex) {
             *expected.find("tdvf1")->find("two_pass")->as_string() + "\n");
   const auto as_json = cloister({"measure", "tdx", "--tdvf", file, "--json"});
   EXPECT_EQ(*codec::json::parse(as_json.out).value().find("mrtd")->as_string(), single);
+}
+
+TEST(MeasureCommand, FirmwareOfThisDistributionIsMeasured) {
+  CLOISTER_VECTORS_OR_SKIP(root);
+  const auto expected = codec::json::parse(test::read_text(root / "lab/tdx/debian_ovmf_expected.json")).value();
+  unsigned measured = 0;
+  for (const auto& row : *expected.find("files")->as_array()) {
+    const auto file = *row.find("file")->as_string();
+    if (row.find("tdvf") != nullptr && row.find("mrtd_single") == nullptr) continue;  // a part: nothing to compare with
+    if (!std::filesystem::exists(file)) continue;
+    if (codec::to_hex(crypto::sha256(test::read_file(file))) != *row.find("sha256")->as_string()) continue;
+    const auto ran = cloister({"measure", "tdx", "--tdvf", file});
+    if (row.find("mrtd_single") == nullptr) {
+      EXPECT_EQ(ran.code, kFailed) << file;  // built without TDX
+      EXPECT_NE(ran.err.find("TDX metadata"), std::string::npos) << ran.err;
+    } else {
+      EXPECT_EQ(ran.out, *row.find("mrtd_single")->as_string() + "\n") << ran.err;
+      EXPECT_EQ(cloister({"measure", "tdx", "--tdvf", file, "--profile", "two-pass"}).out,
+                *row.find("mrtd_two_pass")->as_string() + "\n");
+    }
+    ++measured;
+  }
+  if (measured == 0) GTEST_SKIP() << "the package ovmf of that version is not installed";
 }
 
 TEST(MeasureCommand, EnclaveGivesMrenclaveAndMrsigner) {

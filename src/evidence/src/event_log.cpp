@@ -139,6 +139,48 @@ class CcelReader {
   std::vector<Algorithm> algorithms_;
 };
 
+// --- the same format, written ---
+
+/// TCG_PCR_EVENT with a TCG_EfiSpecIDEvent: no platform class, version 2.0, 64-bit UINTN, one bank.
+void write_spec_id(codec::Writer& out) {
+  codec::Writer data;
+  data.raw(kSpecIdSignature);
+  data.u32le(0);
+  data.raw(ByteArray<4>{0, 2, 0, 2});
+  data.u32le(1);
+  data.u16le(kAlgSha384);
+  data.u16le(Digest48{}.size());
+  data.u8(0);
+  out.u32le(1);  // as firmware has it; the index of this event means nothing
+  out.u32le(kEventNoAction);
+  out.zeros(20);
+  out.u32le(static_cast<std::uint32_t>(data.size()));
+  out.raw(data.bytes());
+}
+
+void write_event(codec::Writer& out, const Event& event) {
+  out.u32le(event.rtmr ? *event.rtmr + 1U : 0U);
+  out.u32le(event.type);
+  out.u32le(1);
+  out.u16le(kAlgSha384);
+  out.raw(event.digest);
+  out.u32le(static_cast<std::uint32_t>(event.data.size()));
+  out.raw(event.data);
+}
+
+// --- the ACPI table ---
+
+constexpr std::array<std::uint8_t, 4> kCcelSignature{'C', 'C', 'E', 'L'};
+constexpr std::size_t kChecksumOffset = 9;
+constexpr std::size_t kTableHeaderSize = 36;  // as every ACPI table begins
+constexpr std::uint8_t kCcTypeTdx = 2;
+
+std::uint8_t sum_of(ByteView bytes) {
+  unsigned sum = 0;
+  for (const auto byte : bytes) sum += byte;
+  return static_cast<std::uint8_t>(sum);
+}
+
 // --- dstack ---
 
 Digest48 dstack_digest(const Event& event) {
@@ -196,6 +238,61 @@ Result<EventLog> read_dstack_document(std::string_view text) {
 Result<EventLog> parse_ccel(ByteView bytes) {
   CLOISTER_CHECK(check_size(bytes.size()));
   return CcelReader{bytes}.read();
+}
+
+Result<Bytes> encode_ccel(const EventLog& log, std::size_t area) {
+  codec::Writer out;
+  write_spec_id(out);
+  for (const auto& event : log) write_event(out, event);
+  auto bytes = std::move(out).take();
+  CLOISTER_CHECK(check_size(area));
+  if (bytes.size() > area) {
+    return Error{Errc::limit_exceeded, "event log: needs " + std::to_string(bytes.size()) + " bytes, the area has " +
+                                           std::to_string(area)};
+  }
+  bytes.resize(area, 0xFF);
+  return bytes;
+}
+
+Result<CcelTable> parse_ccel_table(ByteView bytes) {
+  codec::Reader in{bytes};
+  const auto signature = in.take(kCcelSignature.size());
+  const auto length = in.u32le();
+  if (bytes.size() != kCcelTableSize || *length != kCcelTableSize) return malformed("CCEL table of 56 bytes expected");
+  if (!same_bytes(*signature, kCcelSignature)) return malformed("CCEL table without its signature");
+  if (sum_of(bytes) != 0) return malformed("CCEL table with a wrong checksum");
+  codec::Reader fields{bytes.subspan(kTableHeaderSize)};
+  CcelTable table;
+  table.cc_type = *fields.u8();
+  table.cc_subtype = *fields.u8();
+  (void)fields.u16le();  // reserved
+  if (table.cc_type != kCcTypeTdx) {
+    return Error{Errc::evidence_unsupported, "CCEL table type: 2 (TDX) expected, got " + std::to_string(table.cc_type)};
+  }
+  table.log_size = *fields.u64le();
+  table.log_address = *fields.u64le();
+  return table;
+}
+
+ByteArray<kCcelTableSize> encode_ccel_table(const CcelTable& table) {
+  codec::Writer out;
+  out.raw(kCcelSignature);
+  out.u32le(kCcelTableSize);
+  out.u8(1);  // revision
+  out.u8(0);  // checksum, below
+  out.raw(as_bytes("CLOIST"));
+  out.raw(as_bytes("LAB ONLY"));
+  out.u32le(1);
+  out.raw(as_bytes("CLST"));
+  out.u32le(1);
+  out.u8(table.cc_type);
+  out.u8(table.cc_subtype);
+  out.zeros(2);
+  out.u64le(table.log_size);
+  out.u64le(table.log_address);
+  auto bytes = to_array<kCcelTableSize>(std::move(out).take());
+  bytes[kChecksumOffset] = static_cast<std::uint8_t>(0x100U - sum_of(bytes));
+  return bytes;
 }
 
 Result<EventLog> parse_dstack_event_log(std::string_view text) {

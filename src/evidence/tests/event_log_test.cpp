@@ -134,6 +134,66 @@ TEST(Ccel, ReplaysRealLogsToTheirRegisters) {
   }
 }
 
+TEST(Ccel, IsWrittenAsFirmwareWritesIt) {
+  CLOISTER_VECTORS_OR_SKIP(vectors);
+  for (const auto* file : {"lab/tdx/cos113_ccel_data.dat", "lab/tdx/dstack_ccel.bin"}) {
+    const auto real = read_file(vectors / file);
+    EXPECT_EQ(encode_ccel(parse_ccel(real).value(), real.size()).value(), real) << file;
+  }
+}
+
+TEST(Ccel, WrittenLogReadsAsItWas) {
+  const auto log = parse_ccel(sample_ccel().out.bytes()).value();
+  const auto written = encode_ccel(log, 4096);
+  ASSERT_TRUE(written) << written.error().text();
+  EXPECT_EQ(written->size(), 4096U);
+  EXPECT_EQ(parse_ccel(*written).value(), log);
+  EXPECT_EQ(parse_ccel(encode_ccel({}, 65).value()).value(), EventLog{});
+}
+
+TEST(Ccel, IsNotWrittenIntoAnAreaThatIsTooSmall) {
+  const auto log = parse_ccel(sample_ccel().out.bytes()).value();
+  EXPECT_EQ(encode_ccel(log, 100).error().code(), Errc::limit_exceeded);
+  EXPECT_EQ(encode_ccel({}, 64).error().code(), Errc::limit_exceeded);
+  EXPECT_EQ(encode_ccel({}, kMaxEventLogSize + 1).error().code(), Errc::limit_exceeded);
+}
+
+TEST(CcelTable, OfARealMachineIsRead) {
+  CLOISTER_VECTORS_OR_SKIP(vectors);
+  for (const auto* file : {"lab/tdx/cos113_ccel_table.dat", "attestation/tdx/go-tdx-guest/ccel_ccel_table.dat"}) {
+    const auto table = parse_ccel_table(read_file(vectors / file));
+    ASSERT_TRUE(table) << table.error().text();
+    EXPECT_EQ(*table, (CcelTable{.cc_type = 2, .cc_subtype = 0, .log_size = 262144, .log_address = 0xBEDBF000})) << file;
+  }
+}
+
+TEST(CcelTable, ReadsAsItWasWritten) {
+  const CcelTable table{.cc_type = 2, .cc_subtype = 1, .log_size = 0x10000, .log_address = 0x7F000000};
+  const auto bytes = encode_ccel_table(table);
+  EXPECT_EQ(parse_ccel_table(bytes).value(), table);
+}
+
+TEST(CcelTable, RefusesEveryChange) {
+  const auto good = encode_ccel_table({.log_size = 4096, .log_address = 0x1000});
+  const auto refused = [](ByteView bytes, Errc code, std::string_view part) {
+    const auto table = parse_ccel_table(bytes);
+    ASSERT_FALSE(table);
+    EXPECT_EQ(table.error().code(), code);
+    EXPECT_NE(table.error().detail().find(part), std::string::npos) << table.error().detail();
+  };
+  refused(ByteView{good}.first(55), Errc::evidence_malformed, "56 bytes");
+  refused({}, Errc::evidence_malformed, "56 bytes");
+  const auto changed = [&](std::initializer_list<std::pair<std::size_t, int>> changes) {
+    auto bytes = good;
+    for (const auto& [at, by] : changes) bytes[at] = static_cast<std::uint8_t>(bytes[at] + by);
+    return bytes;
+  };
+  refused(changed({{4, 1}, {9, -1}}), Errc::evidence_malformed, "56 bytes");
+  refused(changed({{0, 1}, {9, -1}}), Errc::evidence_malformed, "signature");
+  refused(changed({{40, 1}}), Errc::evidence_malformed, "checksum");
+  refused(changed({{36, -1}, {9, 1}}), Errc::evidence_unsupported, "TDX");
+}
+
 TEST(Ccel, ReadsTheOtherRealLogs) {
   CLOISTER_VECTORS_OR_SKIP(vectors);
   for (const auto* file : {"tdx/trustee/CCEL_data_ovmf", "tdx/eventlog-trustee/CCEL_data_grub",

@@ -16,6 +16,7 @@ namespace cloister::lab {
 class Seed {
  public:
   explicit Seed(crypto::Secret<32> seed) : seed_{std::move(seed)} {}
+  [[nodiscard]] Seed copy() const { return Seed{seed_.clone()}; }
   [[nodiscard]] crypto::EcPrivateKey key(std::string_view use) const;
   [[nodiscard]] crypto::Secret<32> secret(std::string_view use) const;
   /// An identity that anybody may see.

@@ -1,6 +1,7 @@
 #include "cloister/lab/platform.hpp"
 
 #include "authority.hpp"
+#include "cloister/codec/text.hpp"
 #include "cloister/crypto/hash.hpp"
 #include "quoting.hpp"
 
@@ -8,7 +9,11 @@ namespace cloister::lab {
 namespace {
 
 constexpr std::chrono::days kDocumentLife{30};
-constexpr std::string_view kPckUse = "PCK";
+
+/// Of the seed. The provisioning certification enclave's keys follow from the TCB that it runs on.
+std::string pck_use(const MachineTcb& tcb) {
+  return "PCK " + codec::to_hex(tcb.sgx_components) + " " + std::to_string(tcb.pcesvn);
+}
 
 evidence::PckExtension pck_extension(const Seed& seed, const MachineTcb& tcb) {
   evidence::PckExtension extension;
@@ -51,12 +56,13 @@ struct Platform::State {
         tcb{options.tcb ? *options.tcb : TcbState::current(a.created())},
         authority{std::move(a)},
         machine{pck_extension(seed, tcb.machine)},
-        pck{authority.issue_pck(seed.key(kPckUse).public_key(), seed.identity<16>("PCK serial"), machine)},
+        pck{authority.issue_pck(pck_key().public_key(), seed.identity<16>(pck_use(tcb.machine) + " serial"), machine)},
         pck_chain{authority.chain_of(*pck)},
-        qe{seed, tcb.machine, seed.key(kPckUse), pck_chain},
+        qe{seed, tcb.machine, pck_key(), pck_chain},
         module{module_info(tcb.machine)},
         report_key{seed.secret("SEAMREPORT key")} {}
 
+  [[nodiscard]] crypto::EcPrivateKey pck_key() const { return seed.key(pck_use(tcb.machine)); }
   [[nodiscard]] std::string tcb_info(UnixTime now, evidence::TeeType tee) const;
   [[nodiscard]] std::string qe_identity(UnixTime now, evidence::QeIdentity identity) const;
   [[nodiscard]] evidence::QuoteCollateral collateral(UnixTime now, evidence::TeeType tee, evidence::QeIdentity identity) const;
@@ -121,7 +127,15 @@ Result<Platform> Platform::open(crypto::Secret<32> seed, ByteView root_certifica
   return Platform{std::make_unique<const State>(std::move(keys), std::move(options), std::move(authority))};
 }
 
+Platform Platform::with(Options options) const {
+  options.names = state_->options.names;
+  auto authority = Authority::open(state_->seed, root(), options.names);
+  CLOISTER_ASSERT(authority.ok());  // it was opened or made with this root
+  return Platform{std::make_unique<const State>(state_->seed.copy(), std::move(options), std::move(authority).value())};
+}
+
 const Bytes& Platform::root() const noexcept { return state_->authority.root().der; }
+UnixTime Platform::created() const noexcept { return state_->authority.created(); }
 const std::string& Platform::pck_chain() const noexcept { return state_->pck_chain; }
 const crypto::x509::CertificatePtr& Platform::pck_certificate() const noexcept { return state_->pck; }
 const ByteArray<6>& Platform::fmspc() const noexcept { return state_->machine.fmspc; }
@@ -138,11 +152,15 @@ evidence::QuoteCollateral Platform::sgx_collateral(UnixTime now, evidence::QeIde
 crypto::Secret<32> Platform::sgx_root() const { return state_->seed.secret("SGX root key"); }
 const MachineTcb& Platform::machine() const noexcept { return state_->tcb.machine; }
 ByteArray<64> Platform::certify(const evidence::SgxReport& qe_report) const {
-  return to_array<64>(state_->seed.key(kPckUse).sign(evidence::encode_sgx_report(qe_report)));
+  return to_array<64>(state_->pck_key().sign(evidence::encode_sgx_report(qe_report)));
+}
+
+std::shared_ptr<tdx::Machine> Platform::start() const {
+  return std::make_shared<tdx::Machine>(state_->module, state_->report_key);
 }
 
 Result<tdx::Td> Platform::launch(const tdx::TdParams& params, std::span<const measure::TdFile> files) const {
-  return tdx::launch(state_->module, state_->report_key, params, files);
+  return tdx::launch(start(), params, files);
 }
 
 Result<Bytes> Platform::quote(ByteView td_report, QuoteFormat format) const {

@@ -27,6 +27,16 @@ Bytes auth_data() {
   return data;
 }
 
+/// The TD was launched here and was not migrated: what it began with is what it has.
+evidence::TdBody15Ex extended_body_of(const evidence::TdReport& report) {
+  evidence::TdBody15Ex ex;
+  ex.init_servtd_hash = report.info.servtd_hash;
+  ex.init_cpu_svn = report.mac.cpu_svn;
+  ex.init_tee_tcb_svn = report.tcb.tee_tcb_svn;
+  ex.current_servtd_hash = report.info.servtd_hash;
+  return ex;
+}
+
 evidence::TdBody body_of(const evidence::TdReport& report, QuoteFormat format) {
   evidence::TdBody body;
   body.tee_tcb_svn = report.tcb.tee_tcb_svn;
@@ -41,11 +51,11 @@ evidence::TdBody body_of(const evidence::TdReport& report, QuoteFormat format) {
   body.mr_owner_config = report.info.mr_owner_config;
   body.rtmr = report.info.rtmr;
   body.report_data = report.mac.report_data;
-  if (format == QuoteFormat::v5) {
-    body.v15 = evidence::TdBody15{.tee_tcb_svn2 = report.tcb.tee_tcb_svn2,
-                                  .mr_service_td = report.info.servtd_hash,
-                                  .ex = std::nullopt};
-  }
+  if (format == QuoteFormat::v4 || format == QuoteFormat::v5_td10) return body;
+  body.v15 = evidence::TdBody15{.tee_tcb_svn2 = report.tcb.tee_tcb_svn2,
+                                .mr_service_td = report.info.servtd_hash,
+                                .ex = std::nullopt};
+  if (format == QuoteFormat::v5_td15_ex) body.v15->ex = extended_body_of(report);
   return body;
 }
 

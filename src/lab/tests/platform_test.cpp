@@ -216,9 +216,46 @@ TEST_F(PlatformTest, QuoteOfVersionFiveHasTheNewerBody) {
   EXPECT_EQ(made.td()->v15->mr_service_td, Digest48{});
 }
 
+TEST_F(PlatformTest, QuoteHasTheBodyThatWasAskedFor) {
+  const auto platform = Platform::create(seed(), kCreated);
+  const auto td10 = quote(platform, QuoteFormat::v5_td10);
+  EXPECT_EQ(td10.header().version, 5U);
+  EXPECT_EQ(evidence::body_type(td10.body()), evidence::BodyType::td10);
+  const auto ex = quote(platform, QuoteFormat::v5_td15_ex);
+  EXPECT_EQ(evidence::body_type(ex.body()), evidence::BodyType::td15_ex);
+  ASSERT_TRUE(ex.td()->v15->ex.has_value());
+  EXPECT_EQ(ex.td()->v15->ex->init_tee_tcb_svn, ex.td()->tee_tcb_svn);
+  EXPECT_EQ(ex.td()->v15->ex->init_cpu_svn, platform.module().cpu_svn);
+}
+
+TEST_F(PlatformTest, QuoteNamesTheServiceTd) {
+  const auto platform = Platform::create(seed(), kCreated);
+  const auto machine = platform.start();
+  const auto service = tdx::launch(machine, {}, files_).value();
+  auto& module = machine->module;
+  const auto page = [&] { return *machine->take_page(); };
+  const auto tdr = page();
+  const auto tdvpr = page();
+  ASSERT_TRUE(module.tdh_mng_create(tdr, *machine->free_hkid()).ok());
+  ASSERT_TRUE(module.tdh_mng_key_config(tdr, 0).ok());
+  for (unsigned i = 0; i < tdx::Module::kTdcsPages; ++i) ASSERT_TRUE(module.tdh_mng_addcx(page(), tdr).ok());
+  ASSERT_TRUE(module.tdh_mng_init(tdr, {}).ok());
+  ASSERT_TRUE(module.tdh_servtd_bind(tdr, service.tdr(), 0, tdx::kServtdMigration, {}).ok());
+  ASSERT_TRUE(module.tdh_vp_create(tdvpr, tdr).ok());
+  for (unsigned i = 1; i < tdx::Module::kTdvpsPages; ++i) ASSERT_TRUE(module.tdh_vp_addcx(page(), tdvpr).ok());
+  ASSERT_TRUE(module.tdh_vp_init(tdvpr).ok());
+  ASSERT_TRUE(module.tdh_mr_finalize(tdr).ok());
+  ASSERT_TRUE(module.tdh_vp_enter(tdvpr).ok());
+  const tdx::Td td{machine, tdr, tdvpr};
+  const auto bytes = platform.quote(*td.tdg_mr_report({}), QuoteFormat::v5).value();
+  const auto made = evidence::parse_quote(bytes).value();
+  EXPECT_NE(made.td()->v15->mr_service_td, Digest48{});
+  EXPECT_EQ(made.td()->v15->mr_service_td, module.td(tdr)->servtd_hash);
+}
+
 TEST_F(PlatformTest, QuoteIsSignedFromTheTdToThePckCertificate) {
   const auto platform = Platform::create(seed(), kCreated);
-  for (const auto format : {QuoteFormat::v4, QuoteFormat::v5}) {
+  for (const auto format : {QuoteFormat::v4, QuoteFormat::v5, QuoteFormat::v5_td10, QuoteFormat::v5_td15_ex}) {
     const auto made = quote(platform, format);
     const auto& signature = made.signature();
     const auto attestation_key = crypto::EcPublicKey::from_xy(crypto::Curve::p256, signature.attestation_key).value();

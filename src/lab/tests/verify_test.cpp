@@ -2,6 +2,7 @@
 
 #include "cloister/attestation/verify.hpp"
 #include "cloister/lab/platform.hpp"
+#include "cloister/lab/tcb_story.hpp"
 
 /// What the lab makes, seen by the verifier that everybody else uses. Only this test links it.
 namespace cloister::lab {
@@ -50,7 +51,7 @@ class LabEvidence : public ::testing::Test {
 
 TEST_F(LabEvidence, VerifiesUnderItsRootAsUpToDate) {
   const auto platform = Platform::create(seed(), kCreated);
-  for (const auto format : {QuoteFormat::v4, QuoteFormat::v5}) {
+  for (const auto format : {QuoteFormat::v4, QuoteFormat::v5, QuoteFormat::v5_td10, QuoteFormat::v5_td15_ex}) {
     auto outcome = verify(platform, lab_anchors(platform), kNow, format);
     ASSERT_TRUE(outcome.evidence.has_value()) << problem(outcome);
     EXPECT_TRUE(outcome.evidence->lab());
@@ -126,6 +127,85 @@ TEST_F(LabEvidence, TcbRecoveryMakesAMachineOutOfDate) {
   state.machine.qe_isvsvn -= 1;
   const auto qe = Platform::create(seed(), kCreated, {.tcb = state});
   EXPECT_EQ(verify(qe, lab_anchors(qe)).evidence.value().tcb().qe, TcbStatus::out_of_date);
+}
+
+/// The collateral that a service of this story has at a time.
+evidence::QuoteCollateral offered(const Platform& platform, const TcbStory& story, UnixTime at) {
+  Platform::Options options{.tcb = TcbState{story.machine(), story.offered().published}};
+  options.revoked_pcks = story.offered().revoked_pcks;
+  return platform.with(std::move(options)).collateral(story.withheld_since().value_or(at));
+}
+
+TEST_F(LabEvidence, TellsAWholeTcbStory) {
+  const auto day = [](int days) { return kCreated + std::chrono::days{days}; };
+  TcbStory story{kCreated};
+  const auto first = Platform::create(seed(), kCreated);
+  const auto anchors = lab_anchors(first);
+  const auto old_quote = quote(first);
+  const auto look = [&](const evidence::Quote& shown, UnixTime at) {
+    const auto documents = evidence::parse_documents(offered(first, story, at)).value();
+    return attestation::verify(shown, documents, anchors, at);
+  };
+  EXPECT_EQ(look(old_quote, day(1)).evidence.value().tcb().status, TcbStatus::up_to_date);
+
+  // A flaw is found and repaired; the service keeps the news back, then tells.
+  ASSERT_TRUE(story.add({day(2), Withhold{}}).ok());
+  ASSERT_TRUE(story.add({day(3), Advise{TcbPart::platform, "LAB-SA-00002"}}).ok());
+  auto held = look(old_quote, day(4));
+  EXPECT_EQ(held.evidence.value().tcb().status, TcbStatus::up_to_date);
+  EXPECT_EQ(held.evidence->tcb().tcb_info_number, 17U);
+  EXPECT_FALSE(look(old_quote, day(33)).evidence.has_value());  // what is kept back grows old
+  ASSERT_TRUE(story.add({day(5), Release{}}).ok());
+  const auto told = look(old_quote, day(5));
+  EXPECT_EQ(told.evidence.value().tcb().status, TcbStatus::out_of_date);
+  EXPECT_EQ(told.evidence->tcb().advisory_ids, std::vector<std::string>{"LAB-SA-00002"});
+  EXPECT_EQ(told.evidence->tcb().tcb_info_number, 18U);
+
+  // The machine is updated: its quotes are up to date, the old one stays what it is.
+  ASSERT_TRUE(story.add({day(6), Update{}}).ok());
+  const auto updated = first.with({.tcb = TcbState{story.machine(), story.newest().published}});
+  const auto new_quote = quote(updated);
+  EXPECT_EQ(look(new_quote, day(6)).evidence.value().tcb().status, TcbStatus::up_to_date);
+  EXPECT_EQ(look(old_quote, day(6)).evidence.value().tcb().status, TcbStatus::out_of_date);
+
+  // The same for the module and the quoting enclave.
+  ASSERT_TRUE(story.add({day(7), Advise{TcbPart::module, "LAB-SA-00003"}}).ok());
+  EXPECT_EQ(look(new_quote, day(7)).evidence.value().tcb().module, TcbStatus::out_of_date);
+  ASSERT_TRUE(story.add({day(8), Advise{TcbPart::qe, "LAB-SA-00004"}}).ok());
+  EXPECT_EQ(look(new_quote, day(8)).evidence.value().tcb().qe, TcbStatus::out_of_date);
+  ASSERT_TRUE(story.add({day(9), Update{}}).ok());
+  const auto third = first.with({.tcb = TcbState{story.machine(), story.newest().published}});
+  const auto third_quote = quote(third);
+  EXPECT_EQ(look(third_quote, day(9)).evidence.value().tcb().status, TcbStatus::up_to_date);
+
+  // Its certificate is revoked: nothing under it counts.
+  ASSERT_TRUE(story.add({day(10), RevokePck{third.pck_certificate()->serial}}).ok());
+  const auto refused = look(third_quote, day(10));
+  EXPECT_FALSE(refused.evidence.has_value());
+  EXPECT_EQ(refused.report.check(CheckId::pck_revocation).code, Errc::pck_certificate_revoked);
+}
+
+TEST_F(LabEvidence, TdThatOutlivesItsModuleIsAdvisedToRelaunch) {
+  const auto day = [](int days) { return kCreated + std::chrono::days{days}; };
+  TcbStory story{kCreated};
+  const auto platform = Platform::create(seed(), kCreated);
+  const auto machine = platform.start();
+  const std::vector<measure::TdFile> files{{"cloister-guest", 0755, program_}};
+  const auto td = tdx::launch(machine, {}, files).value();
+  const auto look = [&](const tdx::Td& shown, QuoteFormat format) {
+    const auto bytes = platform.quote(*shown.tdg_mr_report(report_data_), format).value();
+    const auto documents = evidence::parse_documents(offered(platform, story, day(5))).value();
+    return attestation::verify(evidence::parse_quote(bytes).value(), documents, lab_anchors(platform), day(5))
+        .evidence.value().tcb().status;
+  };
+  ASSERT_TRUE(story.add({day(2), Advise{TcbPart::module, "LAB-SA-00002"}}).ok());
+  EXPECT_EQ(look(td, QuoteFormat::v5), TcbStatus::out_of_date);
+  ASSERT_TRUE(story.add({day(3), UpdateModule{}}).ok());
+  const auto updated = platform.with({.tcb = TcbState{story.machine(), story.newest().published}});
+  ASSERT_TRUE(machine->update_module(updated.module()).ok());
+  EXPECT_EQ(look(td, QuoteFormat::v5), TcbStatus::td_relaunch_advised);
+  EXPECT_EQ(look(td, QuoteFormat::v4), TcbStatus::out_of_date);  // its body cannot say what runs now
+  EXPECT_EQ(look(tdx::launch(machine, {}, files).value(), QuoteFormat::v5), TcbStatus::up_to_date);
 }
 
 TEST_F(LabEvidence, EveryChangedByteOfAQuoteIsRefused) {

@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -33,6 +34,19 @@ struct Watch {
   std::uint64_t key;
 };
 
+/// Of a file that is replaced, never written to. Zero: none is there.
+struct FileVersion {
+  ino_t inode = 0;
+  std::int64_t seconds = 0;
+  std::int64_t nanoseconds = 0;
+  friend bool operator==(const FileVersion&, const FileVersion&) = default;
+};
+FileVersion version_of(const fs::path& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) return {};
+  return {status.st_ino, status.st_mtim.tv_sec, status.st_mtim.tv_nsec};
+}
+
 }  // namespace
 
 class Host::Impl {
@@ -41,6 +55,7 @@ class Host::Impl {
        Random& random, log::Logger& logger)
       : options_{std::move(options)},
         state_{std::move(state)},
+        machine_{state_.platform.start()},
         sandbox_{std::move(sandbox)},
         listener_{std::move(listener)},
         clock_{clock},
@@ -65,12 +80,26 @@ class Host::Impl {
     }
   }
 
+  /// When it grows old, or when a command has changed the platform's story.
   Result<void> renew_collateral() {
     const auto now = clock_.now();
-    if (issued_ && now >= *issued_ && now - *issued_ < kCollateralAge) return {};
-    collateral_ = evidence::write_quote_collateral(state_.platform.collateral(now));
-    CLOISTER_CHECK(replace_file(options_.state / kCollateralFile, as_bytes(collateral_), 0644));
+    const bool fresh = issued_ && now >= *issued_ && now - *issued_ < kCollateralAge;
+    const auto changed = version_of(options_.state / kStoryFile);
+    if (fresh && changed == story_changed_) return {};
+    CLOISTER_TRY(lock, take_story_lock(options_.state));
+    const auto story = read_story(options_.state, state_.platform.created());
+    if (!story && fresh) {
+      if (changed != story_changed_) logger_.warn("lab_host_story_broken", {{"error", story.error().text()}});
+      story_changed_ = changed;
+      return {};  // what was issued is still good
+    }
+    if (!story) return story.error();
+    take_over_module(*story);
+    const auto time = lab_time(*story, clock_);
+    CLOISTER_TRY(issued, issue_collateral(options_.state, state_.platform, *story, time));
+    collateral_ = std::move(issued);
     issued_ = now;
+    story_changed_ = changed;
     return {};
   }
 
@@ -78,6 +107,15 @@ class Host::Impl {
   [[nodiscard]] const process::Sandbox& sandbox() const noexcept { return sandbox_; }
 
  private:
+  /// The module is what can be updated under the TDs; for the rest the platform starts again.
+  void take_over_module(const lab::TcbStory& story) {
+    const auto module = state_.platform.with(options_of(story)).module();
+    if (module == machine_->module.info()) return;
+    const auto status = machine_->update_module(module);
+    const std::string text{lab::tdx::to_string(status.code())};
+    logger_.info("lab_host_module_updated", {{"status", text}, {"lab", true}});
+  }
+
   void add_watch(int fd, short events, Source source, std::uint64_t key) {
     polled_.push_back({.fd = fd, .events = events, .revents = 0});
     watched_.push_back({.source = source, .key = key});
@@ -161,6 +199,8 @@ class Host::Impl {
       for (const auto& [key, td] : tds_) ids.push_back(td.id());
       return socket.queue(provider::encode_list_answer(ids));
     }
+    const auto renewed = renew_collateral();
+    if (!renewed) return socket.queue(provider::encode_host_error(renewed.error()));
     socket.queue(provider::encode_collateral_answer({.root_pem = state_.root_pem, .collateral_json = collateral_}));
   }
 
@@ -185,7 +225,8 @@ class Host::Impl {
     CLOISTER_TRY(sealed, seal(std::move(request), std::move(descriptors), options_.max_blob_bytes));
     auto id = random_id("td", random_);
     const auto scratch = options_.state / kScratchFolder / id;
-    CLOISTER_TRY(started, RunningTd::start(id, sealed, state_.platform, sandbox_, scratch));
+    const Silicon silicon{state_.platform, machine_, options_.quote_format};
+    CLOISTER_TRY(started, RunningTd::start(id, sealed, silicon, sandbox_, scratch));
     provider::TdStarted answer{.id = std::move(id), .mrtd = started.first.mrtd()};
     logger_.info("td_started", {{"td", answer.id}, {"mrtd", codec::to_hex(answer.mrtd)}, {"lab", true}});
     tds_.emplace(++last_key_, std::move(started.first));
@@ -234,6 +275,7 @@ class Host::Impl {
 
   HostOptions options_;
   State state_;
+  std::shared_ptr<lab::tdx::Machine> machine_;
   process::Sandbox sandbox_;
   process::UniqueFd listener_;
   const Clock& clock_;
@@ -241,6 +283,7 @@ class Host::Impl {
   log::Logger& logger_;
   std::string collateral_;
   std::optional<UnixTime> issued_;
+  FileVersion story_changed_;
   std::uint64_t last_key_ = 0;
   std::map<std::uint64_t, process::FrameSocket> connections_;
   std::map<std::uint64_t, RunningTd> tds_;

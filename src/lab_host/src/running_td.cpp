@@ -27,12 +27,12 @@ Result<SealedTd::File> seal_file(const provider::StartTd::File& file, int descri
       .path = file.path, .mode = file.mode, .memfd = std::move(*memfd), .mapping = std::move(mapping)};
 }
 
-Result<lab::tdx::Td> measure_and_build(const SealedTd& sealed, const lab::Platform& platform) {
+Result<lab::tdx::Td> measure_and_build(const SealedTd& sealed, const std::shared_ptr<lab::tdx::Machine>& machine) {
   std::vector<measure::TdFile> files;
   for (const auto& file : sealed.files) {
     files.push_back({.path = file.path, .mode = file.mode, .contents = file.mapping.contents()});
   }
-  return platform.launch({}, files);
+  return lab::tdx::launch(machine, {}, files);
 }
 
 std::string in_root(std::string_view path) { return std::string{kImageFolder} + std::string{path}; }
@@ -107,10 +107,10 @@ Result<SealedTd> seal(provider::StartTd request, std::vector<process::UniqueFd> 
 }
 
 Result<std::pair<RunningTd, TdEnds>> RunningTd::start(std::string id, const SealedTd& sealed,
-                                                      const lab::Platform& platform, const process::Sandbox& sandbox,
+                                                      const Silicon& silicon, const process::Sandbox& sandbox,
                                                       fs::path scratch) {
   CLOISTER_TRY(command, command_of(sealed));
-  CLOISTER_TRY(td, measure_and_build(sealed, platform));
+  CLOISTER_TRY(td, measure_and_build(sealed, silicon.machine));
   CLOISTER_TRY(tee, process::stream_pair());
   CLOISTER_TRY(stream, process::stream_pair());
   CLOISTER_TRY(life, process::stream_pair());
@@ -131,7 +131,7 @@ Result<std::pair<RunningTd, TdEnds>> RunningTd::start(std::string id, const Seal
     return std::move(process).error();
   }
   RunningTd running{std::move(id),
-                    platform,
+                    silicon,
                     std::move(td),
                     std::move(*process),
                     process::FrameSocket{std::move(tee.first), {.bytes = device::kMaxTeeRequest, .descriptors = 0}},
@@ -142,10 +142,11 @@ Result<std::pair<RunningTd, TdEnds>> RunningTd::start(std::string id, const Seal
                    TdEnds{.stream = std::move(stream.first), .life = std::move(life.second)}};
 }
 
-RunningTd::RunningTd(std::string id, const lab::Platform& platform, lab::tdx::Td td, process::ChildProcess process,
+RunningTd::RunningTd(std::string id, const Silicon& silicon, lab::tdx::Td td, process::ChildProcess process,
                      process::FrameSocket tee, process::FrameSocket life, process::UniqueFd console, fs::path scratch)
     : id_{std::move(id)},
-      platform_{&platform},
+      platform_{&silicon.platform},
+      quote_format_{silicon.quote_format},
       td_{std::move(td)},
       process_{std::move(process)},
       tee_{std::move(tee)},
@@ -181,7 +182,7 @@ Result<Bytes> RunningTd::perform(const device::TeeRequest& request) {
   }
   if (const auto* const quoted = std::get_if<device::QuoteRequest>(&request)) {
     CLOISTER_TRY(report, td_report(quoted->report_data));
-    CLOISTER_TRY(evidence, platform_->quote(report));
+    CLOISTER_TRY(evidence, platform_->quote(report, quote_format_));
     return device::encode_quote_answer({.evidence = std::move(evidence), .collateral = {}});
   }
   CLOISTER_TRY(report, td_report(std::get<device::ReportRequest>(request).report_data));

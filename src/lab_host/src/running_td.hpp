@@ -38,6 +38,13 @@ struct TdEnds {
   process::UniqueFd life;
 };
 
+/// What a TD runs on. The platform outlives it.
+struct Silicon {
+  const lab::Platform& platform;
+  const std::shared_ptr<lab::tdx::Machine>& machine;
+  lab::QuoteFormat quote_format;
+};
+
 /// A simulated TD: the lab's TD, and the process that stands for its inside. Ends when this does.
 class RunningTd {
  public:
@@ -45,7 +52,7 @@ class RunningTd {
 
   /// Measures and executes the same sealed bytes. `scratch` is used where there is no sandbox, and removed at the end.
   [[nodiscard]] static Result<std::pair<RunningTd, TdEnds>> start(std::string id, const SealedTd& sealed,
-                                                                  const lab::Platform& platform,
+                                                                  const Silicon& silicon,
                                                                   const process::Sandbox& sandbox,
                                                                   std::filesystem::path scratch);
   RunningTd(RunningTd&&) noexcept = default;
@@ -68,7 +75,7 @@ class RunningTd {
   [[nodiscard]] const std::string& console_tail() const noexcept { return console_tail_; }
 
  private:
-  RunningTd(std::string id, const lab::Platform& platform, lab::tdx::Td td, process::ChildProcess process,
+  RunningTd(std::string id, const Silicon& silicon, lab::tdx::Td td, process::ChildProcess process,
             process::FrameSocket tee, process::FrameSocket life, process::UniqueFd console,
             std::filesystem::path scratch);
   [[nodiscard]] Result<Bytes> perform(const device::TeeRequest& request);
@@ -76,6 +83,7 @@ class RunningTd {
 
   std::string id_;
   const lab::Platform* platform_;
+  lab::QuoteFormat quote_format_;
   lab::tdx::Td td_;
   process::ChildProcess process_;
   process::FrameSocket tee_;

@@ -5,9 +5,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "cloister/codec/text.hpp"
+#include "cloister/evidence/collateral.hpp"
 
 namespace cloister::lab_host {
 namespace {
@@ -32,15 +34,6 @@ Result<void> secure_directory(const fs::path& directory) {
                  directory.string() + ": a directory of this user that no other may write to expected"};
   }
   return {};
-}
-
-Result<UniqueFd> take_lock(const fs::path& directory) {
-  UniqueFd lock{::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-  if (!lock.valid()) return errno_error("open " + directory.string());
-  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-    return Error{Errc::conflict, directory.string() + ": another platform runs here"};
-  }
-  return lock;
 }
 
 Result<Bytes> read_small(const fs::path& path, std::size_t max) {
@@ -101,7 +94,63 @@ Result<lab::Platform> read_platform(const fs::path& directory) {
   return platform;
 }
 
+/// As its story left it.
+Result<Opened> with_story(const fs::path& directory, const lab::Platform& platform) {
+  CLOISTER_TRY(story, read_story(directory, platform.created()));
+  auto options = options_of(story);
+  return Opened{platform.with(std::move(options)), std::move(story)};
+}
+
 }  // namespace
+
+Result<UniqueFd> take_platform_lock(const fs::path& directory) {
+  UniqueFd lock{::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  if (!lock.valid()) return errno_error("open " + directory.string());
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    return Error{Errc::conflict, directory.string() + ": another platform runs here"};
+  }
+  return lock;
+}
+
+Result<UniqueFd> take_story_lock(const fs::path& directory) {
+  const auto path = directory / kStoryLock;
+  UniqueFd lock{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)};
+  if (!lock.valid()) return errno_error("open " + path.string());
+  if (::flock(lock.get(), LOCK_EX) != 0) return errno_error("lock " + path.string());
+  return lock;
+}
+
+Result<lab::TcbStory> read_story(const fs::path& directory, UnixTime created) {
+  const auto path = directory / kStoryFile;
+  if (!fs::exists(path)) return lab::TcbStory{created};
+  CLOISTER_TRY(text, read_small(path, lab::TcbStory::kMaxSize));
+  auto story = lab::read_tcb_story(created, as_text(text));
+  if (!story) return story.error().in(path.string());
+  return story;
+}
+
+lab::Platform::Options options_of(const lab::TcbStory& story) {
+  const auto& offered = story.offered();
+  return {.tcb = lab::TcbState{story.machine(), offered.published}, .revoked_pcks = offered.revoked_pcks};
+}
+
+UnixTime lab_time(const lab::TcbStory& story, const Clock& clock) { return clock.now() + story.clock_offset; }
+
+Result<std::string> issue_collateral(const fs::path& directory, const lab::Platform& platform,
+                                     const lab::TcbStory& story, UnixTime now) {
+  const auto issued = std::min(now, story.withheld_since().value_or(now));
+  auto text = evidence::write_quote_collateral(platform.with(options_of(story)).collateral(issued));
+  CLOISTER_CHECK(replace_file(directory / kCollateralFile, as_bytes(text), 0644));
+  return text;
+}
+
+Result<Opened> open_platform(const fs::path& directory) {
+  if (!fs::exists(directory / kRootFile)) {
+    return Error{Errc::not_found, directory.string() + ": no platform was started here"};
+  }
+  CLOISTER_TRY(platform, read_platform(directory));
+  return with_story(directory, platform);
+}
 
 Result<void> replace_file(const fs::path& path, ByteView contents, unsigned mode) {
   const fs::path fresh = path.native() + ".new";
@@ -120,11 +169,12 @@ Result<void> replace_file(const fs::path& path, ByteView contents, unsigned mode
 
 Result<State> open_state(const fs::path& directory, const Clock& clock, Random& random) {
   CLOISTER_CHECK(secure_directory(directory));
-  CLOISTER_TRY(lock, take_lock(directory));
-  CLOISTER_TRY(platform, fs::exists(directory / kRootFile) ? read_platform(directory)
-                                                           : make_platform(directory, clock, random));
-  auto root_pem = codec::to_pem("CERTIFICATE", platform.root());
-  return State{.lock = std::move(lock), .platform = std::move(platform), .root_pem = std::move(root_pem)};
+  CLOISTER_TRY(lock, take_platform_lock(directory));
+  CLOISTER_TRY(made, fs::exists(directory / kRootFile) ? read_platform(directory)
+                                                       : make_platform(directory, clock, random));
+  CLOISTER_TRY(opened, with_story(directory, made));
+  auto root_pem = codec::to_pem("CERTIFICATE", made.root());
+  return State{.lock = std::move(lock), .platform = std::move(opened.platform), .root_pem = std::move(root_pem)};
 }
 
 }  // namespace cloister::lab_host

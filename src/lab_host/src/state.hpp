@@ -8,6 +8,7 @@
 #include "cloister/core/result.hpp"
 #include "cloister/core/time.hpp"
 #include "cloister/lab/platform.hpp"
+#include "cloister/lab/tcb_story.hpp"
 #include "cloister/process/descriptor.hpp"
 
 namespace cloister::lab_host {
@@ -22,10 +23,33 @@ struct State {
 inline constexpr std::string_view kSeedFile = "seed";
 inline constexpr std::string_view kRootFile = "root.pem";
 inline constexpr std::string_view kCollateralFile = "collateral.json";
+inline constexpr std::string_view kStoryFile = "tcb.json";
+inline constexpr std::string_view kStoryLock = "tcb.lock";
 inline constexpr std::string_view kControlSocket = "control.sock";
 inline constexpr std::string_view kScratchFolder = "td";
 
 [[nodiscard]] Result<State> open_state(const std::filesystem::path& directory, const Clock& clock, Random& random);
+
+/// The platform of a directory, whether it runs or not, as its story left it. `not_found` where there is none.
+struct Opened {
+  lab::Platform platform;
+  lab::TcbStory story;
+};
+[[nodiscard]] Result<Opened> open_platform(const std::filesystem::path& directory);
+
+/// The lock that makes a process the platform of the directory; `conflict` while another one is.
+[[nodiscard]] Result<process::UniqueFd> take_platform_lock(const std::filesystem::path& directory);
+/// Waits for the lock under which story and collateral change together.
+[[nodiscard]] Result<process::UniqueFd> take_story_lock(const std::filesystem::path& directory);
+/// The story of the directory; one without acts where there is no file.
+[[nodiscard]] Result<lab::TcbStory> read_story(const std::filesystem::path& directory, UnixTime created);
+[[nodiscard]] lab::Platform::Options options_of(const lab::TcbStory& story);
+/// By the lab's clock.
+[[nodiscard]] UnixTime lab_time(const lab::TcbStory& story, const Clock& clock);
+/// What the platform's authorities hand out at this time (of the lab's clock), written to the directory and returned.
+[[nodiscard]] Result<std::string> issue_collateral(const std::filesystem::path& directory,
+                                                   const lab::Platform& platform, const lab::TcbStory& story,
+                                                   UnixTime now);
 
 /// Replaces the file whole or not at all, and only once the new contents are on disk.
 [[nodiscard]] Result<void> replace_file(const std::filesystem::path& path, ByteView contents, unsigned mode);

@@ -13,7 +13,9 @@
 #include "cloister/codec/text.hpp"
 #include "cloister/evidence/collateral.hpp"
 #include "cloister/evidence/quote.hpp"
+#include "cloister/evidence/tcb_info.hpp"
 #include "cloister/lab_host/host.hpp"
+#include "cloister/lab_host/tcb.hpp"
 #include "cloister/measure/rtmr.hpp"
 #include "cloister/measure/td_image.hpp"
 #include "cloister/process/unix_socket.hpp"
@@ -165,6 +167,122 @@ TEST_P(LabHostTest, QuotesTheMeasurementOfWhatItRuns) {
   for (const auto& rtmr : body.rtmr) EXPECT_EQ(rtmr, Digest48{});
   EXPECT_EQ(body.mr_config_id, Digest48{});
   EXPECT_EQ(guest.ask_bytes("report " + codec::to_hex(data)).size(), 1024U);
+}
+
+/// What the running platform hands out.
+struct Offered {
+  evidence::TcbInfo info;
+  crypto::x509::Crl pck_crl;
+};
+Offered offered(provider::ProcessProvider platform) {
+  const auto served = platform.collateral(soon()).value();
+  const auto collateral = evidence::parse_quote_collateral(served.collateral_json).value();
+  return {evidence::parse_tcb_info_body(collateral.tcb_info).value(), crypto::x509::parse_crl(collateral.pck_crl).value()};
+}
+
+TEST_P(LabHostTest, HandsOutWhatIsPublishedWhileTdsRun) {
+  auto guest = start();
+  ASSERT_EQ(offered(platform()).info.tcb_evaluation_data_number, 17U);
+  const auto advised = change_tcb(state(), AdviseNext{}, clock_);
+  ASSERT_TRUE(advised.ok()) << advised.error().text();
+  EXPECT_FALSE(advised->story.up_to_date());
+  EXPECT_EQ(offered(platform()).info.tcb_evaluation_data_number, 18U);
+  EXPECT_EQ(offered(platform()).info.levels[1].advisory_ids, std::vector<std::string>{"LAB-SA-00002"});
+  const auto quote = evidence::parse_quote(guest.ask_bytes("quote " + std::string(128, '0'))).value();
+  const auto svn = quote.td()->tee_tcb_svn;
+
+  // A machine that runs is not updated under its TDs.
+  EXPECT_EQ(change_tcb(state(), lab::Update{}, clock_).error().code(), Errc::conflict);
+  const auto before = view_tcb(state(), clock_).value();
+  stop_host();
+  const auto updated = change_tcb(state(), lab::Update{}, clock_);
+  ASSERT_TRUE(updated.ok()) << updated.error().text();
+  EXPECT_TRUE(updated->story.up_to_date());
+  EXPECT_NE(updated->pck_serial, before.pck_serial);
+  start_host();
+  auto after = start();
+  EXPECT_EQ(after.quoted({}).tee_tcb_svn[2], svn[2] + 1);
+
+  const auto revoked = change_tcb(state(), RevokeOwnPck{}, clock_);
+  ASSERT_TRUE(revoked.ok()) << revoked.error().text();
+  const auto now = offered(platform());
+  EXPECT_TRUE(now.pck_crl.revokes(updated->pck_serial));
+  EXPECT_FALSE(now.pck_crl.revokes(before.pck_serial));
+}
+
+TEST_P(LabHostTest, RunningTdsGoOnInANewModule) {
+  stop_host();
+  HostOptions options;
+  options.quote_format = lab::QuoteFormat::v5;
+  start_host(std::move(options));
+  auto guest = start();
+  const auto before = guest.quoted({});
+  ASSERT_TRUE(change_tcb(state(), AdviseNext{lab::TcbPart::module}, clock_).ok());
+  ASSERT_TRUE(change_tcb(state(), lab::UpdateModule{}, clock_).ok());
+  (void)offered(platform());  // by now the platform has read it
+  const auto after = guest.quoted({});
+  EXPECT_EQ(after.tee_tcb_svn, before.tee_tcb_svn);
+  EXPECT_EQ(after.v15->tee_tcb_svn2[0], before.tee_tcb_svn[0] + 1);
+  auto second = start();
+  EXPECT_EQ(second.quoted({}).tee_tcb_svn[0], before.tee_tcb_svn[0] + 1);
+}
+
+TEST_P(LabHostTest, ClockCanBeSet) {
+  const auto to = from_civil(2031, 5, 6, 7, 8, 9).value();
+  const auto set = change_tcb(state(), SetClock{to}, clock_);
+  ASSERT_TRUE(set.ok()) << set.error().text();
+  EXPECT_LE(set->now, to + std::chrono::minutes{5});
+  EXPECT_GE(set->now, to - std::chrono::seconds{1});
+  const auto issued = offered(platform()).info.issue_date;
+  EXPECT_GE(issued, to - std::chrono::seconds{1});
+  EXPECT_LE(issued, to + std::chrono::minutes{5});
+  // What is kept back stays as old as it is.
+  ASSERT_TRUE(change_tcb(state(), lab::Withhold{}, clock_).ok());
+  ASSERT_TRUE(change_tcb(state(), SetClock{to + std::chrono::days{40}}, clock_).ok());
+  EXPECT_LE(offered(platform()).info.issue_date, to + std::chrono::minutes{5});
+  ASSERT_TRUE(change_tcb(state(), lab::Release{}, clock_).ok());
+  EXPECT_GE(offered(platform()).info.issue_date, to + std::chrono::days{39});
+  // An act of the future stands: nothing may come before it.
+  ASSERT_TRUE(change_tcb(state(), SetClock{}, clock_).ok());
+  EXPECT_EQ(change_tcb(state(), AdviseNext{}, clock_).error().code(), Errc::invalid_argument);
+  EXPECT_EQ(change_tcb(state(), SetClock{from_civil(2400, 1, 1, 0, 0, 0).value()}, clock_).error().code(), Errc::invalid_argument);
+}
+
+TEST_P(LabHostTest, BrokenStoryIsNotFollowed) {
+  const auto before = offered(platform()).info;
+  std::ofstream{state() / "tcb.json"} << "{";
+  EXPECT_EQ(offered(platform()).info, before);
+  EXPECT_EQ(view_tcb(state(), clock_).error().code(), Errc::configuration_invalid);
+  EXPECT_EQ(change_tcb(state(), AdviseNext{}, clock_).error().code(), Errc::configuration_invalid);
+  stop_host();
+  const auto refused = Host::open({.state = state()}, process::Sandbox::none("asked for"), clock_, random_, logger_);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code(), Errc::configuration_invalid);
+  EXPECT_THAT(refused.error().detail(), HasSubstr("tcb.json"));
+}
+
+TEST_P(LabHostTest, QuotesInTheFormatThatWasAskedFor) {
+  stop_host();
+  HostOptions options;
+  options.quote_format = lab::QuoteFormat::v5;
+  start_host(std::move(options));
+  auto guest = start();
+  EXPECT_TRUE(guest.quoted({}).v15.has_value());
+}
+
+TEST_P(LabHostTest, QuotesAnImageWithoutRunningIt) {
+  std::vector<measure::TdFile> files;
+  for (const auto& file : guest_image()) files.push_back({.path = file.path, .mode = file.mode, .contents = file.contents()});
+  Digest64 data;
+  data.fill(9);
+  const auto bytes = quote_image(state(), files, data, lab::QuoteFormat::v4);
+  ASSERT_TRUE(bytes.ok()) << bytes.error().text();
+  const auto quote = evidence::parse_quote(*bytes).value();
+  EXPECT_EQ(quote.td()->mr_td, measured(guest_image()));
+  EXPECT_EQ(quote.report_data(), data);
+  EXPECT_EQ(quote_image(dir_.path() / "absent", files, data, lab::QuoteFormat::v4).error().code(), Errc::not_found);
+  EXPECT_EQ(change_tcb(dir_.path() / "absent", AdviseNext{}, clock_).error().code(), Errc::not_found);
+  EXPECT_FALSE(fs::exists(dir_.path() / "absent"));
 }
 
 TEST_P(LabHostTest, ChangedFilesChangeTheMeasurement) {

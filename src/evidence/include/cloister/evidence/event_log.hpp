@@ -42,6 +42,25 @@ using EventLog = std::vector<Event>;
 /// at padding of 0xFF or zero bytes to the end.
 [[nodiscard]] Result<EventLog> parse_ccel(ByteView bytes);
 
+/// The data of a CCEL as firmware writes it: the Spec ID event with the one bank SHA-384, then the events, then bytes of
+/// 0xFF up to `area`. Names are not part of the format. Errors: `limit_exceeded` when the log needs more than `area`.
+[[nodiscard]] Result<Bytes> encode_ccel(const EventLog& log, std::size_t area);
+
+/// The ACPI table that says where a guest's event log is (UEFI 2.10 section 38.4.1, "CC Event Log ACPI Table"): 56 bytes.
+struct CcelTable {
+  std::uint8_t cc_type = 2;  // TDX; 1 would be SEV
+  std::uint8_t cc_subtype = 0;
+  std::uint64_t log_size = 0;     // bytes of the area (LAML)
+  std::uint64_t log_address = 0;  // guest physical (LASA)
+
+  friend bool operator==(const CcelTable&, const CcelTable&) = default;
+};
+inline constexpr std::size_t kCcelTableSize = 56;
+/// `evidence_malformed` for another length, signature, or a sum of bytes that is not zero; `evidence_unsupported` for
+/// another type than TDX.
+[[nodiscard]] Result<CcelTable> parse_ccel_table(ByteView bytes);
+[[nodiscard]] ByteArray<kCcelTableSize> encode_ccel_table(const CcelTable& table);
+
 /// dstack's JSON: [{"imr","event_type","digest","event","event_payload"}…]. Run-time events are SHA-384 of
 /// type (u32, little-endian) ":" name ":" payload: recomputed, and refused when a digest is given that differs.
 /// Other events need a digest.

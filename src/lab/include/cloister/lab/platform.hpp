@@ -22,8 +22,10 @@ namespace cloister::lab {
 enum class Names { lab, vendor };
 
 enum class QuoteFormat {
-  v4,  // body TD report 1.0
-  v5,  // body type 3, TD report 1.5
+  v4,          // body TD report 1.0
+  v5,          // body type 3, TD report 1.5
+  v5_td10,     // body type 2, TD report 1.0
+  v5_td15_ex,  // body type 4, TD report 1.5 extended: what a TDREPORT does not say is zero
 };
 
 /// LAB ONLY - NOT HARDWARE. A machine with TDX, and the authorities that vouch for it: root CA, PCK platform CA, PCK
@@ -54,10 +56,17 @@ class Platform {
   Platform& operator=(Platform&&) noexcept;
   ~Platform();
 
+  /// The same machine and authorities in another state: what is published by now, or the machine after an update. It has
+  /// keys of its own copy: TDs of this platform stay this platform's.
+  [[nodiscard]] Platform with(Options options) const;
+
   /// The root certificate, DER: the trust anchor of everything below.
   [[nodiscard]] const Bytes& root() const noexcept;
+  /// When the root certificate begins to be valid.
+  [[nodiscard]] UnixTime created() const noexcept;
   /// PCK leaf, platform CA, root; PEM, as the quotes carry it.
   [[nodiscard]] const std::string& pck_chain() const noexcept;
+  /// Another one, with another key, for every TCB of the machine.
   [[nodiscard]] const crypto::x509::CertificatePtr& pck_certificate() const noexcept;
   [[nodiscard]] const ByteArray<6>& fmspc() const noexcept;
 
@@ -65,8 +74,10 @@ class Platform {
   /// (root CRL: a year). Freshly signed at each call; keep it while it is valid.
   [[nodiscard]] evidence::QuoteCollateral collateral(UnixTime now) const;
 
-  /// A TD of the image, built, measured and finalised on this machine. It refers to the machine's keys, so the platform
-  /// must outlive it (moving the platform is allowed). Errors: as `tdx::launch`.
+  /// The machine's module, started, without a TD. It refers to the machine's keys, so the platform must outlive it
+  /// (moving the platform is allowed). Reports of TDs verify on every start of the same platform.
+  [[nodiscard]] std::shared_ptr<tdx::Machine> start() const;
+  /// A TD of the image that runs, alone on a start of its own. Errors: as `tdx::launch`.
   [[nodiscard]] Result<tdx::Td> launch(const tdx::TdParams& params, std::span<const measure::TdFile> files) const;
   [[nodiscard]] const tdx::ModuleInfo& module() const noexcept;
   [[nodiscard]] const tdx::ReportKey& report_key() const noexcept;

@@ -17,6 +17,8 @@ struct MachineTcb {
   std::uint16_t pcesvn = 0;        // in the PCK certificate
   ByteArray<16> tee_tcb_svn{};     // in TD reports: [0] the module's minor SVN, [1] its major version, [2] microcode
   std::uint16_t qe_isvsvn = 0;     // in the quoting enclave's report
+
+  friend bool operator==(const MachineTcb&, const MachineTcb&) = default;
 };
 
 /// What TCB Info and QE identity say. Levels stand in descending order: the first that a machine reaches counts.

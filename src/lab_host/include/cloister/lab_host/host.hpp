@@ -8,6 +8,7 @@
 #include "cloister/core/random.hpp"
 #include "cloister/core/result.hpp"
 #include "cloister/core/time.hpp"
+#include "cloister/lab/platform.hpp"
 #include "cloister/process/sandbox.hpp"
 
 namespace cloister::lab_host {
@@ -17,6 +18,7 @@ struct HostOptions {
   std::filesystem::path state;
   std::size_t max_tds = 64;
   std::size_t max_connections = 64;
+  lab::QuoteFormat quote_format = lab::QuoteFormat::v4;
   std::size_t max_blob_bytes = std::size_t{1} << 30;  // of all blobs of a TD: they are copied into memory
   /// Start also on a machine that has a TEE of its own.
   bool beside_tee = false;
