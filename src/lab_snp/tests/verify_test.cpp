@@ -3,6 +3,7 @@
 
 #include "cloister/attestation/verify_snp.hpp"
 #include "cloister/lab_snp/authority.hpp"
+#include "machine.hpp"
 
 namespace cloister::lab_snp {
 namespace {
@@ -13,7 +14,6 @@ using attestation::TrustAnchors;
 using evidence::SnpProduct;
 using evidence::VekKind;
 
-const UnixTime kCreated = *from_civil(2026, 3, 1, 12, 0, 0);
 const UnixTime kNow = kCreated + std::chrono::days{10};
 
 struct Case {
@@ -58,7 +58,7 @@ class LabEvidence : public testing::TestWithParam<Case> {
     return out;
   }
   evidence::SnpTcb tcb_;
-  Authority authority_ = Authority::create(crypto::Secret<32>{ByteArray<32>{7}}, AuthorityKeys::generate(2048), kCreated);
+  const Authority& authority_ = authority();
 };
 
 TEST_P(LabEvidence, IsAuthenticUnderTheLabsRoot) {
@@ -68,6 +68,31 @@ TEST_P(LabEvidence, IsAuthenticUnderTheLabsRoot) {
   for (const auto& check : outcome.report.checks) {
     EXPECT_NE(check.result, attestation::CheckResult::fail) << static_cast<int>(check.id) << check.detail;
   }
+}
+
+/// The report that a guest of the lab's firmware asked for, with its data.
+TEST_P(LabEvidence, OfAGuestThatAskedIsBoundToItsData) {
+  const auto& [product, kind, version] = GetParam();
+  auto options = PlatformOptions::at(product, tcb_);
+  options.report_version = version;
+  options.vlek_loaded = kind == VekKind::vlek;
+  Memory memory{64};
+  test::SeededRandom random{3};
+  auto firmware = Firmware::start(authority_, memory, random, options).value();
+  Host host{memory, firmware};
+  const auto image = small_firmware();
+  const measure::SnpLaunch launch{.firmware = image, .kernel = {}};
+  const auto guest = host.start({.launch = launch}).value();
+  ReportRequest request;
+  request.report_data.fill(0xDA);
+  const auto answer = host.driver(guest)->report(request, host.carrier(guest)).value();
+  auto outcome = verified(evidence::parse_snp_report(*answer.value).value(), lab_root());
+  ASSERT_TRUE(outcome.evidence.has_value()) << outcome.report.error()->text();
+  const auto* claims = outcome.evidence->claims().snp();
+  ASSERT_NE(claims, nullptr);
+  EXPECT_EQ(claims->report.measurement, measure::snp_launch_digest(launch).value());
+  EXPECT_EQ(claims->report.report_data, request.report_data);
+  EXPECT_FALSE(verified(evidence::parse_snp_report(*answer.value).value(), TrustAnchors::vendors()).evidence.has_value());
 }
 
 TEST_P(LabEvidence, IsRefusedWithoutTheLabsRoot) {

@@ -61,7 +61,7 @@ struct LaunchUpdate {
   std::uint64_t page = 0;  // SPA
   PageSize size = PageSize::small;
   std::uint8_t type = 0;   // of measure::SnpPageType
-  measure::SnpVmplPermissions permissions;
+  measure::SnpVmplPermissions permissions{};
 };
 struct LaunchFinish {
   bool id_block_enabled = false;

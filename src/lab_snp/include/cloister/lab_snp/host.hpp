@@ -14,7 +14,7 @@ struct GuestSetup {
   measure::SnpLaunch launch;  // its firmware, kernel and virtual CPUs
   std::uint32_t asid = 1;
   std::uint64_t policy = evidence::snp_policy::kMustBeOne | evidence::snp_policy::kSmt;
-  LaunchFinish finish;
+  LaunchFinish finish{};
 };
 
 /// A guest that runs.

@@ -50,7 +50,7 @@ struct KeyRequest {
   std::uint32_t vmpl = 0;
   std::uint32_t guest_svn = 0;
   evidence::SnpTcbVersion tcb{};
-  std::optional<std::uint64_t> mitigations;  // present: version 2
+  std::optional<std::uint64_t> mitigations{};  // present: version 2
 };
 [[nodiscard]] Bytes encode_key_request(const KeyRequest& request);
 /// Nothing for another version or size, a reserved KEY_SEL, or bits where zeros belong. Unknown fields stay as they are.
