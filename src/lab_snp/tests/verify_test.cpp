@@ -109,6 +109,45 @@ TEST_P(LabEvidence, UnderVendorNamesIsNoAnchorsOfOurs) {
   }
 }
 
+/// Also where its own root is trusted as hardware's would be: by name, by key, with and without the authorities.
+TEST_P(LabEvidence, UnderVendorNamesIsAuthenticToNobody) {
+  const auto& [product, kind, version] = GetParam();
+  auto keys = AuthorityKeys::generate(2048);
+  const auto vendor = Authority::create(crypto::Secret<32>{ByteArray<32>{7}}, std::move(keys), kCreated, Names::vendor);
+  auto endorsements = vendor.endorsements(product, kind, tcb_, kNow);
+  const auto parsed = report();  // the same chip's: VEKs do not depend on names
+  auto outcome = attestation::verify(parsed, endorsements, lab_root(), kNow);
+  EXPECT_FALSE(outcome.evidence.has_value());
+  EXPECT_TRUE(outcome.report.lab);
+  EXPECT_EQ(outcome.report.error()->code(), Errc::lab_root_not_trusted);
+  endorsements.certificates.resize(1);  // the VEK alone, which carries no marker
+  outcome = attestation::verify(parsed, endorsements, lab_root(), kNow);
+  EXPECT_FALSE(outcome.evidence.has_value());
+  EXPECT_EQ(outcome.report.error()->code(), Errc::collateral_missing);
+}
+
+/// The lab profile's rule: under a lab's root every certificate is marked. Here a VEK of AMD's profile, signed by the lab's
+/// own authority, whose keys both profiles share.
+TEST_P(LabEvidence, UnderTheLabsRootAnUnmarkedVekIsRefused) {
+  const auto& [product, kind, version] = GetParam();
+  const auto keys = AuthorityKeys::generate(2048);
+  const auto copy = [&keys] { return parse_authority_keys(as_text(write_authority_keys(keys).reveal())).value(); };
+  const auto lab = Authority::create(crypto::Secret<32>{ByteArray<32>{7}}, copy(), kCreated);
+  const auto good = lab.issue_vek(product, kind, tcb_);
+  crypto::x509::CertificateSpec spec{.serial = {1}, .issuer = good->issuer, .subject = good->subject, .not_before = good->not_before,
+                                     .not_after = good->not_after, .key = std::get<crypto::EcPublicKey>(good->key), .key_usage = 0};
+  spec.extensions = evidence::encode_vek_extension(evidence::vek_extension(*good).value());
+  auto endorsements = lab.endorsements(product, kind, tcb_, kNow);
+  auto anchors = TrustAnchors::vendors();
+  anchors.add(TrustAnchor::make(lab.root(product), AnchorKind::lab).value());
+  EXPECT_TRUE(attestation::verify(report(), endorsements, anchors, kNow).evidence.has_value());
+  const auto& signer = kind == VekKind::vlek ? keys.asvk : keys.ask;
+  endorsements.certificates[0] = crypto::x509::parse_certificate(crypto::x509::issue_certificate(spec, signer)).value();
+  const auto outcome = attestation::verify(report(), endorsements, anchors, kNow);
+  EXPECT_FALSE(outcome.evidence.has_value());
+  EXPECT_EQ(outcome.report.error()->code(), Errc::lab_root_not_trusted);
+}
+
 TEST_P(LabEvidence, IsRefusedWhenAnySignedByteChanges) {
   const auto good = report();
   for (std::size_t at = 0; at < evidence::kSnpSignedSize; at += 7) {
