@@ -154,22 +154,44 @@ Result<json::Value> make(const Case& c, lab::Names names, const fs::path& folder
       {"trust", write(base + ".trust.json", policy::write_trust_file(trust))}}};
 }
 
+/// In what a case differs from evidence that is good.
+enum class Fault { none, other_key, other_data, other_measurement, other_signature, other_tcb, other_chip, other_root };
+
 struct SnpCase {
   std::string name;
   evidence::SnpProduct product;
   evidence::VekKind kind;
   std::uint32_t version;
-  bool forged = false;  // signed by the key of another TCB
+  Fault fault = Fault::none;
 };
 
+/// Each product under both keys, in each version that its firmware gave; and a wrong one of each kind.
 std::vector<SnpCase> snp_cases() {
   using evidence::SnpProduct;
   using evidence::VekKind;
-  return {{"snp-milan-v2", SnpProduct::milan, VekKind::vcek, 2},      {"snp-milan-v3", SnpProduct::milan, VekKind::vcek, 3},
-          {"snp-milan-vlek-v3", SnpProduct::milan, VekKind::vlek, 3}, {"snp-genoa-v3", SnpProduct::genoa, VekKind::vcek, 3},
-          {"snp-genoa-v5", SnpProduct::genoa, VekKind::vcek, 5},      {"snp-turin-v5", SnpProduct::turin, VekKind::vcek, 5},
-          {"snp-milan-forged", SnpProduct::milan, VekKind::vcek, 3, true},
-          {"snp-genoa-vlek-forged", SnpProduct::genoa, VekKind::vlek, 3, true}};
+  std::vector<SnpCase> out;
+  for (const auto product : {SnpProduct::milan, SnpProduct::genoa, SnpProduct::turin}) {
+    for (const auto kind : {VekKind::vcek, VekKind::vlek}) {
+      for (const std::uint32_t version : {2U, 3U, 5U}) {
+        if (version == 2 && product == SnpProduct::turin) continue;  // its first firmware had version 3
+        out.push_back({"snp-" + std::string{to_string(product)} + '-' + std::string{to_string(kind)} + "-v" + std::to_string(version),
+                       product, kind, version});
+      }
+    }
+  }
+  const auto good = out;
+  const std::pair<std::string_view, Fault> faults[] = {
+      {"other-key", Fault::other_key},             {"other-data", Fault::other_data}, {"other-measurement", Fault::other_measurement},
+      {"other-signature", Fault::other_signature}, {"other-tcb", Fault::other_tcb},   {"other-chip", Fault::other_chip},
+      {"other-root", Fault::other_root}};
+  for (const auto& base : good) {
+    if (base.version == 2) continue;
+    for (const auto& [name, fault] : faults) {
+      if (fault == Fault::other_chip && base.kind == VekKind::vlek) continue;  // a VLEK is of no one chip
+      out.push_back({base.name + '-' + std::string{name}, base.product, base.kind, base.version, fault});
+    }
+  }
+  return out;
 }
 
 evidence::SnpReportBody snp_body(const SnpCase& c, const lab_snp::Authority& authority, const evidence::SnpTcb& tcb) {
@@ -182,21 +204,35 @@ evidence::SnpReportBody snp_body(const SnpCase& c, const lab_snp::Authority& aut
   if (c.version < 3) body.cpuid.reset();
   if (c.version >= 5) body.mitigations = evidence::SnpMitigations{.launch = 1, .current = 1};
   body.signing_key = c.kind;
-  if (c.kind == evidence::VekKind::vcek) body.chip_id = authority.chip_id(c.product);
+  const bool masked = c.kind == evidence::VekKind::vlek && c.version >= 3;  // as clouds do; version 2 tells the product by no other way
+  if (!masked) body.chip_id = authority.chip_id(c.product);
   body.reported_tcb = body.current_tcb = body.committed_tcb = body.launch_tcb = evidence::encode_snp_tcb(tcb, c.product);
   body.current_version = body.committed_version = {.build = 40, .minor = 55, .major = 1};
   body.measurement.fill(0x3E);
   return body;
 }
 
-/// The files of a case under these authorities' names, as JSON.
-Result<json::Value> make_snp(const SnpCase& c, const lab_snp::Authority& authority, const std::string& base) {
+/// The files of a case under these authorities' names, as JSON. `other` has the same names and other keys.
+Result<json::Value> make_snp(const SnpCase& c, const lab_snp::Authority& authority, const lab_snp::Authority& other, const std::string& base) {
   evidence::SnpTcb tcb{.fmc = {}, .bootloader = 4, .tee = 0, .snp = 24, .microcode = 219};
   if (c.product == evidence::SnpProduct::turin) tcb.fmc = 1;
   auto signer = tcb;
-  if (c.forged) --signer.snp;
-  CLOISTER_TRY(report, lab_snp::sign_report(snp_body(c, authority, tcb), authority.secret(c.product, c.kind, signer)));
-  const auto endorsements = authority.endorsements(c.product, c.kind, tcb, kNow);
+  if (c.fault == Fault::other_key) --signer.snp;
+  auto body = snp_body(c, authority, tcb);
+  auto certified = tcb;
+  if (c.fault == Fault::other_tcb) {  // signed by the key of the report's TCB, shown with the certificate of another
+    --certified.microcode;
+  }
+  if (c.fault == Fault::other_chip) body.chip_id[0] ^= 1;
+  CLOISTER_TRY(report, lab_snp::sign_report(body, authority.secret(c.product, c.kind, signer)));
+  if (c.fault == Fault::other_data) report[0x50] ^= 1;
+  if (c.fault == Fault::other_measurement) report[0x90] ^= 1;
+  if (c.fault == Fault::other_signature) report[0x2A0] ^= 1;
+  auto endorsements = authority.endorsements(c.product, c.kind, certified, kNow);
+  if (c.fault == Fault::other_root) {
+    endorsements.certificates[1] = other.issuer(c.product, c.kind);
+    endorsements.certificates[2] = other.root(c.product);
+  }
   fs::create_directories(base);
   policy::TrustFile trust;
   trust.lab_roots = {authority.root(c.product)};
@@ -212,15 +248,18 @@ Result<json::Value> make_snp(const SnpCase& c, const lab_snp::Authority& authori
 
 Result<void> run_snp(const fs::path& folder) {
   const auto keys = lab_snp::AuthorityKeys::generate();
-  const auto authority = [&keys](lab_snp::Names names) {
-    auto copy = lab_snp::parse_authority_keys(as_text(lab_snp::write_authority_keys(keys).reveal())).value();
+  const auto others = lab_snp::AuthorityKeys::generate();
+  const auto authority_of = [](const lab_snp::AuthorityKeys& of, lab_snp::Names names) {
+    auto copy = lab_snp::parse_authority_keys(as_text(lab_snp::write_authority_keys(of).reveal())).value();
     return lab_snp::Authority::create(crypto::Secret<32>{ByteArray<32>{7}}, std::move(copy), kCreated, names);
   };
-  const auto vendor = authority(lab_snp::Names::vendor);
-  const auto lab = authority(lab_snp::Names::lab);
+  const auto vendor = authority_of(keys, lab_snp::Names::vendor);
+  const auto lab = authority_of(keys, lab_snp::Names::lab);
+  const auto other_vendor = authority_of(others, lab_snp::Names::vendor);
+  const auto other_lab = authority_of(others, lab_snp::Names::lab);
   for (const auto& c : snp_cases()) {
-    CLOISTER_TRY(theirs, make_snp(c, vendor, (folder / c.name).string() + ".vendor"));
-    CLOISTER_TRY(ours, make_snp(c, lab, (folder / c.name).string() + ".lab"));
+    CLOISTER_TRY(theirs, make_snp(c, vendor, other_vendor, (folder / c.name).string() + ".vendor"));
+    CLOISTER_TRY(ours, make_snp(c, lab, other_lab, (folder / c.name).string() + ".lab"));
     theirs.set("id", "lab::" + c.name);
     theirs.set("kind", "snp");
     theirs.set("product", std::string{evidence::to_string(c.product)});

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <map>
 #include <sstream>
 
 #include "cli.hpp"
@@ -89,6 +90,84 @@ TEST(MeasureCommand, EnclaveGivesMrenclaveAndMrsigner) {
   EXPECT_EQ(cloister({"measure", "sgx", "--sgxs", sgxs, "--sigstruct", file.string()}).code, kFailed);
   EXPECT_EQ(cloister({"measure", "sgx", "--sgxs", file.string()}).code, kFailed);
   EXPECT_EQ(cloister({"measure", "sgx"}).code, kFailed);
+}
+
+class SnpMeasureCommand : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    CLOISTER_VECTORS_OR_SKIP(root);
+    folder_ = root / "lab/snp";
+    const auto cases = codec::json::parse(test::read_text(folder_ / "cases.json")).value();
+    for (const auto& row : *cases.as_array()) {
+      expected_[std::string{*row.find("id")->as_string()}] = std::string{*row.find("expected")->as_string()} + "\n";
+    }
+  }
+  [[nodiscard]] std::string file(std::string_view name) const { return (folder_ / name).string(); }
+  /// Of the firmware that most cases are about.
+  [[nodiscard]] Ran measure(std::vector<std::string> arguments) const {
+    std::vector<std::string> all{"measure", "snp", "--ovmf", file("ovmf_AmdSev_suffix.bin")};
+    all.insert(all.end(), arguments.begin(), arguments.end());
+    return cloister(std::move(all));
+  }
+  std::filesystem::path folder_;
+  std::map<std::string, std::string> expected_;
+};
+
+TEST_F(SnpMeasureCommand, GivesTheLaunchDigest) {
+  EXPECT_EQ(measure({"--vcpus", "4", "--vcpu-type", "epyc-v4", "--kernel", "/dev/null", "--initrd", "/dev/null", "--append", "",
+                     "--guest-features", "0x21"}).out, expected_["up-05"]);
+  EXPECT_EQ(measure({"--mode", "SNP", "--vcpus", "1", "--vcpu-type", "EPYC-Milan", "--kernel", file("in/kernel_8k.bin"), "--initrd",
+                     file("in/initrd_5001.bin"), "--append", "root=/dev/vda ro"}).out, expected_["gen-01"]);
+  EXPECT_EQ(measure({"--vcpus", "2", "--vcpu-sig", "10489617", "--kernel", file("in/kernel_8k.bin")}).out, expected_["gen-02"]);
+  EXPECT_EQ(measure({"--vcpus", "1", "--vcpu-family", "23", "--vcpu-model", "1", "--vcpu-stepping", "2", "--guest-features", "33"}).out,
+            expected_["up-03"]);
+  EXPECT_EQ(measure({"--vcpus", "1", "--vcpu-type", "EPYC-v4", "--vmm-type", "EC2", "--kernel", "/dev/null", "--guest-features", "0x21"}).out,
+            expected_["up-09"]);
+  EXPECT_EQ(measure({"--vcpus", "1", "--vmm-type", "gce", "--kernel", "/dev/null"}).out, expected_["up-11"]);
+  const auto as_json = measure({"--vcpus", "1", "--vcpu-type", "EPYC-v4", "--json"});
+  EXPECT_EQ(std::string{*codec::json::parse(as_json.out).value().find("launch_digest")->as_string()} + "\n", expected_["up-04"]);
+}
+
+TEST_F(SnpMeasureCommand, GivesThatOfOtherModes) {
+  EXPECT_EQ(measure({"--mode", "sev-es", "--vcpus", "1", "--vcpu-type", "EPYC-v4", "--kernel", "/dev/null"}).out, expected_["up-13"]);
+  EXPECT_EQ(measure({"--mode", "sev", "--kernel", "/dev/null"}).out, expected_["up-16"]);
+  const auto hash = measure({"--mode", "snp:ovmf-hash"});
+  EXPECT_EQ(hash.out, expected_["ovmf-hash-A"]);
+  EXPECT_EQ(measure({"--vcpus", "1", "--vcpu-type", "EPYC-v4", "--snp-ovmf-hash", hash.out.substr(0, 96)}).out, expected_["up-04"]);
+  const std::vector<std::string> svsm{"measure", "snp", "--mode", "snp:svsm", "--ovmf", file("svsm_ovmf.fd"), "--svsm", file("svsm.bin"),
+                                      "--vcpus", "4", "--vcpu-type", "EPYC-v4"};
+  auto sized = svsm;
+  sized.insert(sized.end(), {"--vars-size", "540672"});
+  EXPECT_EQ(cloister(sized).out, expected_["up-18"]);
+  const test::TempDir temporary;
+  write(temporary.path() / "vars", std::string(540672, '\0'));
+  auto given = svsm;
+  given.insert(given.end(), {"--vars-file", (temporary.path() / "vars").string()});
+  EXPECT_EQ(cloister(given).out, expected_["up-18"]);
+  EXPECT_EQ(cloister(svsm).code, kFailed);
+}
+
+TEST_F(SnpMeasureCommand, RefusesWhatItCannotMeasure) {
+  const auto refused = [this](std::vector<std::string> arguments, std::string_view why) {
+    const auto ran = measure(std::move(arguments));
+    EXPECT_EQ(ran.code, kFailed) << why;
+    EXPECT_TRUE(ran.out.empty());
+    EXPECT_NE(ran.err.find(why), std::string::npos) << ran.err;
+  };
+  refused({}, "--vcpus expected");
+  refused({"--vcpus", "1"}, "--vcpu-type");
+  refused({"--vcpus", "0", "--vcpu-sig", "1"}, "4096");
+  refused({"--vcpus", "1", "--vcpu-type", "486"}, "unsupported");
+  refused({"--vcpus", "1", "--vmm-type", "xen"}, "unsupported");
+  refused({"--vcpus", "1", "--mode", "tdx"}, "--mode");
+  refused({"--vcpus", "1", "--vcpu-sig", "1", "--initrd", "/dev/null"}, "--kernel");
+  refused({"--vcpus", "1", "--vcpu-sig", "1", "--kernel", file("absent")}, "io_error");
+  refused({"--vcpus", "1", "--vcpu-sig", "1", "--snp-ovmf-hash", "00"}, "96 hexadecimal");
+  refused({"--mode", "sev", "--snp-ovmf-hash", std::string(96, '0')}, "mode snp alone");
+  refused({"--mode", "snp:svsm", "--vcpus", "1", "--vmm-type", "gce", "--svsm", file("svsm.bin"), "--vars-size", "0"}, "QEMU");
+  EXPECT_EQ(cloister({"measure", "snp", "--vcpus", "1"}).code, kFailed);
+  EXPECT_EQ(cloister({"measure", "snp", "--ovmf", file("ovmf_OvmfX64_suffix.bin"), "--vcpus", "1", "--vcpu-sig", "1", "--kernel",
+                      "/dev/null"}).code, kFailed);
 }
 
 TEST(MeasureCommand, EventLogGivesFourRegisters) {

@@ -70,7 +70,6 @@ Extension authority_key_id(ByteView id) {
 
 /// Named bits without their trailing zeros (X.690 section 11.2.2).
 Bytes encode_key_usage(std::uint16_t bits) {
-  CLOISTER_ASSERT(bits != 0);
   Bytes octets{static_cast<std::uint8_t>(bits >> 8)};
   if ((bits & 0xFFU) != 0) octets.push_back(static_cast<std::uint8_t>(bits));
   unsigned unused = 0;
@@ -87,11 +86,14 @@ Bytes encode_basic_constraints(const CertificateSpec& spec) {
 
 std::vector<Bytes> encode_extensions(const CertificateSpec& spec) {
   std::vector<Bytes> out;
-  if (!spec.authority_key_id.empty()) out.push_back(encode_extension(authority_key_id(spec.authority_key_id)));
-  out.push_back(
-      encode_extension({to_bytes(oids::kSubjectKeyId), false, der::octet_string(key_id(spec.key))}));
-  out.push_back(encode_extension({to_bytes(oids::kKeyUsage), true, encode_key_usage(spec.key_usage)}));
-  out.push_back(encode_extension({to_bytes(oids::kBasicConstraints), true, encode_basic_constraints(spec)}));
+  if (spec.key_usage != 0) {
+    if (!spec.authority_key_id.empty()) out.push_back(encode_extension(authority_key_id(spec.authority_key_id)));
+    out.push_back(
+        encode_extension({to_bytes(oids::kSubjectKeyId), false, der::octet_string(key_id(spec.key))}));
+    out.push_back(encode_extension({to_bytes(oids::kKeyUsage), true, encode_key_usage(spec.key_usage)}));
+    out.push_back(encode_extension({to_bytes(oids::kBasicConstraints), true, encode_basic_constraints(spec)}));
+  }
+  CLOISTER_ASSERT(spec.key_usage != 0 || !spec.is_ca);
   for (const auto& extension : spec.extensions) out.push_back(encode_extension(extension));
   return out;
 }

@@ -414,6 +414,18 @@ TEST_P(Issued, CertificateReadsBackAsItsSpecification) {
   EXPECT_EQ(root_->key_usage, 0x0600);
 }
 
+TEST_P(Issued, EndEntityWithoutKeyUsageHasItsOwnExtensionsAlone) {
+  auto spec = leaf_spec();
+  spec.key_usage = 0;
+  const auto leaf = parse_certificate(issue_certificate(spec, root_key_)).value();
+  ASSERT_EQ(leaf->extensions.size(), spec.extensions.size());
+  EXPECT_NE(leaf->find(der::oid("1.2.3")), nullptr);
+  EXPECT_EQ(leaf->key_usage, std::nullopt);
+  EXPECT_TRUE(leaf->subject_key_id.empty());
+  EXPECT_TRUE(leaf->authority_key_id.empty());
+  EXPECT_TRUE(verify_signature(*leaf, *root_).ok());
+}
+
 TEST_P(Issued, CertificateVerifiesUnderItsIssuerAlone) {
   const auto leaf = parse_certificate(issue_certificate(leaf_spec(), root_key_)).value();
   EXPECT_TRUE(verify_signature(*root_, *root_).ok());

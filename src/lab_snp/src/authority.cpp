@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "cloister/codec/der.hpp"
 #include "cloister/codec/text.hpp"
 #include "cloister/crypto/hash.hpp"
 #include "cloister/evidence/lab_marker.hpp"
@@ -25,6 +26,7 @@ constexpr std::chrono::days kCrlLife{365};
 // RFC 5280 section 4.2.1.3, as x509::CertificateSpec has them.
 constexpr std::uint16_t kUsageCa = 0x0600;    // keyCertSign, cRLSign
 constexpr std::uint16_t kUsageLeaf = 0x8000;  // digitalSignature
+constexpr std::uint16_t kUsageNone = 0;       // AMD's VEKs have AMD's extensions alone
 
 constexpr std::string_view kSeedDomain = "cloister/lab/1/SNP/";
 constexpr std::string_view kPrivateKey = "PRIVATE KEY";
@@ -45,6 +47,16 @@ Bytes name(Names names, const std::string& common_name) {
     spec.organizational_unit = "Engineering";
   }
   return x509::encode_name(spec);
+}
+
+/// Where AMD's authorities say that their list is: verifiers of AMD's profile compare.
+x509::Extension crl_location(SnpProduct product, VekKind kind) {
+  namespace der = codec::der;
+  const auto address = "https://kdsintf.amd.com/" + std::string{kind == VekKind::vlek ? "vlek" : "vcek"} + "/v1/" +
+                       std::string{evidence::to_string(product)} + "/crl";
+  const auto full_name = der::element(der::tag::context(0, true), der::element(der::tag::context(6, false), as_bytes(address)));
+  const auto point = der::sequence({der::element(der::tag::context(0, true), full_name)});
+  return {.oid = der::oid("2.5.29.31"), .critical = false, .value = der::sequence({point})};
 }
 
 CertificatePtr sign(const x509::CertificateSpec& spec, const crypto::RsaPssKey& issuer) {
@@ -92,7 +104,9 @@ struct Authority::State {
     return to_bytes(out);
   }
   [[nodiscard]] CertificatePtr authority(const std::string& role, const crypto::RsaPssKey& key, const Bytes& issuer_name,
-                                         unsigned path_length) const {
+                                         unsigned path_length, const x509::Extension& crl) const {
+    std::vector<x509::Extension> extensions{evidence::lab_marker()};
+    if (names == Names::vendor) extensions.push_back(crl);
     return sign({.serial = serial(role),
                  .issuer = issuer_name,
                  .subject = name(names, role),
@@ -102,16 +116,17 @@ struct Authority::State {
                  .is_ca = true,
                  .path_length = path_length,
                  .key_usage = kUsageCa,
-                 .extensions = {evidence::lab_marker()},
+                 .extensions = std::move(extensions),
                  .authority_key_id = x509::key_id(keys.ark.public_key())},
                 keys.ark);
   }
   [[nodiscard]] Hierarchy issue(SnpProduct product) const {
     const std::string of{evidence::to_string(product)};
     const auto root_name = name(names, "ARK-" + of);
-    return {.ark = authority("ARK-" + of, keys.ark, root_name, 1),
-            .ask = authority("SEV-" + of, keys.ask, root_name, 0),
-            .asvk = authority("SEV-VLEK-" + of, keys.asvk, root_name, 0)};
+    const auto list = crl_location(product, VekKind::vcek);
+    return {.ark = authority("ARK-" + of, keys.ark, root_name, 1, list),
+            .ask = authority("SEV-" + of, keys.ask, root_name, 0, list),
+            .asvk = authority("SEV-VLEK-" + of, keys.asvk, root_name, 0, crl_location(product, VekKind::vlek))};
   }
 };
 
@@ -212,7 +227,8 @@ CertificatePtr Authority::issue_vek(SnpProduct product, VekKind kind, const evid
   if (loaded) extension.csp_id = std::string{kCspId};
   if (!loaded) extension.hwid = to_bytes(ByteView{chip}.first(fmc ? kShortHwid : chip.size()));
   auto extensions = evidence::encode_vek_extension(extension, fmc ? evidence::HwidForm::octet_string : evidence::HwidForm::raw);
-  extensions.push_back(evidence::lab_marker());
+  const bool vendor = state_->names == Names::vendor;
+  if (!vendor) extensions.push_back(evidence::lab_marker());
 
   const auto key = secret(product, kind, tcb).signing_key(use_of(kind));
   const auto serial_use = std::string{evidence::to_string(product)} + ' ' + std::string{use_of(kind)} + ' ' + codec::to_hex(version);
@@ -224,7 +240,7 @@ CertificatePtr Authority::issue_vek(SnpProduct product, VekKind kind, const evid
                .key = key.public_key(),
                .is_ca = false,
                .path_length = std::nullopt,
-               .key_usage = kUsageLeaf,
+               .key_usage = vendor ? kUsageNone : kUsageLeaf,
                .extensions = std::move(extensions),
                .authority_key_id = by->subject_key_id},
               loaded ? state_->keys.asvk : state_->keys.ask);

@@ -174,13 +174,31 @@ bool Rmp::complete_launch(std::uint64_t spa, bool vmsa, const std::array<std::ui
 
 bool Rmp::reclaim(std::uint64_t spa) {
   const auto there = entry(spa);
-  if (!there || !there->assigned || !there->immutable) return false;
+  if (!there || !there->assigned || !there->immutable || state_of(*there) == PageState::context) return false;
   auto& changed = entries_[covering(spa)];
   changed.immutable = false;
   changed.validated = false;
   changed.vmsa = false;
   if (changed.asid == 0) changed.gpa = 0;
   return true;
+}
+
+bool Rmp::make_context(std::uint64_t spa) {
+  const auto there = entry(spa);
+  if (!there || state_of(*there) != PageState::firmware || there->size != PageSize::small) return false;
+  entries_[index_of(spa)].vmsa = true;
+  return true;
+}
+
+bool Rmp::end_context(std::uint64_t spa) {
+  const auto there = entry(spa);
+  if (!there || state_of(*there) != PageState::context) return false;
+  entries_[index_of(spa)].vmsa = false;
+  return true;
+}
+
+bool Rmp::assigned_to(std::uint32_t asid) const {
+  return std::ranges::any_of(entries_, [asid](const RmpEntry& one) { return one.assigned && one.asid == asid; });
 }
 
 }  // namespace cloister::lab_snp

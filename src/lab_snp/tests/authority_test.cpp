@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "cloister/codec/der.hpp"
 #include "cloister/codec/text.hpp"
 #include "cloister/evidence/lab_marker.hpp"
 
@@ -15,6 +18,12 @@ const UnixTime kCreated = *from_civil(2026, 3, 1, 12, 0, 0);
 constexpr evidence::SnpTcb kTcb{.fmc = {}, .bootloader = 4, .tee = 0, .snp = 24, .microcode = 219};
 constexpr auto kProducts = {SnpProduct::milan, SnpProduct::genoa, SnpProduct::turin};
 constexpr auto kKinds = {VekKind::vcek, VekKind::vlek};
+
+/// 1.3.6.1.4.1.3704.1 and what is under it.
+bool is_amds(const crypto::x509::Extension& extension) {
+  const auto arc = codec::der::oid(evidence::kVekExtensionArc);
+  return extension.oid.size() > arc.size() && std::equal(arc.begin(), arc.end(), extension.oid.begin());
+}
 
 crypto::Secret<32> seed(std::uint8_t byte = 7) { return crypto::Secret<32>{ByteArray<32>{byte}}; }
 
@@ -44,16 +53,29 @@ TEST_F(AuthorityTest, ChainsAreSignedUpToTheRoot) {
 }
 
 TEST_F(AuthorityTest, EveryCertificateSaysThatItIsALabs) {
-  for (const auto names : {Names::lab, Names::vendor}) {
-    const auto authority = Authority::create(seed(), copy(keys_), kCreated, names);
-    for (const auto product : kProducts) {
-      for (const auto kind : kKinds) {
-        for (const auto& certificate : authority.endorsements(product, kind, kTcb, kCreated).certificates) {
-          EXPECT_TRUE(evidence::has_lab_marker(*certificate)) << certificate->subject_common_name;
-          const bool says_so = certificate->subject_common_name.find("LAB ONLY - NOT HARDWARE") == 0;
-          EXPECT_EQ(says_so, names == Names::lab) << certificate->subject_common_name;
-        }
+  const auto authority = Authority::create(seed(), copy(keys_), kCreated);
+  for (const auto product : kProducts) {
+    for (const auto kind : kKinds) {
+      for (const auto& certificate : authority.endorsements(product, kind, kTcb, kCreated).certificates) {
+        EXPECT_TRUE(evidence::has_lab_marker(*certificate)) << certificate->subject_common_name;
+        EXPECT_EQ(certificate->subject_common_name.find("LAB ONLY - NOT HARDWARE"), 0U) << certificate->subject_common_name;
       }
+    }
+  }
+}
+
+/// AMD's profile has no room for the marker in a VEK; whoever resolves its chain meets it twice.
+TEST_F(AuthorityTest, EveryChainUnderTheVendorsNamesEndsInTheMarker) {
+  const auto authority = Authority::create(seed(), copy(keys_), kCreated, Names::vendor);
+  for (const auto product : kProducts) {
+    for (const auto kind : kKinds) {
+      const auto vek = authority.issue_vek(product, kind, kTcb);
+      EXPECT_FALSE(evidence::has_lab_marker(*vek));
+      for (const auto& extension : vek->extensions) {
+        EXPECT_TRUE(is_amds(extension)) << codec::to_hex(extension.oid);
+      }
+      EXPECT_TRUE(evidence::has_lab_marker(*authority.issuer(product, kind)));
+      EXPECT_TRUE(evidence::has_lab_marker(*authority.root(product)));
     }
   }
 }

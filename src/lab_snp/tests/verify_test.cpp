@@ -3,6 +3,7 @@
 
 #include "cloister/attestation/verify_snp.hpp"
 #include "cloister/lab_snp/authority.hpp"
+#include "machine.hpp"
 
 namespace cloister::lab_snp {
 namespace {
@@ -13,7 +14,6 @@ using attestation::TrustAnchors;
 using evidence::SnpProduct;
 using evidence::VekKind;
 
-const UnixTime kCreated = *from_civil(2026, 3, 1, 12, 0, 0);
 const UnixTime kNow = kCreated + std::chrono::days{10};
 
 struct Case {
@@ -58,7 +58,7 @@ class LabEvidence : public testing::TestWithParam<Case> {
     return out;
   }
   evidence::SnpTcb tcb_;
-  Authority authority_ = Authority::create(crypto::Secret<32>{ByteArray<32>{7}}, AuthorityKeys::generate(2048), kCreated);
+  const Authority& authority_ = authority();
 };
 
 TEST_P(LabEvidence, IsAuthenticUnderTheLabsRoot) {
@@ -68,6 +68,31 @@ TEST_P(LabEvidence, IsAuthenticUnderTheLabsRoot) {
   for (const auto& check : outcome.report.checks) {
     EXPECT_NE(check.result, attestation::CheckResult::fail) << static_cast<int>(check.id) << check.detail;
   }
+}
+
+/// The report that a guest of the lab's firmware asked for, with its data.
+TEST_P(LabEvidence, OfAGuestThatAskedIsBoundToItsData) {
+  const auto& [product, kind, version] = GetParam();
+  auto options = PlatformOptions::at(product, tcb_);
+  options.report_version = version;
+  options.vlek_loaded = kind == VekKind::vlek;
+  Memory memory{64};
+  test::SeededRandom random{3};
+  auto firmware = Firmware::start(authority_, memory, random, options).value();
+  Host host{memory, firmware};
+  const auto image = small_firmware();
+  const measure::SnpLaunch launch{.firmware = image, .kernel = {}};
+  const auto guest = host.start({.launch = launch}).value();
+  ReportRequest request;
+  request.report_data.fill(0xDA);
+  const auto answer = host.driver(guest)->report(request, host.carrier(guest)).value();
+  auto outcome = verified(evidence::parse_snp_report(*answer.value).value(), lab_root());
+  ASSERT_TRUE(outcome.evidence.has_value()) << outcome.report.error()->text();
+  const auto* claims = outcome.evidence->claims().snp();
+  ASSERT_NE(claims, nullptr);
+  EXPECT_EQ(claims->report.measurement, measure::snp_launch_digest(launch).value());
+  EXPECT_EQ(claims->report.report_data, request.report_data);
+  EXPECT_FALSE(verified(evidence::parse_snp_report(*answer.value).value(), TrustAnchors::vendors()).evidence.has_value());
 }
 
 TEST_P(LabEvidence, IsRefusedWithoutTheLabsRoot) {
@@ -82,6 +107,45 @@ TEST_P(LabEvidence, UnderVendorNamesIsNoAnchorsOfOurs) {
   for (const auto kind : {AnchorKind::amd, AnchorKind::given, AnchorKind::lab}) {
     EXPECT_FALSE(TrustAnchor::make(vendor.root(GetParam().product), kind).ok());
   }
+}
+
+/// Also where its own root is trusted as hardware's would be: by name, by key, with and without the authorities.
+TEST_P(LabEvidence, UnderVendorNamesIsAuthenticToNobody) {
+  const auto& [product, kind, version] = GetParam();
+  auto keys = AuthorityKeys::generate(2048);
+  const auto vendor = Authority::create(crypto::Secret<32>{ByteArray<32>{7}}, std::move(keys), kCreated, Names::vendor);
+  auto endorsements = vendor.endorsements(product, kind, tcb_, kNow);
+  const auto parsed = report();  // the same chip's: VEKs do not depend on names
+  auto outcome = attestation::verify(parsed, endorsements, lab_root(), kNow);
+  EXPECT_FALSE(outcome.evidence.has_value());
+  EXPECT_TRUE(outcome.report.lab);
+  EXPECT_EQ(outcome.report.error()->code(), Errc::lab_root_not_trusted);
+  endorsements.certificates.resize(1);  // the VEK alone, which carries no marker
+  outcome = attestation::verify(parsed, endorsements, lab_root(), kNow);
+  EXPECT_FALSE(outcome.evidence.has_value());
+  EXPECT_EQ(outcome.report.error()->code(), Errc::collateral_missing);
+}
+
+/// The lab profile's rule: under a lab's root every certificate is marked. Here a VEK of AMD's profile, signed by the lab's
+/// own authority, whose keys both profiles share.
+TEST_P(LabEvidence, UnderTheLabsRootAnUnmarkedVekIsRefused) {
+  const auto& [product, kind, version] = GetParam();
+  const auto keys = AuthorityKeys::generate(2048);
+  const auto copy = [&keys] { return parse_authority_keys(as_text(write_authority_keys(keys).reveal())).value(); };
+  const auto lab = Authority::create(crypto::Secret<32>{ByteArray<32>{7}}, copy(), kCreated);
+  const auto good = lab.issue_vek(product, kind, tcb_);
+  crypto::x509::CertificateSpec spec{.serial = {1}, .issuer = good->issuer, .subject = good->subject, .not_before = good->not_before,
+                                     .not_after = good->not_after, .key = std::get<crypto::EcPublicKey>(good->key), .key_usage = 0};
+  spec.extensions = evidence::encode_vek_extension(evidence::vek_extension(*good).value());
+  auto endorsements = lab.endorsements(product, kind, tcb_, kNow);
+  auto anchors = TrustAnchors::vendors();
+  anchors.add(TrustAnchor::make(lab.root(product), AnchorKind::lab).value());
+  EXPECT_TRUE(attestation::verify(report(), endorsements, anchors, kNow).evidence.has_value());
+  const auto& signer = kind == VekKind::vlek ? keys.asvk : keys.ask;
+  endorsements.certificates[0] = crypto::x509::parse_certificate(crypto::x509::issue_certificate(spec, signer)).value();
+  const auto outcome = attestation::verify(report(), endorsements, anchors, kNow);
+  EXPECT_FALSE(outcome.evidence.has_value());
+  EXPECT_EQ(outcome.report.error()->code(), Errc::lab_root_not_trusted);
 }
 
 TEST_P(LabEvidence, IsRefusedWhenAnySignedByteChanges) {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "cloister/codec/cursor.hpp"
+#include "guid_table.hpp"
 
 namespace cloister::measure {
 namespace {
@@ -21,60 +22,21 @@ void put_block(std::span<std::uint8_t> block, std::string_view operation, std::u
 
 // --- the TDVF image: OVMF's GUIDed table, then the descriptor that it points to ---
 
-using Guid = ByteArray<16>;  // as stored: first three fields little-endian
-
-// 96b582de-1fb2-45f7-baea-a366c55a082d: the entry that ends the table, and holds its length
-constexpr Guid kTableFooter{0xde, 0x82, 0xb5, 0x96, 0xb2, 0x1f, 0xf7, 0x45,
-                            0xba, 0xea, 0xa3, 0x66, 0xc5, 0x5a, 0x08, 0x2d};
 // e47a6535-984a-4798-865e-4685a7bf8ec2: where the TDVF descriptor is
 constexpr Guid kTdxMetadata{0x35, 0x65, 0x7a, 0xe4, 0x4a, 0x98, 0x98, 0x47,
                             0x86, 0x5e, 0x46, 0x85, 0xa7, 0xbf, 0x8e, 0xc2};
-constexpr std::size_t kTableEnd = 32;         // the table ends this far before the end of the file
-constexpr std::size_t kEntryTrailer = 2 + 16;  // each entry ends with its length (u16) and its GUID
 constexpr std::size_t kDescriptorHeader = 16;
 constexpr std::size_t kSectionSize = 32;
 constexpr std::uint32_t kDescriptorVersion = 1;
 
 Error bad(std::string detail) { return Error{Errc::malformed, "TDVF: " + std::move(detail)}; }
 
-struct TableEntry {
-  ByteView data;
-  Guid guid;
-  std::size_t size;  // data, length and GUID
-};
-
-/// The entry that ends where `table` does.
-std::optional<TableEntry> last_entry(ByteView table) {
-  if (table.size() < kEntryTrailer) return std::nullopt;
-  codec::Reader trailer{table.last(kEntryTrailer)};
-  const std::size_t size = *trailer.u16le();
-  const auto guid = *trailer.array<16>();
-  if (size < kEntryTrailer || size > table.size()) return std::nullopt;
-  return TableEntry{table.last(size).first(size - kEntryTrailer), guid, size};
-}
-
-/// Data of the table's entry with this GUID. The table is walked from its end, as its format asks for.
-Result<ByteView> find_entry(ByteView firmware, const Guid& wanted) {
-  if (firmware.size() < kTableEnd + kEntryTrailer) return bad("file too short for a GUIDed table");
-  const auto before = firmware.first(firmware.size() - kTableEnd);
-  codec::Reader footer{before.last(kEntryTrailer)};
-  const std::size_t table_size = *footer.u16le();
-  if (*footer.array<16>() != kTableFooter) return bad("no GUIDed table 32 bytes before the end");
-  if (table_size < kEntryTrailer || table_size > before.size()) return bad("table length outside the file");
-  auto table = before.last(table_size).first(table_size - kEntryTrailer);
-  while (!table.empty()) {
-    const auto entry = last_entry(table);
-    if (!entry) return bad("table entry with a bad length");
-    if (entry->guid == wanted) return entry->data;
-    table = table.first(table.size() - entry->size);
-  }
-  return bad("the table has no TDX metadata entry");
-}
-
 /// The descriptor, from its signature on. The table entry gives its distance from the end of the file.
 Result<ByteView> find_descriptor(ByteView firmware) {
-  CLOISTER_TRY(entry, find_entry(firmware, kTdxMetadata));
-  codec::Reader reader{entry};
+  CLOISTER_TRY(table, GuidTable::parse(firmware));
+  const auto entry = table.find(kTdxMetadata);
+  if (!entry) return bad("the table has no TDX metadata entry");
+  codec::Reader reader{*entry};
   const auto distance = reader.u32le();
   if (!distance || !reader.at_end()) return bad("metadata entry of 4 bytes expected");
   if (*distance > firmware.size() || *distance < kDescriptorHeader) return bad("descriptor outside the file");

@@ -154,7 +154,7 @@ struct CertificateSpec {
   SubjectKey key;
   bool is_ca = false;
   std::optional<unsigned> path_length{};
-  std::uint16_t key_usage = 0x8000;
+  std::uint16_t key_usage = 0x8000;       // 0, for an end entity alone: `extensions` are all that there are, as in AMD's VEKs
   std::vector<Extension> extensions{};  // beside basicConstraints, keyUsage and the key identifiers
   Bytes authority_key_id{};               // issuer's subject key id; empty for self-signed
 };

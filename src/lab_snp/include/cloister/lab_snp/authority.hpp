@@ -18,8 +18,9 @@
 /// LAB ONLY - NOT HARDWARE. AMD's part of SEV-SNP: the roots, and one chip of each product.
 namespace cloister::lab_snp {
 
-/// Whose names the certificates carry. `vendor`: AMD's, to show a lab's evidence to verifiers of others that accept no
-/// other names; our own accepts such a root under no anchor. The lab's marker is in every certificate either way.
+/// Whose names the certificates carry. `vendor`: AMD's profile to the letter, to show a lab's evidence to verifiers of others that
+/// accept no other; our own accepts such a root under no anchor. The lab's marker is in every certificate of the `lab`
+/// profile, and in every authority's of the other: a VEK of AMD's profile has no room for it (docs/adr/0042-…).
 enum class Names { lab, vendor };
 
 /// The RSA keys of ARK, ASK and ASVK. An RSA key is not derived from a seed: it is made once and kept. All products

@@ -55,6 +55,7 @@ enum class Fault {
   npf_size,   // #NPF, page sizes of the tables and of the RMP disagree: the host must PSMASH
   npf_vmpl,   // #NPF: the VMPL lacks the permission
   vc_not_validated,  // #VC 0x404, to the guest
+  integrity,         // the lab's own: the page does not open under the guest's key (`Memory`)
 };
 
 /// Where a guest is when it acts: its ASID and VMPL, the address, and where the nested tables lead.
@@ -118,8 +119,14 @@ class Rmp {
   /// Firmware: a page of a guest in launch becomes valid (SNP_LAUNCH_UPDATE). False unless it is Pre-Guest.
   [[nodiscard]] bool complete_launch(std::uint64_t spa, bool vmsa, const std::array<std::uint8_t, kVmpls>& permissions);
   /// Firmware: an immutable page goes back to whoever may RMPUPDATE it (SNP_PAGE_RECLAIM): a guest's as Guest-Invalid,
-  /// firmware's as Reclaim. False for other pages.
+  /// firmware's as Reclaim. False for other pages, and for those that hold a guest's context.
   [[nodiscard]] bool reclaim(std::uint64_t spa);
+  /// Firmware: a small page of its own becomes a guest's context (SNP_GCTX_CREATE), or is one no more (SNP_DECOMMISSION).
+  /// False for pages in another state.
+  [[nodiscard]] bool make_context(std::uint64_t spa);
+  [[nodiscard]] bool end_context(std::uint64_t spa);
+  /// Whether any page is assigned to the guest.
+  [[nodiscard]] bool assigned_to(std::uint32_t asid) const;
 
   /// The entry that covers the page: its own, or that of the large page around it; nothing outside of the machine.
   [[nodiscard]] std::optional<RmpEntry> entry(std::uint64_t spa) const;

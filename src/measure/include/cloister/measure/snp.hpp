@@ -29,6 +29,9 @@ struct SnpVmplPermissions {
 /// A running launch digest, zero at first. The order of the pages is part of it. A value; one thread at a time.
 class SnpLaunchDigest {
  public:
+  SnpLaunchDigest() = default;
+  /// To be continued from here.
+  explicit SnpLaunchDigest(const Digest48& value) : value_{value} {}
   /// One page of 4 KiB. `gpa`: of the page, a multiple of 4096 (asserted); `contents`: the whole page where its contents are
   /// measured (asserted), else not looked at.
   void update(SnpPageType type, std::uint64_t gpa, ByteView contents, const SnpVmplPermissions& permissions = {});
