@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cctype>
+#include <sstream>
 
 #include "cloister/codec/json.hpp"
 #include "cloister/exercise/exercise.hpp"
@@ -18,8 +18,28 @@ std::filesystem::path folder_of(const Exercise& exercise) {
   return test::source_dir() / "src/exercise/exercises" / exercise.name();
 }
 
-/// The files after the edits of a solution.json or wrong.json: copies, replacements of a text that is there once, and whole
-/// contents.
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> out;
+  std::istringstream in{text};
+  for (std::string line; std::getline(in, line);) out.push_back(line + "\n");
+  return out;
+}
+
+/// Drops one line, or exchanges two; lines are numbered from 1.
+std::string with_lines(const std::string& text, const json::Value& edit) {
+  auto lines = lines_of(text);
+  const auto at = [&](const json::Value& number) { return static_cast<std::ptrdiff_t>(number.as_uint().value()) - 1; };
+  if (const auto* drop = edit.find("drop_line")) lines.erase(lines.begin() + at(*drop));
+  if (const auto* swap = edit.find("swap_lines")) {
+    std::iter_swap(lines.begin() + at(swap->as_array()->at(0)), lines.begin() + at(swap->as_array()->at(1)));
+  }
+  std::string out;
+  for (const auto& line : lines) out += line;
+  return out;
+}
+
+/// The files after the edits of a solution.json or wrong.json: copies, whole contents, lines dropped or exchanged, and
+/// replacements of a text.
 Files edited(const Exercise& exercise, const json::Value& attempt) {
   auto files = exercise.start();
   for (const auto& edit : *attempt.find("edits")->as_array()) {
@@ -32,7 +52,12 @@ Files edited(const Exercise& exercise, const json::Value& attempt) {
       text = content->as_string() != nullptr ? *content->as_string() : json::write_pretty(*content);
       continue;
     }
-    const auto& old = *edit.find("replace")->as_string();
+    const auto* replaced = edit.find("replace");
+    if (replaced == nullptr) {
+      text = with_lines(text, edit);
+      continue;
+    }
+    const auto& old = *replaced->as_string();
     const auto at = text.find(old);
     EXPECT_NE(at, std::string::npos) << old;
     if (at != std::string::npos) text.replace(at, old.size(), *edit.find("with")->as_string());
