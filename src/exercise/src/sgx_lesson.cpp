@@ -15,6 +15,7 @@ using lab_sgx::Code;
 using lab_sgx::EpcIndex;
 using measure::SecInfo;
 
+constexpr std::uint64_t kSsaOffset = 0x4000;
 constexpr std::string_view kSeed = "cloister/lab/1/exercises";
 
 std::string rights_of(const SecInfo& secinfo) {
@@ -52,8 +53,9 @@ lab_sgx::PageBytes page_of(ByteView beginning) {
 
 Plan plan_of(std::string_view code) {
   Plan plan;
-  plan.pages.push_back({.name = "tcs", .offset = 0, .secinfo = SecInfo::tcs()});
+  plan.pages.push_back({.name = "tcs", .offset = 0, .secinfo = SecInfo::tcs(), .contents = lab_sgx::tcs_page({.ossa = kSsaOffset})});
   plan.pages.push_back({.name = "code", .offset = 0x1000, .secinfo = SecInfo::reg(true, false, true), .contents = page_of(as_bytes(code))});
+  plan.pages.push_back({.name = "ssa", .offset = kSsaOffset, .secinfo = SecInfo::reg(true, true, false)});
   return plan;
 }
 

@@ -45,7 +45,7 @@ struct Plan {
   ByteArray<16> attributes{evidence::sgx_flag::kMode64, 0, 0, 0, 0, 0, 0, 0, 3};
   std::vector<PlanPage> pages;
 };
-/// A TCS at offset 0, and a page of code at 0x1000 that begins with these bytes.
+/// A TCS at offset 0, a page of code at 0x1000 that begins with these bytes, an SSA frame at 0x4000.
 [[nodiscard]] Plan plan_of(std::string_view code);
 [[nodiscard]] lab_sgx::PageBytes page_of(ByteView beginning);
 [[nodiscard]] Digest32 mrenclave_of(const Plan& plan);

@@ -12,7 +12,8 @@ namespace flag = evidence::sgx_flag;
 using measure::SecInfo;
 
 constexpr std::uint64_t kBase = 0x10000;
-constexpr std::uint64_t kSize = 0x2000;
+constexpr std::uint64_t kSize = 0x4000;
+constexpr std::uint64_t kSsaOffset = 0x2000;
 constexpr std::uint16_t kIsvProdId = 1;  // the QE's, as Intel numbers its enclaves
 constexpr ByteArray<16> kAttributes{flag::kMode64 | flag::kProvisionKey, 0, 0, 0, 0, 0, 0, 0, 0xE7};
 // MODE64 and the extended features may vary; everything else is fixed.
@@ -31,14 +32,16 @@ PageBytes code_page() {
 }
 
 Result<void> build(Cpu& cpu, EpcIndex first, unsigned processor, std::uint16_t isv_svn, const crypto::RsaPrivateKey& signer) {
-  const PageBytes tcs{};
+  const auto tcs = tcs_page({.ossa = kSsaOffset});
   const auto code = code_page();
+  const PageBytes ssa{};
   const auto rx = SecInfo::reg(true, false, true);
   const measure::EnclavePage pages[] = {{.offset = 0, .secinfo = SecInfo::tcs(), .contents = tcs},
-                                        {.offset = 0x1000, .secinfo = rx, .contents = code}};
+                                        {.offset = 0x1000, .secinfo = rx, .contents = code},
+                                        {.offset = kSsaOffset, .secinfo = SecInfo::reg(true, true, false), .contents = ssa}};
   CLOISTER_TRY(mrenclave, measure::mrenclave_of_pages(1, kSize, pages));
   CLOISTER_CHECK(did("ECREATE", cpu.ecreate(first, {.base = kBase, .size = kSize, .attributes = kAttributes})));
-  for (EpcIndex i = 0; i < 2; ++i) {
+  for (EpcIndex i = 0; i < std::size(pages); ++i) {
     const auto& page = pages[i];
     CLOISTER_CHECK(did("EADD", cpu.eadd(first + 1 + i, first, kBase + page.offset, page.secinfo, page.contents)));
     for (std::size_t at = 0; at < measure::kSgxPageSize; at += measure::kSgxChunkSize) {

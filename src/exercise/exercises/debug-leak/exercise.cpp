@@ -16,7 +16,7 @@ namespace json = codec::json;
 namespace flag = evidence::sgx_flag;
 using lab_sgx::Code;
 
-constexpr lab_sgx::EpcIndex kDataPage = 3;
+constexpr lab_sgx::EpcIndex kDataPage = 4;
 constexpr std::uint64_t kDataAddress = 0x12000;
 constexpr std::uint64_t kSecretOffset = 0x40;
 constexpr std::string_view kSecret = "API-KEY=31337-c0ffee";

@@ -15,7 +15,7 @@ using lab_sgx::EpcIndex;
 
 constexpr EpcIndex kSecs = 0;
 constexpr EpcIndex kTcs = 1;
-constexpr EpcIndex kHeap = 3;
+constexpr EpcIndex kHeap = 4;
 constexpr EpcIndex kVa = 8;
 constexpr EpcIndex kSpare = 9;
 constexpr std::uint64_t kHeapAddress = 0x12000;

@@ -23,7 +23,7 @@ struct Certification {
 /// Refers to the CPU, which must outlive it.
 class QuotingEnclave {
  public:
-  static constexpr EpcIndex kPages = 3;  // SECS, TCS, code
+  static constexpr EpcIndex kPages = 4;  // SECS, TCS, code, SSA
   /// Builds and enters it in free pages from `first` on. `permission_denied` with the leaf's code when one refuses.
   [[nodiscard]] static Result<QuotingEnclave> start(Cpu& cpu, EpcIndex first, unsigned processor, std::uint16_t isv_svn,
                                                     const crypto::RsaPrivateKey& signer, Certification certification);
