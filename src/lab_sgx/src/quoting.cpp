@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "cloister/crypto/hash.hpp"
-#include "cloister/evidence/quote.hpp"
 
 namespace cloister::lab_sgx {
 namespace {
@@ -67,24 +66,50 @@ Bytes auth_data() {
   return data;
 }
 
+TargetInfo target_of(const Identity& own) {
+  return {.mr_enclave = own.mr_enclave, .attributes = own.attributes, .config_svn = own.config_svn, .misc_select = own.misc_select,
+          .config_id = own.config_id};
+}
+
+/// What is the same in all of its quotes: the header, the attestation key, and who vouches for that.
+Result<evidence::QuoteContent> certified(const Cpu& cpu, unsigned processor, ByteView public_key, const Certification& certification) {
+  Digest64 binding{};
+  std::ranges::copy(crypto::sha256({public_key, auth_data()}), binding.begin());
+  const auto own = cpu.ereport(processor, encode_target_info(target_of(*cpu.identity_on(processor))), binding);
+  CLOISTER_CHECK(did("EREPORT", own.code()));
+  evidence::QuoteContent quote;
+  quote.header.version = 3;
+  quote.header.qe_svn = own.value().body.isv_svn;
+  quote.header.pce_svn = certification.pce_svn;
+  quote.header.qe_vendor_id = evidence::kIntelQeVendorId;
+  std::ranges::copy(certification.platform_id, quote.header.user_data.begin());
+  auto& signature = quote.signature;
+  signature.attestation_key = to_array<64>(public_key);
+  signature.qe_report = own.value().body;
+  signature.qe_report_signature = certification.sign(signature.qe_report);
+  signature.qe_auth_data = auth_data();
+  signature.certification = {.type = evidence::CertificationType::pck_chain, .data = to_bytes(certification.pck_chain)};
+  return quote;
+}
+
 }  // namespace
 
 Result<QuotingEnclave> QuotingEnclave::start(Cpu& cpu, EpcIndex first, unsigned processor, std::uint16_t isv_svn,
-                                             const crypto::RsaPrivateKey& signer, Certification certification) {
+                                             const crypto::RsaPrivateKey& signer, const Certification& certification) {
   CLOISTER_CHECK(build(cpu, first, processor, isv_svn, signer));
   const auto key = cpu.egetkey(processor, encode_key_request({.name = KeyName::seal, .policy = key_policy::kMrSigner,
                                                               .isv_svn = isv_svn, .cpu_svn = cpu.cpu_svn()}));
   CLOISTER_CHECK(did("EGETKEY", key.code()));
   auto attestation_key =
       crypto::EcPrivateKey::derive(crypto::Curve::p256, key.value().reveal(), as_bytes("cloister/lab/1/SGX attestation key"));
-  return QuotingEnclave{cpu, processor, std::move(attestation_key), std::move(certification)};
+  CLOISTER_TRY(form, certified(cpu, processor, attestation_key.public_key().xy(), certification));
+  return QuotingEnclave{cpu, processor, std::move(attestation_key), std::move(form)};
 }
 
 TargetInfo QuotingEnclave::target() const {
   const auto* own = cpu_->identity_on(processor_);
   CLOISTER_ASSERT(own != nullptr);  // it was entered by `start`
-  return {.mr_enclave = own->mr_enclave, .attributes = own->attributes, .config_svn = own->config_svn,
-          .misc_select = own->misc_select, .config_id = own->config_id};
+  return target_of(*own);
 }
 
 Result<Bytes> QuotingEnclave::quote(const Report& report) const {
@@ -93,27 +118,10 @@ Result<Bytes> QuotingEnclave::quote(const Report& report) const {
   if (!report_holds(report, key.value())) {
     return Error{Errc::permission_denied, "quoting enclave: the report is not for it, or not of this machine"};
   }
-  const auto& public_key = attestation_key_.public_key().xy();
-  Digest64 binding{};
-  std::ranges::copy(crypto::sha256({public_key, auth_data()}), binding.begin());
-  const auto own = cpu_->ereport(processor_, encode_target_info(target()), binding);
-  CLOISTER_CHECK(did("EREPORT", own.code()));
-
-  evidence::QuoteContent quote;
-  quote.header.version = 3;
-  quote.header.qe_svn = own.value().body.isv_svn;
-  quote.header.pce_svn = certification_.pce_svn;
-  quote.header.qe_vendor_id = evidence::kIntelQeVendorId;
-  std::ranges::copy(certification_.platform_id, quote.header.user_data.begin());
+  auto quote = form_;
   quote.body = report.body;
-  auto& signature = quote.signature;
-  signature.attestation_key = to_array<64>(public_key);
-  signature.qe_report = own.value().body;
-  signature.qe_report_signature = certification_.sign(signature.qe_report);
-  signature.qe_auth_data = auth_data();
-  signature.certification = {.type = evidence::CertificationType::pck_chain, .data = to_bytes(certification_.pck_chain)};
   CLOISTER_TRY(signed_part, evidence::encode_signed_part(quote.header, quote.body));
-  signature.signature = to_array<64>(attestation_key_.sign(signed_part));
+  quote.signature.signature = to_array<64>(attestation_key_.sign(signed_part));
   return evidence::encode_quote(quote);
 }
 
