@@ -31,14 +31,27 @@ struct Case {
   UnixTime at;
   bool revoked;
   bool sgx = false;  // a quote of the SGX quoting enclave, version 3, instead
+  std::optional<std::size_t> flip{};  // the byte of the quote that is changed: everybody has to refuse it
+  bool foreign = false;                // the root of another lab is trusted: refused as well
 };
+
+/// A byte of each part of a version 3 quote with its PEM chain.
+struct Part {
+  const char* name;
+  std::size_t at;
+};
+constexpr Part kParts[] = {{"qe-svn", 8},           {"vendor-id", 12},         {"cpu-svn", 48},          {"attributes", 96},
+                           {"mr-enclave", 112},     {"mr-signer", 176},        {"isv-svn", 306},         {"report-data", 368},
+                           {"signature-r", 436},    {"signature-s", 468},      {"attestation-key", 500}, {"qe-attributes", 612},
+                           {"qe-mr-signer", 692},   {"qe-isv-svn", 822},       {"qe-report-data", 884},  {"qe-signature", 948},
+                           {"qe-auth-data", 1014},  {"pck-certificate", 1200}, {"pck-authority", 3000}};
 
 struct Evidence {
   Bytes quote;
   evidence::QuoteCollateral collateral;
 };
 
-std::vector<Case> cases() {
+std::vector<Case> unchanged_cases() {
   const auto current = lab::TcbState::current(kCreated);
   auto old_platform = current;
   --old_platform.machine.sgx_components[0];
@@ -63,6 +76,15 @@ std::vector<Case> cases() {
           {"sgx-old-platform", old_platform, kV4, kNow, false, true},
           {"sgx-revoked-pck", current, kV4, kNow, true, true},
           {"early-certificates", current, kV4, kCreated - std::chrono::days{1}, false}};
+}
+
+std::vector<Case> cases() {
+  auto out = unchanged_cases();
+  for (const auto& part : kParts) {
+    out.push_back({std::string{"sgx-changed-"} + part.name, lab::TcbState::current(kCreated), lab::QuoteFormat::v4, kNow, false, true, part.at});
+  }
+  out.push_back({"sgx-foreign-root", lab::TcbState::current(kCreated), lab::QuoteFormat::v4, kNow, false, true, {}, true});
+  return out;
 }
 
 Result<Evidence> td_evidence(const lab::Platform& platform, lab::QuoteFormat format) {
@@ -93,14 +115,16 @@ Result<json::Value> make(const Case& c, lab::Names names, const fs::path& folder
   if (c.revoked) options.revoked_pcks = {{lab::Platform::create(seed(), kCreated).pck_certificate()->serial, kCreated}};
   const auto platform = lab::Platform::create(seed(), kCreated, std::move(options));
   CLOISTER_TRY(made, c.sgx ? sgx_evidence(platform) : td_evidence(platform, c.format));
+  if (c.flip) made.quote.at(*c.flip) ^= 1;
   const auto base = (folder / c.name).string() + (names == lab::Names::lab ? ".lab" : ".vendor");
   policy::TrustFile trust;
-  CLOISTER_TRY(root, crypto::x509::parse_certificate(platform.root()));
+  const auto trusted = c.foreign ? lab::Platform::create(crypto::Secret<32>{ByteArray<32>{8}}, kCreated, {.names = names}).root() : platform.root();
+  CLOISTER_TRY(root, crypto::x509::parse_certificate(trusted));
   trust.lab_roots = {root};
   return json::Value{json::Object{
       {"evidence", write(base + ".quote", as_text(made.quote))},
       {"collateral", write(base + ".collateral.json", evidence::write_quote_collateral(made.collateral))},
-      {"root", write(base + ".root.der", as_text(platform.root()))},
+      {"root", write(base + ".root.der", as_text(trusted))},
       {"trust", write(base + ".trust.json", policy::write_trust_file(trust))}}};
 }
 
@@ -189,6 +213,7 @@ Result<void> run(const fs::path& folder) {
     theirs.set("id", "lab::" + c.name);
     theirs.set("kind", "quote");
     theirs.set("time", to_micros(c.at) / 1'000'000);
+    theirs.set("refuse", c.flip.has_value() || c.foreign);
     theirs.set("ours", std::move(ours));
     std::cout << json::write(theirs) << '\n';
   }
