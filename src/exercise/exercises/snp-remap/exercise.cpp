@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <map>
 
@@ -32,28 +33,26 @@ constexpr Page kBegin[] = {
     {2, 0x1000, 0x201000, "the other guest's"},
 };
 
-std::string to_text(Fault fault) {
-  switch (fault) {
-    case Fault::none: return "success";
-    case Fault::pf_rmp: return "#PF(RMP)";
-    case Fault::npf_rmp: return "#NPF(RMP)";
-    case Fault::npf_size: return "#NPF(SIZEM)";
-    case Fault::npf_vmpl: return "#NPF(VMPL)";
-    case Fault::vc_not_validated: return "#VC 0x404 (not validated)";
-  }
-  return "unknown";
-}
+constexpr std::pair<Fault, std::string_view> kFaults[] = {{Fault::none, "success"},
+                                                          {Fault::pf_rmp, "#PF(RMP)"},
+                                                          {Fault::npf_rmp, "#NPF(RMP)"},
+                                                          {Fault::npf_size, "#NPF(SIZEM)"},
+                                                          {Fault::npf_vmpl, "#NPF(VMPL)"},
+                                                          {Fault::vc_not_validated, "#VC 0x404 (not validated)"}};
+constexpr std::pair<RmpStatus, std::string_view> kStatuses[] = {{RmpStatus::success, "success"},
+                                                                {RmpStatus::fail_input, "FAIL_INPUT (1)"},
+                                                                {RmpStatus::fail_permission, "FAIL_PERMISSION (2)"},
+                                                                {RmpStatus::fail_in_use, "FAIL_INUSE (3)"},
+                                                                {RmpStatus::fail_overlap, "FAIL_OVERLAP (4)"},
+                                                                {RmpStatus::fail_size_mismatch, "FAIL_SIZEMISMATCH (6)"}};
 
+std::string to_text(Fault fault) {
+  const auto* found = std::ranges::find(kFaults, fault, &std::pair<Fault, std::string_view>::first);
+  return std::string{found != std::end(kFaults) ? found->second : "stopped"};
+}
 std::string to_text(RmpStatus status) {
-  switch (status) {
-    case RmpStatus::success: return "success";
-    case RmpStatus::fail_input: return "FAIL_INPUT (1)";
-    case RmpStatus::fail_permission: return "FAIL_PERMISSION (2)";
-    case RmpStatus::fail_in_use: return "FAIL_INUSE (3)";
-    case RmpStatus::fail_overlap: return "FAIL_OVERLAP (4)";
-    case RmpStatus::fail_size_mismatch: return "FAIL_SIZEMISMATCH (6)";
-  }
-  return "unknown";
+  const auto* found = std::ranges::find(kStatuses, status, &std::pair<RmpStatus, std::string_view>::first);
+  return std::string{found != std::end(kStatuses) ? found->second : "refused"};
 }
 
 class Machine {
