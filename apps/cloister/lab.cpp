@@ -56,6 +56,7 @@ void add_lab(CLI::App& app, Context& context) {
   });
   add_collateral_service(*lab, context);
   add_lab_tcb(*lab, context);
+  add_exercise(*lab, context);
 }
 
 }  // namespace cloister::cli

@@ -154,6 +154,7 @@ def main():
     cases = [*quote_cases(folder), *lab_cases(work / "cases"), *snp_cases(folder, work / "cases")]
     verdicts = {case["id"]: ours(case) for case in cases}
     unsupported = {name for name, (_, why) in verdicts.items() if why.startswith("evidence_unsupported: SEV-SNP")}
+    to_refuse = {case["id"] for case in cases if case.get("refuse")}
     known = explained()
     used, failures, compared = set(), [], 0
     for build_one in (build_rust, build_go):
@@ -170,7 +171,9 @@ def main():
             compared += 1
             mine, why = verdicts[name]
             line = f"{verifier:13} {name}: theirs {theirs}, ours {mine}"
-            if theirs == mine:
+            if name in to_refuse and "reject" not in (theirs, mine):
+                failures.append(f"{line}: both accept what was changed")
+            elif theirs == mine:
                 print(f"agree     {line}")
             elif known.get((verifier, name)) == (theirs, mine):
                 used.add((verifier, name))

@@ -156,6 +156,49 @@ Result<json::Value> make(const Case& c, lab::Names names, const fs::path& folder
 
 /// In what a case differs from evidence that is good.
 enum class Fault { none, other_key, other_data, other_measurement, other_signature, other_tcb, other_chip, other_root };
+/// A byte of each part of an SGX quote, version 3 with its PEM chain. Everybody has to refuse the quote that has another there.
+struct Part {
+  const char* name;
+  std::size_t at;
+};
+constexpr Part kSgxParts[] = {{"qe-svn", 8},          {"vendor-id", 12},         {"cpu-svn", 48},          {"attributes", 96},
+                              {"mr-enclave", 112},    {"mr-signer", 176},        {"isv-svn", 306},         {"report-data", 368},
+                              {"signature-r", 436},   {"signature-s", 468},      {"attestation-key", 500}, {"qe-attributes", 612},
+                              {"qe-mr-signer", 692},  {"qe-isv-svn", 822},       {"qe-report-data", 884},  {"qe-signature", 948},
+                              {"qe-auth-data", 1014}, {"pck-certificate", 1200}, {"pck-authority", 3000}};
+
+/// The files of an SGX quote with that part changed; with none, whole, and another lab's root to trust.
+Result<json::Value> make_refused_sgx(const Part* part, lab::Names names, const std::string& base) {
+  const auto lab_of = [names](std::uint8_t seed) { return lab::Platform::create(crypto::Secret<32>{ByteArray<32>{seed}}, kCreated, {.names = names}); };
+  const auto platform = lab_of(7);
+  CLOISTER_TRY(made, sgx_evidence(platform));
+  if (part != nullptr) made.quote.at(part->at) ^= 1;
+  const auto trusted = part != nullptr ? platform.root() : lab_of(8).root();
+  policy::TrustFile trust;
+  CLOISTER_TRY(root, crypto::x509::parse_certificate(trusted));
+  trust.lab_roots = {root};
+  return json::Value{json::Object{
+      {"evidence", write(base + ".quote", as_text(made.quote))},
+      {"collateral", write(base + ".collateral.json", evidence::write_quote_collateral(made.collateral))},
+      {"root", write(base + ".root.der", as_text(trusted))},
+      {"trust", write(base + ".trust.json", policy::write_trust_file(trust))}}};
+}
+
+Result<void> run_refused_sgx(const fs::path& folder) {
+  const auto one = [&](const std::string& name, const Part* part) -> Result<void> {
+    CLOISTER_TRY(theirs, make_refused_sgx(part, lab::Names::vendor, (folder / name).string() + ".vendor"));
+    CLOISTER_TRY(ours, make_refused_sgx(part, lab::Names::lab, (folder / name).string() + ".lab"));
+    theirs.set("id", "lab::" + name);
+    theirs.set("kind", "quote");
+    theirs.set("time", to_micros(kNow) / 1'000'000);
+    theirs.set("refuse", true);
+    theirs.set("ours", std::move(ours));
+    std::cout << json::write(theirs) << '\n';
+    return {};
+  };
+  for (const auto& part : kSgxParts) CLOISTER_CHECK(one(std::string{"sgx-changed-"} + part.name, &part));
+  return one("sgx-foreign-root", nullptr);
+}
 
 struct SnpCase {
   std::string name;
@@ -289,6 +332,7 @@ Result<void> run(const fs::path& folder) {
 int main(int count, char** arguments) {
   if (count != 2) return 1;
   auto done = run(arguments[1]);
+  if (done) done = run_refused_sgx(arguments[1]);
   if (done) done = run_snp(arguments[1]);
   if (!done) std::cerr << done.error().text() << '\n';
   return done ? 0 : 1;

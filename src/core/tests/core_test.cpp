@@ -24,6 +24,18 @@ Result<int> quarter(int n) {
   return q;
 }
 
+TEST(Bytes, AllZeroLooksAtEachByte) {
+  EXPECT_TRUE(all_zero({}));
+  Bytes bytes(67);
+  EXPECT_TRUE(all_zero(bytes));
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    bytes[i] = 1;
+    EXPECT_FALSE(all_zero(bytes)) << i;
+    bytes[i] = 0;
+  }
+  EXPECT_FALSE(all_zero(Bytes(3, 7)));
+}
+
 TEST(Result, CarriesValueOrError) {
   EXPECT_EQ(*quarter(8), 2);
   EXPECT_EQ(quarter(6).error().code(), Errc::invalid_argument);

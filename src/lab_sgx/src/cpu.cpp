@@ -22,6 +22,9 @@ constexpr std::uint64_t kXfrmRequired = 3;  // x87 and SSE
 constexpr std::uint64_t kXfrmKnown = 0xE7;
 constexpr std::uint32_t kMiscKnown = 1;  // EXINFO
 constexpr std::size_t kDebugWord = 8;
+constexpr std::size_t kTcsOssa = 16;
+constexpr std::size_t kTcsCssa = 24;
+constexpr std::size_t kTcsNssa = 28;
 
 std::uint64_t flags_of(const ByteArray<16>& attributes) { return *codec::Reader{attributes}.u64le(); }
 std::uint64_t xfrm_of(const ByteArray<16>& attributes) { return *codec::Reader{ByteView{attributes}.subspan(8)}.u64le(); }
@@ -53,7 +56,7 @@ Bytes context_of(const EvictedPage& page) {
   out.u64le(page.enclave_id);
   out.u64le(page.address);
   out.u64le(page.secinfo.flags());
-  out.u8(page.pending ? 1 : 0);
+  out.u8(static_cast<std::uint8_t>((page.pending ? 1 : 0) | (page.modified ? 2 : 0) | (page.restricted ? 4 : 0)));
   return std::move(out).take();
 }
 
@@ -64,6 +67,14 @@ ByteArray<12> iv_of(std::uint64_t version) {
   out.zeros(4);
   return to_array<12>(out.bytes());
 }
+
+std::uint32_t tcs_word(const PageBytes& tcs, std::size_t at) { return *codec::Reader{ByteView{tcs}.subspan(at)}.u32le(); }
+void set_cssa(PageBytes& tcs, std::uint32_t value) {
+  for (std::size_t i = 0; i < sizeof value; ++i) tcs[kTcsCssa + i] = static_cast<std::uint8_t>(value >> (8 * i));
+}
+
+/// Type and rights that EMODPR, EMODPE and EACCEPTCOPY take.
+bool is_reg(const SecInfo& secinfo) { return secinfo.type == SgxPageType::reg && SecInfo::for_eadd(secinfo.flags()).ok(); }
 
 crypto::Secret<16> mac_of(const evidence::SgxReport& body, const Key& key) {
   return crypto::aes128_cmac(key.reveal(), evidence::encode_sgx_report(body));
@@ -76,8 +87,10 @@ std::string_view to_string(Code code) noexcept {
     case Code::success: return "success";
     case Code::invalid_sig_struct: return "SGX_INVALID_SIG_STRUCT";
     case Code::invalid_attribute: return "SGX_INVALID_ATTRIBUTE";
+    case Code::blkstate: return "SGX_BLKSTATE";
     case Code::invalid_measurement: return "SGX_INVALID_MEASUREMENT";
     case Code::not_blockable: return "SGX_NOTBLOCKABLE";
+    case Code::page_invalid: return "SGX_PG_INVLD";
     case Code::invalid_signature: return "SGX_INVALID_SIGNATURE";
     case Code::mac_compare_fail: return "SGX_MAC_COMPARE_FAIL";
     case Code::page_not_blocked: return "SGX_PAGE_NOT_BLOCKED";
@@ -89,6 +102,7 @@ std::string_view to_string(Code code) noexcept {
     case Code::prev_trk_incmpl: return "SGX_PREV_TRK_INCMPL";
     case Code::page_is_secs: return "SGX_PG_IS_SECS";
     case Code::page_attributes_mismatch: return "SGX_PAGE_ATTRIBUTES_MISMATCH";
+    case Code::page_not_modifiable: return "SGX_PAGE_NOT_MODIFIABLE";
     case Code::page_not_debuggable: return "SGX_PAGE_NOT_DEBUGGABLE";
     case Code::invalid_cpusvn: return "SGX_INVALID_CPUSVN";
     case Code::invalid_isvsvn: return "SGX_INVALID_ISVSVN";
@@ -125,6 +139,17 @@ Answer<TargetInfo> parse_target_info(ByteView bytes) {
   out.config_id = *in.array<64>();
   if (!all_zero(reserved) || !all_zero(reserved2) || !all_zero(in.rest())) return Code::general_protection;
   return out;
+}
+
+PageBytes tcs_page(const TcsInit& init) {
+  codec::Writer out;
+  out.zeros(kTcsOssa);
+  out.u64le(init.ossa);
+  out.u32le(0);  // CSSA
+  out.u32le(init.nssa);
+  out.u64le(init.oentry);
+  out.zeros(kPage - out.size());
+  return to_array<measure::kSgxPageSize>(out.bytes());
 }
 
 bool report_holds(const Report& report, const Key& key) { return crypto::equal(mac_of(report.body, key).reveal(), report.mac); }
@@ -197,6 +222,7 @@ Code Cpu::eadd(EpcIndex at, EpcIndex secs, std::uint64_t address, const SecInfo&
   pages_[at].entry = {.valid = true, .secinfo = secinfo, .secs = secs, .address = address};
   auto bytes = std::make_unique<PageBytes>();
   std::ranges::copy(contents, bytes->begin());
+  if (secinfo.type == SgxPageType::tcs) set_cssa(*bytes, 0);
   pages_[at].content = std::move(bytes);
   return Code::success;
 }
@@ -256,7 +282,9 @@ Code Cpu::eremove(EpcIndex page) {
   auto& removed = pages_[page];
   if (!removed.entry.valid) return Code::success;
   if (secs_at(page) != nullptr && has_children(page)) return Code::child_present;
-  if (bytes_at(page) != nullptr && running(removed.entry.secs)) return Code::enclave_act;
+  // A trimmed page that the enclave gave up is in nobody's TLB.
+  const bool given_up = removed.entry.secinfo.type == SgxPageType::trim && !removed.entry.modified;
+  if (bytes_at(page) != nullptr && !given_up && running(removed.entry.secs)) return Code::enclave_act;
   removed.entry = {};
   removed.content = std::monostate{};
   return Code::success;
@@ -279,13 +307,22 @@ Code Cpu::epa(EpcIndex at) {
 }
 
 Code Cpu::eblock(EpcIndex page) {
-  if (page >= pages_.size() || !pages_[page].entry.valid) return Code::page_fault;
+  if (page >= pages_.size()) return Code::page_fault;
+  auto& entry = pages_[page].entry;
+  if (!entry.valid) return Code::page_invalid;
   if (secs_at(page) != nullptr) return Code::page_is_secs;
   if (bytes_at(page) == nullptr) return Code::not_blockable;
-  auto& entry = pages_[page].entry;
+  if (entry.blocked) return Code::blkstate;
   entry.blocked = true;
-  entry.blocked_epoch = secs_at(entry.secs)->epoch;
+  entry.epoch = secs_at(entry.secs)->epoch;
   return Code::success;
+}
+
+/// Whether an ETRACK came after the page's change, and everybody left who entered before that: nobody has its old
+/// translation in a TLB.
+bool Cpu::tracked(const EpcmEntry& entry) const {
+  const auto entered_before = [&](const Processor& p) { return p.inside && p.secs == entry.secs && p.epoch <= entry.epoch; };
+  return secs_at(entry.secs)->epoch > entry.epoch && std::ranges::none_of(processors_, entered_before);
 }
 
 Code Cpu::etrack(EpcIndex secs) {
@@ -305,14 +342,11 @@ Answer<EvictedPage> Cpu::ewb(EpcIndex page, EpcIndex va, unsigned slot) {
   const auto& entry = pages_[page].entry;
   const auto* owner = secs_at(entry.secs);
   if (!entry.blocked) return Code::page_not_blocked;
-  if (owner->epoch <= entry.blocked_epoch) return Code::not_tracked;
-  for (const auto& processor : processors_) {
-    // Whoever entered before the ETRACK may still have the page's address in its TLB.
-    if (processor.inside && processor.secs == entry.secs && processor.epoch <= entry.blocked_epoch) return Code::not_tracked;
-  }
+  if (!tracked(entry)) return Code::not_tracked;
   if (*version != 0) return Code::va_slot_occupied;
   *version = next_version_++;
-  EvictedPage out{.enclave_id = owner->id, .address = entry.address, .secinfo = entry.secinfo, .pending = entry.pending, .sealed = {}};
+  EvictedPage out{.enclave_id = owner->id, .address = entry.address, .secinfo = entry.secinfo, .pending = entry.pending,
+                  .modified = entry.modified, .restricted = entry.restricted, .sealed = {}};
   out.sealed = crypto::aes_gcm_seal(paging_key_.reveal(), iv_of(*version), context_of(out), *bytes);
   pages_[page].entry = {};
   pages_[page].content = std::monostate{};
@@ -320,6 +354,13 @@ Answer<EvictedPage> Cpu::ewb(EpcIndex page, EpcIndex va, unsigned slot) {
 }
 
 Code Cpu::eldu(EpcIndex at, const EvictedPage& page, EpcIndex secs, EpcIndex va, unsigned slot) {
+  return load_back(at, page, secs, va, slot, false);
+}
+Code Cpu::eldb(EpcIndex at, const EvictedPage& page, EpcIndex secs, EpcIndex va, unsigned slot) {
+  return load_back(at, page, secs, va, slot, true);
+}
+
+Code Cpu::load_back(EpcIndex at, const EvictedPage& page, EpcIndex secs, EpcIndex va, unsigned slot, bool blocked) {
   const auto* owner = secs_at(secs);
   auto* version = va_slot(va, slot);
   if (!free(at) || owner == nullptr || version == nullptr) return Code::page_fault;
@@ -329,8 +370,40 @@ Code Cpu::eldu(EpcIndex at, const EvictedPage& page, EpcIndex secs, EpcIndex va,
   if (!opened || opened->size() != kPage) return Code::mac_compare_fail;
   if (find(secs, page.address)) return Code::page_fault;
   *version = 0;
-  pages_[at].entry = {.valid = true, .secinfo = page.secinfo, .secs = secs, .address = page.address, .pending = page.pending};
+  pages_[at].entry = {.valid = true, .secinfo = page.secinfo, .secs = secs, .address = page.address, .blocked = blocked,
+                      .pending = page.pending, .modified = page.modified, .restricted = page.restricted, .epoch = owner->epoch};
   pages_[at].content = std::make_unique<PageBytes>(to_array<measure::kSgxPageSize>(opened->reveal()));
+  return Code::success;
+}
+
+Code Cpu::emodpr(EpcIndex page, const SecInfo& rights) {
+  if (bytes_at(page) == nullptr) return Code::page_fault;
+  auto& entry = pages_[page].entry;
+  if (!is_reg(rights)) return Code::general_protection;
+  if (entry.pending || entry.modified) return Code::page_not_modifiable;
+  if (entry.secinfo.type != SgxPageType::reg) return Code::page_fault;
+  const auto* owner = secs_at(entry.secs);
+  if (!owner->initialized) return Code::general_protection;
+  auto& now = entry.secinfo;
+  now = SecInfo::reg(now.read && rights.read, now.write && rights.write, now.execute && rights.execute);
+  entry.restricted = true;
+  entry.epoch = owner->epoch;
+  return Code::success;
+}
+
+Code Cpu::emodt(EpcIndex page, SgxPageType type) {
+  if (bytes_at(page) == nullptr) return Code::page_fault;
+  auto& entry = pages_[page].entry;
+  if (type != SgxPageType::tcs && type != SgxPageType::trim) return Code::general_protection;
+  if (entry.pending || entry.modified) return Code::page_not_modifiable;
+  const bool from_reg = entry.secinfo.type == SgxPageType::reg;
+  if (!from_reg && !(entry.secinfo.type == SgxPageType::tcs && type == SgxPageType::trim)) return Code::page_fault;
+  const auto* owner = secs_at(entry.secs);
+  if (!owner->initialized) return Code::general_protection;
+  entry.secinfo = {.type = type};
+  entry.modified = true;
+  entry.restricted = false;
+  entry.epoch = owner->epoch;
   return Code::success;
 }
 
@@ -339,7 +412,7 @@ Code Cpu::debuggable(EpcIndex page, std::size_t offset) const {
   const auto& entry = pages_[page].entry;
   if (offset % kDebugWord != 0 || offset >= kPage) return Code::general_protection;
   if ((flags_of(secs_at(entry.secs)->init.attributes) & flag::kDebug) == 0) return Code::general_protection;
-  return entry.pending ? Code::page_not_debuggable : Code::success;
+  return entry.pending || entry.modified ? Code::page_not_debuggable : Code::success;
 }
 
 Answer<ByteArray<8>> Cpu::edbgrd(EpcIndex page, std::size_t offset) const {
@@ -353,15 +426,45 @@ Code Cpu::edbgwr(EpcIndex page, std::size_t offset, const ByteArray<8>& value) {
   return Code::success;
 }
 
-Code Cpu::eenter(unsigned processor, EpcIndex tcs) {
+/// Whether the SSA frame of that number is in the enclave, to be read and written.
+bool Cpu::frame_ready(const EpcmEntry& tcs, std::uint32_t frame) const {
+  const auto& init = secs_at(tcs.secs)->init;
+  const auto* bytes = bytes_at(*find(tcs.secs, tcs.address));
+  const auto first = *codec::Reader{ByteView{*bytes}.subspan(kTcsOssa)}.u64le() + std::uint64_t{frame} * init.ssa_frame_size * kPage;
+  for (std::uint32_t i = 0; i < init.ssa_frame_size; ++i) {
+    const auto page = find(tcs.secs, init.base + first + i * kPage);
+    if (!page) return false;
+    const auto& entry = pages_[*page].entry;
+    if (!entry.secinfo.read || !entry.secinfo.write || entry.blocked || entry.pending || entry.modified) return false;
+  }
+  return true;
+}
+
+Code Cpu::enter(unsigned processor, EpcIndex tcs, bool resume) {
   if (processor >= kProcessors || processors_[processor].inside) return Code::general_protection;
-  if (bytes_at(tcs) == nullptr) return Code::page_fault;
+  auto* bytes = bytes_at(tcs);
+  if (bytes == nullptr) return Code::page_fault;
   const auto& entry = pages_[tcs].entry;
-  if (entry.secinfo.type != SgxPageType::tcs || entry.blocked || entry.pending) return Code::page_fault;
+  if (entry.secinfo.type != SgxPageType::tcs || entry.blocked || entry.pending || entry.modified) return Code::page_fault;
   const auto* enclave = secs_at(entry.secs);
   const bool busy = std::ranges::any_of(processors_, [&](const Processor& p) { return p.inside && p.tcs == tcs; });
   if (!enclave->initialized || busy) return Code::general_protection;
+  const auto cssa = tcs_word(*bytes, kTcsCssa);
+  if (resume ? cssa == 0 : cssa >= tcs_word(*bytes, kTcsNssa)) return Code::general_protection;
+  if (!frame_ready(entry, resume ? cssa - 1 : cssa)) return Code::page_fault;
+  if (resume) set_cssa(*bytes, cssa - 1);
   processors_[processor] = {.inside = true, .secs = entry.secs, .tcs = tcs, .epoch = enclave->epoch};
+  return Code::success;
+}
+
+Code Cpu::eenter(unsigned processor, EpcIndex tcs) { return enter(processor, tcs, false); }
+Code Cpu::eresume(unsigned processor, EpcIndex tcs) { return enter(processor, tcs, true); }
+
+Code Cpu::aex(unsigned processor) {
+  if (inside(processor) == nullptr) return Code::general_protection;
+  auto& tcs = *bytes_at(processors_[processor].tcs);
+  set_cssa(tcs, tcs_word(tcs, kTcsCssa) + 1);
+  processors_[processor] = {};
   return Code::success;
 }
 
@@ -411,13 +514,47 @@ Answer<Key> Cpu::egetkey(unsigned processor, ByteView key_request) const {
   return lab_sgx::egetkey(ladder_, options_.owner_epoch, enclave->identity, request.value());
 }
 
-Code Cpu::eaccept(unsigned processor, std::uint64_t address, const SecInfo& secinfo) {
+Code Cpu::eaccept(unsigned processor, std::uint64_t address, const AcceptInfo& expected) {
   if (inside(processor) == nullptr || address % kPage != 0) return Code::general_protection;
+  const bool reg = expected.secinfo.type == SgxPageType::reg && (expected.pending || expected.restricted) && !expected.modified;
+  const bool retyped = (expected.secinfo.type == SgxPageType::tcs || expected.secinfo.type == SgxPageType::trim) &&
+                       expected.modified && !expected.pending && !expected.restricted;
+  if (!reg && !retyped) return Code::general_protection;
   const auto page = find(processors_[processor].secs, address);
   if (!page || pages_[*page].entry.blocked) return Code::page_fault;
   auto& entry = pages_[*page].entry;
-  if (!entry.pending || secinfo != entry.secinfo) return Code::page_attributes_mismatch;
+  if (entry.pending != expected.pending || entry.modified != expected.modified || entry.restricted != expected.restricted ||
+      entry.secinfo != expected.secinfo) {
+    return Code::page_attributes_mismatch;
+  }
+  if (!entry.pending && !tracked(entry)) return Code::not_tracked;
+  entry.pending = entry.modified = entry.restricted = false;
+  return Code::success;
+}
+
+Code Cpu::eacceptcopy(unsigned processor, std::uint64_t address, std::uint64_t source, const SecInfo& secinfo) {
+  if (inside(processor) == nullptr || address % kPage != 0 || source % kPage != 0 || !is_reg(secinfo)) return Code::general_protection;
+  const auto from = accessible(processor, source, kPage, false);
+  const auto to = find(processors_[processor].secs, address);
+  if (!from || !to || pages_[*to].entry.blocked) return Code::page_fault;
+  auto& entry = pages_[*to].entry;
+  if (!entry.pending || entry.secinfo != SecInfo::reg(true, true, false)) return Code::page_attributes_mismatch;
+  *bytes_at(*to) = *bytes_at(*from);
+  entry.secinfo = secinfo;
   entry.pending = false;
+  return Code::success;
+}
+
+Code Cpu::emodpe(unsigned processor, std::uint64_t address, const SecInfo& rights) {
+  if (inside(processor) == nullptr || address % kPage != 0 || rights.type != SgxPageType::reg) return Code::general_protection;
+  const auto page = find(processors_[processor].secs, address);
+  if (!page) return Code::page_fault;
+  auto& entry = pages_[*page].entry;
+  if (entry.blocked || entry.pending || entry.modified || entry.secinfo.type != SgxPageType::reg) return Code::page_fault;
+  const auto& now = entry.secinfo;
+  const auto more = SecInfo::reg(now.read || rights.read, now.write || rights.write, now.execute || rights.execute);
+  if (!is_reg(more)) return Code::general_protection;
+  entry.secinfo = more;
   return Code::success;
 }
 
@@ -428,7 +565,7 @@ std::optional<EpcIndex> Cpu::accessible(unsigned processor, std::uint64_t addres
   if (!page) return std::nullopt;
   const auto& entry = pages_[*page].entry;
   const bool allowed = entry.secinfo.type == SgxPageType::reg && (write ? entry.secinfo.write : entry.secinfo.read);
-  if (!allowed || entry.blocked || entry.pending) return std::nullopt;
+  if (!allowed || entry.blocked || entry.pending || entry.modified) return std::nullopt;
   return page;
 }
 

@@ -147,18 +147,35 @@ ByteArray<kKeyRequestSize> encode_key_request(const KeyRequest& request) {
   return to_array<kKeyRequestSize>(std::move(out).take());
 }
 
-KeyLadder::KeyLadder(const crypto::Secret<32>& root, const CpuSvn& svn) : svn_{svn} {
+namespace {
+
+/// Each component's value at the machine's version.
+std::vector<crypto::Secret<32>> steps_to(const crypto::Secret<32>& root, const CpuSvn& svn) {
+  std::vector<crypto::Secret<32>> out;
   for (std::size_t i = 0; i < svn.size(); ++i) {
     auto step = crypto::hkdf32({}, root.reveal(), as_bytes("cloister/lab/1/CPUSVN component " + std::to_string(i)));
     for (unsigned version = 255; version > svn[i]; --version) step = crypto::Secret<32>{crypto::sha256(step.reveal())};
-    steps_.push_back(std::move(step));
+    out.push_back(std::move(step));
   }
+  return out;
 }
 
+}  // namespace
+
+KeyLadder::KeyLadder(const crypto::Secret<32>& root, const CpuSvn& svn)
+    : svn_{svn}, steps_{steps_to(root, svn)}, present_{derive(svn)} {}
+
 std::optional<Key> KeyLadder::at(const CpuSvn& svn) const {
-  crypto::SecretBytes steps{32 * svn.size()};
+  if (svn == svn_) return present_.clone();
   for (std::size_t i = 0; i < svn.size(); ++i) {
     if (svn[i] > svn_[i]) return std::nullopt;
+  }
+  return derive(svn);
+}
+
+Key KeyLadder::derive(const CpuSvn& svn) const {
+  crypto::SecretBytes steps{32 * svn.size()};
+  for (std::size_t i = 0; i < svn.size(); ++i) {
     auto step = steps_[i].clone();
     for (unsigned version = svn_[i]; version > svn[i]; --version) step = crypto::Secret<32>{crypto::sha256(step.reveal())};
     std::ranges::copy(step.reveal(), steps.writable().subspan(32 * i).begin());

@@ -120,7 +120,7 @@ TEST_F(Machine, EnterAndExitGoInPairs) {
   EXPECT_EQ(cpu.eremove(kData), Code::enclave_act);
   EXPECT_EQ(cpu.eexit(0), Code::success);
   EXPECT_EQ(cpu.eremove(kSecs), Code::child_present);
-  for (const auto p : {kTcs, kCode, kData, kSecs}) EXPECT_EQ(cpu.eremove(p), Code::success);
+  for (const auto p : {kTcs, kCode, kData, kSsa, kSecs}) EXPECT_EQ(cpu.eremove(p), Code::success);
 }
 
 TEST_F(Machine, MemoryHasItsRights) {
@@ -142,11 +142,11 @@ TEST_F(Machine, AugmentedPageIsUsableOnceAccepted) {
   EXPECT_EQ(cpu.eaug(9, kSecs, kBase + kSize), Code::general_protection);
   ASSERT_EQ(cpu.eaug(9, kSecs, kBase + 0x3000), Code::success);
   EXPECT_EQ(cpu.read(0, kBase + 0x3000, 1).code(), Code::page_fault);
-  EXPECT_EQ(cpu.eaccept(1, kBase + 0x3000, SecInfo::reg(true, true, false)), Code::general_protection);
-  EXPECT_EQ(cpu.eaccept(0, kBase + 0x4000, SecInfo::reg(true, true, false)), Code::page_fault);
-  EXPECT_EQ(cpu.eaccept(0, kBase + 0x3000, SecInfo::reg(true, true, true)), Code::page_attributes_mismatch);
-  EXPECT_EQ(cpu.eaccept(0, kBase + 0x3000, SecInfo::reg(true, true, false)), Code::success);
-  EXPECT_EQ(cpu.eaccept(0, kBase + 0x3000, SecInfo::reg(true, true, false)), Code::page_attributes_mismatch);
+  EXPECT_EQ(cpu.eaccept(1, kBase + 0x3000, AcceptInfo::augmented()), Code::general_protection);
+  EXPECT_EQ(cpu.eaccept(0, kBase + 0x4000, AcceptInfo::augmented()), Code::page_fault);
+  EXPECT_EQ(cpu.eaccept(0, kBase + 0x3000, {.secinfo = SecInfo::reg(true, true, true), .pending = true}), Code::page_attributes_mismatch);
+  EXPECT_EQ(cpu.eaccept(0, kBase + 0x3000, AcceptInfo::augmented()), Code::success);
+  EXPECT_EQ(cpu.eaccept(0, kBase + 0x3000, AcceptInfo::augmented()), Code::page_attributes_mismatch);
   EXPECT_EQ(cpu.write(0, kBase + 0x3000, Bytes{1}), Code::success);
 }
 
@@ -185,7 +185,7 @@ TEST_F(Machine, EvictedPageComesBackOnceAndUnchanged) {
   add_pages(cpu, {.first = 16});
   EXPECT_EQ(cpu.eldu(kData, evicted, 16, 10, 0), Code::mac_compare_fail);  // another enclave's
   EXPECT_EQ(load(evicted), Code::success);
-  EXPECT_EQ(cpu.eldu(20, evicted, kSecs, 10, 0), Code::mac_compare_fail);  // its version is spent
+  EXPECT_EQ(cpu.eldu(22, evicted, kSecs, 10, 0), Code::mac_compare_fail);  // its version is spent
   ASSERT_EQ(cpu.eblock(kData), Code::success);
   ASSERT_EQ(cpu.etrack(kSecs), Code::success);
   ASSERT_TRUE(cpu.ewb(kData, 10, 0).ok());
@@ -193,6 +193,168 @@ TEST_F(Machine, EvictedPageComesBackOnceAndUnchanged) {
   ASSERT_EQ(cpu.etrack(kSecs), Code::success);
   EXPECT_EQ(cpu.ewb(kCode, 10, 0).code(), Code::va_slot_occupied);
   EXPECT_EQ(load(evicted), Code::mac_compare_fail);  // yesterday's contents
+}
+
+TEST_F(Machine, EblockSaysWhatItFinds) {
+  start(cpu);
+  EXPECT_EQ(cpu.eblock(20), Code::page_invalid);
+  EXPECT_EQ(cpu.eblock(32), Code::page_fault);
+  EXPECT_EQ(cpu.eblock(kData), Code::success);
+  EXPECT_EQ(cpu.eblock(kData), Code::blkstate);
+}
+
+TEST_F(Machine, EldbBringsThePageBackBlocked) {
+  start(cpu);
+  ASSERT_EQ(cpu.epa(10), Code::success);
+  ASSERT_EQ(cpu.eblock(kData), Code::success);
+  ASSERT_EQ(cpu.etrack(kSecs), Code::success);
+  ASSERT_EQ(cpu.eexit(0), Code::success);
+  const auto out = cpu.ewb(kData, 10, 0);
+  ASSERT_TRUE(out.ok());
+  EXPECT_EQ(cpu.eldb(kData, out.value(), kSecs, 10, 1), Code::mac_compare_fail);
+  ASSERT_EQ(cpu.eldb(kData, out.value(), kSecs, 10, 0), Code::success);
+  ASSERT_EQ(cpu.eenter(0, kTcs), Code::success);
+  EXPECT_EQ(cpu.read(0, kBase + 0x2000, 1).code(), Code::page_fault);
+  EXPECT_EQ(cpu.ewb(kData, 10, 0).code(), Code::not_tracked);
+  ASSERT_EQ(cpu.eexit(0), Code::success);
+  ASSERT_EQ(cpu.etrack(kSecs), Code::success);
+  EXPECT_TRUE(cpu.ewb(kData, 10, 0).ok());
+}
+
+TEST_F(Machine, RestrictedPageIsAcceptedOnceItIsTracked) {
+  start(cpu);
+  const auto address = kBase + 0x2000;
+  const auto read_only = SecInfo::reg(true, false, false);
+  const AcceptInfo accept{.secinfo = read_only, .restricted = true};
+  EXPECT_EQ(cpu.emodpr(kSecs, read_only), Code::page_fault);
+  EXPECT_EQ(cpu.emodpr(kTcs, read_only), Code::page_fault);
+  EXPECT_EQ(cpu.emodpr(kData, SecInfo::reg(false, true, false)), Code::general_protection);
+  EXPECT_EQ(cpu.emodpr(kData, SecInfo::tcs()), Code::general_protection);
+  ASSERT_EQ(cpu.emodpr(kData, read_only), Code::success);
+  EXPECT_EQ(cpu.write(0, address, Bytes{1}), Code::page_fault);  // at once
+  EXPECT_TRUE(cpu.read(0, address, 1).ok());
+  EXPECT_EQ(cpu.eaccept(0, address, {.secinfo = SecInfo::reg(true, true, false), .restricted = true}), Code::page_attributes_mismatch);
+  EXPECT_EQ(cpu.eaccept(0, address, {.secinfo = read_only}), Code::general_protection);
+  EXPECT_EQ(cpu.eaccept(0, address, accept), Code::not_tracked);  // no ETRACK
+  ASSERT_EQ(cpu.etrack(kSecs), Code::success);
+  EXPECT_EQ(cpu.eaccept(0, address, accept), Code::not_tracked);  // it entered before
+  ASSERT_EQ(cpu.aex(0), Code::success);
+  ASSERT_EQ(cpu.eresume(0, kTcs), Code::success);
+  EXPECT_EQ(cpu.eaccept(0, address, accept), Code::success);
+  EXPECT_EQ(cpu.eaccept(0, address, accept), Code::page_attributes_mismatch);
+  // The enclave gives itself rights without asking.
+  EXPECT_EQ(cpu.emodpe(0, address, SecInfo::reg(true, true, false)), Code::success);
+  EXPECT_EQ(cpu.write(0, address, Bytes{1}), Code::success);
+  add_pages(cpu, {.first = 16});
+  EXPECT_EQ(cpu.emodpr(16 + kData, read_only), Code::general_protection);  // before EINIT
+}
+
+TEST_F(Machine, EmodpeExtendsPagesOfItsOwn) {
+  start(cpu);
+  const auto x = SecInfo::reg(false, false, true);
+  EXPECT_EQ(cpu.emodpe(1, kBase + 0x2000, x), Code::general_protection);  // from outside
+  EXPECT_EQ(cpu.emodpe(0, kBase + 0x2001, x), Code::general_protection);
+  EXPECT_EQ(cpu.emodpe(0, kBase + 0x2000, SecInfo::tcs()), Code::general_protection);
+  EXPECT_EQ(cpu.emodpe(0, kBase, x), Code::page_fault);           // a TCS
+  EXPECT_EQ(cpu.emodpe(0, kBase + 0x3000, x), Code::page_fault);  // nothing there
+  EXPECT_EQ(cpu.emodpe(0, kBase + 0x2000, x), Code::success);
+  EXPECT_EQ(cpu.epcm(kData).secinfo, SecInfo::reg(true, true, true));
+  ASSERT_EQ(cpu.emodpr(kData, SecInfo::reg(false, false, true)), Code::success);
+  EXPECT_EQ(cpu.emodpe(0, kBase + 0x2000, SecInfo::reg(false, true, false)), Code::general_protection);  // to write and not to read
+  ASSERT_EQ(cpu.eblock(kData), Code::success);
+  EXPECT_EQ(cpu.emodpe(0, kBase + 0x2000, x), Code::page_fault);
+}
+
+TEST_F(Machine, TrimmedPageLeavesARunningEnclave) {
+  start(cpu);
+  const auto address = kBase + 0x2000;
+  using measure::SgxPageType;
+  EXPECT_EQ(cpu.emodt(kSecs, SgxPageType::trim), Code::page_fault);
+  EXPECT_EQ(cpu.emodt(kData, SgxPageType::reg), Code::general_protection);
+  EXPECT_EQ(cpu.emodt(kTcs, SgxPageType::tcs), Code::page_fault);
+  EXPECT_EQ(cpu.eremove(kData), Code::enclave_act);
+  ASSERT_EQ(cpu.emodt(kData, SgxPageType::trim), Code::success);
+  EXPECT_EQ(cpu.emodt(kData, SgxPageType::trim), Code::page_not_modifiable);
+  EXPECT_EQ(cpu.emodpr(kData, SecInfo::reg(true, false, false)), Code::page_not_modifiable);
+  EXPECT_EQ(cpu.read(0, address, 1).code(), Code::page_fault);
+  EXPECT_EQ(cpu.eremove(kData), Code::enclave_act);  // not yet accepted
+  ASSERT_EQ(cpu.etrack(kSecs), Code::success);
+  ASSERT_EQ(cpu.aex(0), Code::success);
+  ASSERT_EQ(cpu.eresume(0, kTcs), Code::success);
+  ASSERT_EQ(cpu.eaccept(0, address, {.secinfo = {.type = SgxPageType::trim}, .modified = true}), Code::success);
+  EXPECT_EQ(cpu.eremove(kData), Code::success);
+}
+
+TEST_F(Machine, PageBecomesATcs) {
+  start(cpu);
+  const auto address = kBase + 0x2000;
+  ASSERT_EQ(cpu.write(0, address, tcs_page({.ossa = kSsaOffset})), Code::success);
+  ASSERT_EQ(cpu.emodt(kData, measure::SgxPageType::tcs), Code::success);
+  EXPECT_EQ(cpu.eenter(1, kData), Code::page_fault);
+  ASSERT_EQ(cpu.etrack(kSecs), Code::success);
+  ASSERT_EQ(cpu.aex(0), Code::success);
+  ASSERT_EQ(cpu.eresume(0, kTcs), Code::success);
+  ASSERT_EQ(cpu.eaccept(0, address, {.secinfo = SecInfo::tcs(), .modified = true}), Code::success);
+  EXPECT_EQ(cpu.eenter(1, kData), Code::success);
+  EXPECT_EQ(cpu.read(0, address, 1).code(), Code::page_fault);
+}
+
+TEST_F(Machine, CopyIsAcceptedWithItsRights) {
+  start(cpu);
+  const auto rx = SecInfo::reg(true, false, true);
+  const auto to = kBase + 0x3000;
+  EXPECT_EQ(cpu.eacceptcopy(0, to, kBase + 0x1000, rx), Code::page_fault);  // nothing there
+  ASSERT_EQ(cpu.eaug(9, kSecs, to), Code::success);
+  EXPECT_EQ(cpu.eacceptcopy(1, to, kBase + 0x1000, rx), Code::general_protection);
+  EXPECT_EQ(cpu.eacceptcopy(0, to + 1, kBase + 0x1000, rx), Code::general_protection);
+  EXPECT_EQ(cpu.eacceptcopy(0, to, kBase + 0x1000, SecInfo::tcs()), Code::general_protection);
+  EXPECT_EQ(cpu.eacceptcopy(0, to, kBase, rx), Code::page_fault);  // from a TCS
+  EXPECT_EQ(cpu.eacceptcopy(0, kBase + 0x2000, kBase + 0x1000, rx), Code::page_attributes_mismatch);
+  ASSERT_EQ(cpu.eacceptcopy(0, to, kBase + 0x1000, rx), Code::success);
+  EXPECT_EQ(cpu.read(0, to, 4).value(), Bytes(4, 0x90));
+  EXPECT_EQ(cpu.write(0, to, Bytes{1}), Code::page_fault);
+  EXPECT_EQ(cpu.eacceptcopy(0, to, kBase + 0x1000, rx), Code::page_attributes_mismatch);
+}
+
+TEST_F(Machine, AexFillsAFrameAndEresumeEmptiesIt) {
+  start(cpu);
+  EXPECT_EQ(cpu.aex(1), Code::general_protection);
+  EXPECT_EQ(cpu.eresume(1, kTcs), Code::general_protection);  // busy
+  ASSERT_EQ(cpu.aex(0), Code::success);
+  EXPECT_EQ(cpu.read(0, kBase + 0x1000, 1).code(), Code::page_fault);
+  EXPECT_EQ(cpu.eenter(0, kTcs), Code::page_fault);  // its second frame is not there
+  ASSERT_EQ(cpu.eresume(1, kTcs), Code::success);    // on any processor
+  ASSERT_EQ(cpu.aex(1), Code::success);
+  ASSERT_EQ(cpu.eaug(9, kSecs, kBase + kSsaOffset + 0x1000), Code::success);
+  EXPECT_EQ(cpu.eenter(0, kTcs), Code::page_fault);  // pending
+  ASSERT_EQ(cpu.eresume(0, kTcs), Code::success);
+  ASSERT_EQ(cpu.eaccept(0, kBase + kSsaOffset + 0x1000, AcceptInfo::augmented()), Code::success);
+  ASSERT_EQ(cpu.aex(0), Code::success);
+  ASSERT_EQ(cpu.eenter(0, kTcs), Code::success);  // a handler, in the second frame
+  ASSERT_EQ(cpu.aex(0), Code::success);
+  EXPECT_EQ(cpu.eenter(0, kTcs), Code::general_protection);  // CSSA is NSSA
+  ASSERT_EQ(cpu.eresume(0, kTcs), Code::success);
+  ASSERT_EQ(cpu.eexit(0), Code::success);
+  ASSERT_EQ(cpu.eresume(0, kTcs), Code::success);
+  ASSERT_EQ(cpu.eexit(0), Code::success);
+  EXPECT_EQ(cpu.eresume(0, kTcs), Code::general_protection);  // no frame is filled
+  EXPECT_EQ(cpu.eenter(0, kTcs), Code::success);
+}
+
+TEST_F(Machine, LoaderCannotFillFrames) {
+  auto init = SecsInit{.base = kBase, .size = kSize};
+  ASSERT_EQ(cpu.ecreate(kSecs, init), Code::success);
+  auto tcs = tcs_page({.ossa = kSsaOffset});
+  tcs[24] = 1;  // CSSA
+  const auto clean = tcs_page({.ossa = kSsaOffset});
+  const measure::EnclavePage pages[] = {{.offset = 0, .secinfo = SecInfo::tcs(), .contents = clean, .measured = true}};
+  auto s = sigstruct();
+  s.enclave_hash = measure::mrenclave_of_pages(1, kSize, pages).value();
+  measure::sign_sigstruct(s, signer());
+  ASSERT_EQ(cpu.eadd(kTcs, kSecs, kBase, SecInfo::tcs(), tcs), Code::success);
+  for (std::size_t i = 0; i < page.size(); i += 256) ASSERT_EQ(cpu.eextend(kTcs, i), Code::success);
+  EXPECT_EQ(this->init(s), Code::success);  // what EEXTEND measured had CSSA 0
+  EXPECT_EQ(cpu.eresume(0, kTcs), Code::general_protection);
 }
 
 TEST_F(Machine, DebuggersReadDebugEnclavesOnly) {
@@ -234,70 +396,179 @@ TEST_F(Machine, ReportIsForItsTarget) {
   EXPECT_EQ(cpu.ereport(0, ByteView{info}.first(511), {}).code(), Code::general_protection);
 }
 
-/// Random operations; after each one the map is consistent.
-TEST(RandomOperations, KeepTheInvariants) {
-  unsigned came_back = 0;
-  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
-    cloister::test::SeededRandom random{seed};
-    const auto pick = [&](unsigned below) { return random.array<1>()[0] % below; };
-    Cpu cpu{root(), {.pages = 12}};
-    const PageBytes contents{};
-    std::vector<EvictedPage> evicted;
-    std::map<Bytes, unsigned> loaded;
-    std::set<EpcIndex> initialised;
-    start(cpu);
-    initialised.insert(kSecs);
-    ASSERT_EQ(cpu.epa(11), Code::success);
-    for (int step = 0; step < 1000; ++step) {
-      const EpcIndex page = pick(12);
-      const EpcIndex secs = pick(4) == 0 ? 6 : kSecs;
-      const auto address = kBase + 0x1000 * std::uint64_t{pick(8)};
-      switch (pick(11)) {
-        case 0: (void)cpu.ecreate(6, {.base = kBase, .size = kSize}); break;
-        case 1: {
-          const bool was = initialised.contains(secs) && cpu.identity(secs) != nullptr;
-          const auto code = cpu.eadd(page, secs, address, SecInfo::reg(true, true, false), contents);
-          EXPECT_FALSE(was && code == Code::success) << "EADD after EINIT";
-          break;
-        }
-        case 2: (void)cpu.eaug(page, secs, address); break;
-        case 3:
-          if (pick(6) == 0 && page != 11) (void)cpu.eremove(page);
-          break;
-        case 4: (void)cpu.eblock(page); break;
-        case 5: (void)cpu.etrack(secs); break;
-        case 6: {
-          auto out = cpu.ewb(page, 11, pick(4));
-          if (out.ok()) evicted.push_back(std::move(out).value());
-          break;
-        }
-        case 7:
-          if (!evicted.empty()) {
-            const auto& one = evicted[pick(static_cast<unsigned>(evicted.size()))];
-            for (unsigned slot = 0; slot < 4; ++slot) {
-              if (cpu.eldu(page, one, secs, 11, slot) != Code::success) continue;
-              EXPECT_EQ(++loaded[one.sealed], 1U) << "a page came back twice";
-              ++came_back;
-            }
-          }
-          break;
-        case 8: (void)cpu.eenter(pick(4), page); break;
-        case 9:
-          for (unsigned processor = 0; processor < 4; ++processor) (void)cpu.eexit(processor);
-          break;
-        default: (void)cpu.eaccept(pick(4), address, SecInfo::reg(true, true, false)); break;
+/// Random operations of a host and two enclaves, and what has to hold after each.
+class Walk {
+ public:
+  static constexpr EpcIndex kOther = 6;   // SECS of the second enclave
+  static constexpr EpcIndex kVa = 11;
+  static constexpr unsigned kSlots = 4;   // that are used
+
+  explicit Walk(std::uint64_t seed) : random_{seed} {
+    start(cpu_);
+    CLOISTER_ASSERT(cpu_.epa(kVa) == Code::success);
+    born_ = *cpu_.identity(kSecs);
+  }
+  void step() {
+    if (pick(3) == 0) {
+      enclave_step();
+    } else {
+      host_step();
+    }
+    check();
+  }
+  [[nodiscard]] std::size_t came_back() const { return loaded_.size(); }
+  [[nodiscard]] unsigned keys() const { return keys_; }
+
+ private:
+  unsigned pick(unsigned below) { return random_.array<1>()[0] % below; }
+  EpcIndex any_page() { return pick(cpu_.pages()); }
+  /// Without these the enclave is never entered again; they are left alone most of the time.
+  bool vital(EpcIndex page) { return (page == kTcs || page == kSsa) && pick(200) != 0; }
+  EpcIndex any_secs() { return pick(4) == 0 ? kOther : kSecs; }
+  std::uint64_t any_address() { return kBase + 0x1000 * std::uint64_t{pick(8)}; }
+  SecInfo any_rights() { return SecInfo::reg(pick(4) != 0, pick(2) == 0, pick(2) == 0); }
+  AcceptInfo any_accept() {
+    const auto& entry = cpu_.epcm(any_page());
+    if (pick(3) != 0) return {.secinfo = entry.secinfo, .pending = entry.pending, .modified = entry.modified, .restricted = entry.restricted};
+    return {.secinfo = any_rights(), .pending = pick(2) == 0, .modified = pick(2) == 0, .restricted = pick(2) == 0};
+  }
+
+  void host_step() {
+    switch (pick(13)) {
+      case 0: (void)cpu_.ecreate(kOther, {.base = kBase, .size = kSize}); break;
+      case 1: {
+        const auto secs = any_secs();
+        const bool was = cpu_.identity(secs) != nullptr;
+        const auto code = cpu_.eadd(any_page(), secs, any_address(), SecInfo::reg(true, true, false), PageBytes{});
+        EXPECT_FALSE(was && code == Code::success) << "EADD after EINIT";
+        break;
       }
-      std::set<std::pair<EpcIndex, std::uint64_t>> owned;
-      for (EpcIndex i = 0; i < cpu.pages(); ++i) {
-        const auto& entry = cpu.epcm(i);
-        if (!entry.valid || entry.secinfo.type == measure::SgxPageType::va || entry.secinfo.type == measure::SgxPageType::secs) continue;
-        EXPECT_TRUE(owned.emplace(entry.secs, entry.address).second) << "two pages at one address";
-        EXPECT_EQ(cpu.epcm(entry.secs).secinfo.type, measure::SgxPageType::secs) << "a page without an enclave";
-        EXPECT_TRUE(cpu.epcm(entry.secs).valid);
+      case 2: {
+        const auto page = any_page();
+        const auto secs = cpu_.epcm(page).secs;
+        const bool was = cpu_.epcm(page).valid && cpu_.identity(secs) != nullptr;
+        EXPECT_FALSE(cpu_.eextend(page, 0) == Code::success && was) << "EEXTEND after EINIT";
+        break;
       }
+      case 3: (void)cpu_.eaug(any_page(), any_secs(), any_address()); break;
+      case 4:
+        if (const auto page = any_page(); pick(8) == 0 && !vital(page) && page != kVa) (void)cpu_.eremove(page);
+        break;
+      case 5:
+        if (const auto page = pick(4) == 0 ? any_page() : kData; !vital(page)) (void)cpu_.eblock(page);
+        break;
+      case 6: (void)cpu_.etrack(any_secs()); break;
+      case 7: evict(); break;
+      case 8: reload(); break;
+      case 9:
+        if (const auto page = any_page(); !vital(page)) (void)cpu_.emodpr(page, any_rights());
+        break;
+      case 10:
+        if (const auto page = any_page(); !vital(page)) {
+          (void)cpu_.emodt(page, pick(2) == 0 ? measure::SgxPageType::tcs : measure::SgxPageType::trim);
+        }
+        break;
+      case 11: (void)cpu_.eenter(pick(2), pick(4) != 0 ? kTcs : any_page()); break;
+      default: (void)cpu_.eresume(pick(2), pick(4) != 0 ? kTcs : any_page()); break;
     }
   }
-  EXPECT_GT(came_back, 100U);  // the walk gets that far
+  void enclave_step() {
+    const auto processor = pick(2);
+    switch (pick(10)) {
+      case 0: (void)cpu_.eexit(processor); break;
+      case 1: (void)cpu_.aex(processor); break;
+      case 2: (void)cpu_.eaccept(processor, any_address(), any_accept()); break;
+      case 3: (void)cpu_.eacceptcopy(processor, any_address(), any_address(), any_rights()); break;
+      case 4: (void)cpu_.emodpe(processor, any_address(), any_rights()); break;
+      default: ask_for_a_key(processor); break;
+    }
+  }
+
+  void evict() {
+    const auto page = pick(2) == 0 ? any_page() : kData;
+    const auto slot = pick(kSlots);
+    auto out = cpu_.ewb(page, kVa, slot);
+    if (!out.ok()) return;
+    EXPECT_TRUE(slots_.emplace(slot, out.value().sealed).second) << "EWB into an occupied slot";
+    evicted_.push_back(std::move(out).value());
+  }
+  void reload() {
+    if (evicted_.empty()) return;
+    const auto& one = evicted_[pick(static_cast<unsigned>(evicted_.size()))];
+    const auto page = any_page();
+    const bool blocked = pick(3) == 0;
+    for (unsigned slot = 0; slot < kSlots; ++slot) {
+      const auto code = blocked ? cpu_.eldb(page, one, kSecs, kVa, slot) : cpu_.eldu(page, one, kSecs, kVa, slot);
+      if (code != Code::success) continue;
+      EXPECT_TRUE(slots_.contains(slot) && slots_.at(slot) == one.sealed) << "a page from a slot that is not its own";
+      EXPECT_TRUE(loaded_.insert(one.sealed).second) << "a page came back twice";
+      EXPECT_EQ(cpu_.epcm(page).blocked, blocked);
+      slots_.erase(slot);
+    }
+  }
+  /// Keys only inside an enclave that EINIT let in, and none beyond its gates.
+  void ask_for_a_key(unsigned processor) {
+    KeyRequest request{.name = pick(2) == 0 ? KeyName::seal : static_cast<KeyName>(pick(5)), .policy = static_cast<std::uint16_t>(pick(8)),
+                       .isv_svn = static_cast<std::uint16_t>(pick(5)), .cpu_svn = {static_cast<std::uint8_t>(pick(5))}};
+    const auto key = cpu_.egetkey(processor, encode_key_request(request));
+    const auto* who = cpu_.identity_on(processor);
+    if (!key.ok()) return;
+    EXPECT_NE(who, nullptr) << "a key outside of an enclave";
+    if (who == nullptr) return;
+    EXPECT_NE(who->flags() & flag::kInit, 0U);
+    if (request.name == KeyName::report) return;
+    EXPECT_EQ(request.name, KeyName::seal) << "a key that needs an attribute";
+    EXPECT_LE(request.isv_svn, who->isv_svn);
+    EXPECT_LE(request.cpu_svn[0], cpu_.cpu_svn()[0]);
+    EXPECT_LE(request.policy, 3);
+    ++keys_;
+  }
+
+  void check() {
+    std::set<std::pair<EpcIndex, std::uint64_t>> owned;
+    for (EpcIndex i = 0; i < cpu_.pages(); ++i) {
+      const auto& entry = cpu_.epcm(i);
+      if (!entry.valid || entry.secinfo.type == measure::SgxPageType::va || entry.secinfo.type == measure::SgxPageType::secs) continue;
+      EXPECT_TRUE(owned.emplace(entry.secs, entry.address).second) << "two pages at one address";
+      EXPECT_TRUE(cpu_.epcm(entry.secs).valid && cpu_.epcm(entry.secs).secinfo.type == measure::SgxPageType::secs) << "a page without an enclave";
+      EXPECT_FALSE(entry.pending && entry.modified);
+      EXPECT_FALSE(entry.secinfo.write && !entry.secinfo.read);
+      for (unsigned processor = 0; processor < Cpu::kProcessors; ++processor) {
+        if (cpu_.identity_on(processor) != cpu_.identity(entry.secs)) continue;
+        const bool reached = cpu_.read(processor, entry.address, 1).ok();
+        EXPECT_FALSE(reached && (entry.blocked || entry.pending || entry.modified || !entry.secinfo.read)) << "a page that is not to be reached";
+      }
+    }
+    if (const auto* now = cpu_.identity(kSecs)) {
+      EXPECT_EQ(now->mr_enclave, born_.mr_enclave) << "MRENCLAVE after EINIT";
+      EXPECT_EQ(now->mr_signer, born_.mr_signer);
+      EXPECT_EQ(now->attributes, born_.attributes);
+    }
+  }
+
+  cloister::test::SeededRandom random_;
+  Cpu cpu_{root(), {.cpu_svn = {3}, .pages = 12}};
+  Identity born_;
+  std::vector<EvictedPage> evicted_;
+  std::map<unsigned, Bytes> slots_;  // what the host knows of the VA page
+  std::set<Bytes> loaded_;
+  unsigned keys_ = 0;
+};
+
+TEST(RandomOperations, KeepTheInvariants) {
+  std::size_t came_back = 0;
+  unsigned keys = 0;
+  for (std::uint64_t seed = 1; seed <= 120; ++seed) {
+    Walk walk{seed};
+    for (int i = 0; i < 1000; ++i) {
+      walk.step();
+      if (::testing::Test::HasFailure()) FAIL() << "seed " << seed << ", step " << i;
+    }
+    came_back += walk.came_back();
+    keys += walk.keys();
+  }
+  EXPECT_GT(came_back, 200U);  // the walks get that far
+  EXPECT_GT(keys, 400U);
 }
 
 }  // namespace

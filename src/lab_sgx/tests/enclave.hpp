@@ -2,7 +2,7 @@
 
 #include "cloister/lab_sgx/cpu.hpp"
 
-/// An enclave of three pages to try things on.
+/// An enclave of four pages to try things on.
 namespace cloister::lab_sgx::test {
 
 inline constexpr std::uint64_t kBase = 0x10000;
@@ -11,6 +11,8 @@ inline constexpr EpcIndex kSecs = 0;
 inline constexpr EpcIndex kTcs = 1;
 inline constexpr EpcIndex kCode = 2;
 inline constexpr EpcIndex kData = 3;
+inline constexpr EpcIndex kSsa = 4;
+inline constexpr std::uint64_t kSsaOffset = 0x7000;  // of the one frame that is there; the TCS has two
 
 inline crypto::Secret<32> root(std::uint8_t first = 1) { return crypto::Secret<32>{ByteArray<32>{first}}; }
 
@@ -37,14 +39,14 @@ inline ByteArray<16> attributes(std::uint64_t flags) {
   return out;
 }
 
-/// ECREATE, and EADD of a TCS, a code page (measured) and a data page.
+/// ECREATE, and EADD of a TCS, a code page (measured), a data page and an SSA frame.
 inline void add_pages(Cpu& cpu, const Build& build = {}) {
   SecsInit init{.base = kBase, .size = kSize};
   init.attributes = attributes(build.flags);
   init.config_id = build.config_id;
   init.config_svn = build.config_svn;
   CLOISTER_ASSERT(cpu.ecreate(build.first, init) == Code::success);
-  PageBytes page{};
+  auto page = tcs_page({.ossa = kSsaOffset, .nssa = 2});
   CLOISTER_ASSERT(cpu.eadd(build.first + kTcs, build.first, kBase, measure::SecInfo::tcs(), page) == Code::success);
   page.fill(build.code);
   CLOISTER_ASSERT(cpu.eadd(build.first + kCode, build.first, kBase + 0x1000, measure::SecInfo::reg(true, false, true), page) ==
@@ -52,6 +54,9 @@ inline void add_pages(Cpu& cpu, const Build& build = {}) {
   for (std::size_t i = 0; i < page.size(); i += 256) CLOISTER_ASSERT(cpu.eextend(build.first + kCode, i) == Code::success);
   page.fill(0x11);
   CLOISTER_ASSERT(cpu.eadd(build.first + kData, build.first, kBase + 0x2000, measure::SecInfo::reg(true, true, false), page) ==
+                  Code::success);
+  page.fill(0);
+  CLOISTER_ASSERT(cpu.eadd(build.first + kSsa, build.first, kBase + kSsaOffset, measure::SecInfo::reg(true, true, false), page) ==
                   Code::success);
 }
 
@@ -64,7 +69,8 @@ inline evidence::Sigstruct sigstruct(const Build& build = {}) {
   const std::vector<measure::EnclavePage> pages{
       {.offset = 0, .secinfo = measure::SecInfo::tcs(), .contents = tcs, .measured = false},
       {.offset = 0x1000, .secinfo = measure::SecInfo::reg(true, false, true), .contents = code},
-      {.offset = 0x2000, .secinfo = measure::SecInfo::reg(true, true, false), .contents = data, .measured = false}};
+      {.offset = 0x2000, .secinfo = measure::SecInfo::reg(true, true, false), .contents = data, .measured = false},
+      {.offset = kSsaOffset, .secinfo = measure::SecInfo::reg(true, true, false), .contents = tcs, .measured = false}};
   evidence::Sigstruct out;
   out.date = 0x20260301;
   out.attributes = attributes(build.flags);

@@ -12,15 +12,14 @@ namespace cloister::measure {
 namespace {
 
 constexpr std::size_t kRecordSize = 64;
-constexpr std::size_t kTagSize = 8;
 constexpr std::uint64_t kPageTypeShift = 8;
 
 using Record = ByteArray<kRecordSize>;
-using Tag = ByteArray<kTagSize>;
+using Tag = std::uint64_t;  // eight characters, little-endian
 
 constexpr Tag tag(std::string_view name) {
-  Tag out{};
-  for (std::size_t i = 0; i < name.size(); ++i) out[i] = static_cast<std::uint8_t>(name[i]);
+  Tag out = 0;
+  for (std::size_t i = 0; i < name.size(); ++i) out |= Tag{static_cast<std::uint8_t>(name[i])} << (8 * i);
   return out;
 }
 constexpr Tag kCreate = tag("ECREATE");
@@ -34,9 +33,9 @@ void put(std::span<std::uint8_t> out, T value) {
   for (std::size_t i = 0; i < sizeof value; ++i) out[i] = static_cast<std::uint8_t>(std::uint64_t{value} >> (8 * i));
 }
 
-Record record(const Tag& name) {
+Record record(Tag name) {
   Record out{};
-  std::ranges::copy(name, out.begin());
+  put(out, name);
   return out;
 }
 
@@ -62,17 +61,18 @@ class SgxsReader {
   explicit SgxsReader(ByteView stream) : in_{stream} {}
   [[nodiscard]] bool at_end() const { return in_.at_end(); }
   [[nodiscard]] bool started() const { return size_.has_value(); }
+  [[nodiscard]] std::size_t remaining() const { return in_.remaining(); }
 
   Result<SgxsRecord> next() {
     const auto taken = in_.take(kRecordSize);
     if (!taken) return Error{Errc::truncated, ".sgxs: a record of 64 bytes expected, got " + std::to_string(in_.remaining())};
     codec::Reader fields{*taken};
-    const auto name = *fields.array<kTagSize>();
+    const auto name = *fields.u64le();
+    if (name == kExtend && size_) return chunk(fields, true);  // sixteen of seventeen
     if (name == kUnsized) return Error{Errc::unsupported, ".sgxs: the enclave has no size (UNSIZED), hence no measurement"};
     if (name == kCreate) return create(fields);
     if (!size_) return misplaced("ECREATE expected first");
     if (name == kAdd) return add(fields);
-    if (name == kExtend) return chunk(fields, true);
     if (name == kUnmeasured) return chunk(fields, false);
     return bad("unknown record");
   }
@@ -169,7 +169,7 @@ void EnclaveMeasurement::add(std::uint64_t offset, const SecInfo& secinfo) {
 
 void EnclaveMeasurement::extend(std::uint64_t offset, SgxChunk chunk) {
   ByteArray<kRecordSize + kSgxChunkSize> extended{};
-  std::ranges::copy(kExtend, extended.begin());
+  put(extended, kExtend);
   put(std::span{extended}.subspan(8), offset);
   std::ranges::copy(chunk, extended.begin() + kRecordSize);
   hash_.update(extended);
@@ -192,31 +192,38 @@ Result<Digest32> mrenclave_of_pages(std::uint32_t ssa_frame_size, std::uint64_t 
   return measurement.finish();
 }
 
-Result<void> for_each_sgxs_record(ByteView stream, const SgxsSink& sink) {
+namespace {
+
+/// `sink` gets each record, and its bytes.
+template <class Sink>
+Result<void> read_sgxs(ByteView stream, const Sink& sink) {
   if (stream.size() > kMaxSgxsSize) return Error{Errc::limit_exceeded, ".sgxs: larger than 1 GiB"};
   SgxsReader reader{stream};
   while (!reader.at_end()) {
+    const auto rest = stream.last(reader.remaining());
     CLOISTER_TRY(next, reader.next());
-    CLOISTER_CHECK(sink(next));
+    CLOISTER_CHECK(sink(next, rest.first(rest.size() - reader.remaining())));
   }
   if (!reader.started()) return Error{Errc::truncated, ".sgxs: ECREATE expected, got nothing"};
   return {};
 }
 
+}  // namespace
+
+Result<void> for_each_sgxs_record(ByteView stream, const SgxsSink& sink) {
+  return read_sgxs(stream, [&](const SgxsRecord& next, ByteView) { return sink(next); });
+}
+
+/// The records of a canonical stream stand in it as they are hashed, so that MRENCLAVE is the hash of the stream but for
+/// what it marks as unmeasured. Each is hashed while it is in the cache.
 Result<Digest32> mrenclave_of_sgxs(ByteView stream) {
-  std::optional<EnclaveMeasurement> measurement;
-  const auto measure = [&](const SgxsRecord& next) -> Result<void> {
-    if (const auto* create = std::get_if<SgxsCreate>(&next)) {
-      measurement.emplace(create->ssa_frame_size, create->size);
-    } else if (const auto* add = std::get_if<SgxsAdd>(&next)) {
-      measurement->add(add->offset, add->secinfo);
-    } else if (const auto& chunk = std::get<SgxsChunk>(next); chunk.measured) {
-      measurement->extend(chunk.offset, chunk.data);
-    }
+  crypto::Sha256 hash;
+  CLOISTER_CHECK(read_sgxs(stream, [&](const SgxsRecord& next, ByteView bytes) -> Result<void> {
+    const auto* chunk = std::get_if<SgxsChunk>(&next);
+    if (chunk == nullptr || chunk->measured) hash.update(bytes);
     return {};
-  };
-  CLOISTER_CHECK(for_each_sgxs_record(stream, measure));
-  return measurement->finish();
+  }));
+  return hash.finish();
 }
 
 Digest32 mrsigner(const evidence::Sigstruct& sigstruct) { return crypto::sha256(sigstruct.modulus); }

@@ -13,8 +13,8 @@
 #include "cloister/measure/sgx.hpp"
 
 /// LAB ONLY - NOT HARDWARE. The enclave page cache, its map, and the instructions that change them (Intel SDM vol. 3D,
-/// "SGX Instruction References"). Not modelled: paging of a SECS or VA page, AEX and SSA frames, launch tokens, permission
-/// changes after EACCEPT (EMODPE, EMODPR, EMODT), CET, shadow stacks.
+/// "SGX Instruction References"). Not modelled: paging of a SECS or VA page, registers (an SSA frame must be there, nothing is
+/// written into it), launch tokens, CET, shadow stacks.
 namespace cloister::lab_sgx {
 
 using EpcIndex = std::uint32_t;  // the number of a page in the EPC
@@ -27,9 +27,29 @@ struct EpcmEntry {
   EpcIndex secs = 0;
   std::uint64_t address = 0;  // ENCLAVEADDRESS
   bool blocked = false;
-  bool pending = false;           // EAUG, before EACCEPT
-  std::uint64_t blocked_epoch = 0;
+  bool pending = false;     // EAUG, before EACCEPT
+  bool modified = false;    // EMODT, before EACCEPT
+  bool restricted = false;  // PR: EMODPR, before EACCEPT
+  std::uint64_t epoch = 0;  // of the EBLOCK, EMODPR or EMODT: who entered until then may hold an old translation
 };
+
+/// SECINFO as EACCEPT takes it: what the enclave expects of the entry, all of it.
+struct AcceptInfo {
+  measure::SecInfo secinfo;
+  bool pending = false;
+  bool modified = false;
+  bool restricted = false;
+  /// After EAUG.
+  [[nodiscard]] static AcceptInfo augmented() { return {.secinfo = measure::SecInfo::reg(true, true, false), .pending = true}; }
+};
+
+/// What a TCS page says (SDM vol. 3D, "TCS"); the CPU keeps CSSA in it.
+struct TcsInit {
+  std::uint64_t ossa = 0;   // of the first SSA frame, from the enclave's base
+  std::uint32_t nssa = 1;   // frames
+  std::uint64_t oentry = 0;
+};
+[[nodiscard]] PageBytes tcs_page(const TcsInit& init);
 
 /// What ECREATE takes of a SECS.
 struct SecsInit {
@@ -68,6 +88,8 @@ struct EvictedPage {
   std::uint64_t address = 0;
   measure::SecInfo secinfo;
   bool pending = false;
+  bool modified = false;
+  bool restricted = false;
   Bytes sealed;  // the page under the paging key, and its tag
 };
 
@@ -101,16 +123,34 @@ class Cpu {
   Code etrack(EpcIndex secs);
   Answer<EvictedPage> ewb(EpcIndex page, EpcIndex va, unsigned slot);
   Code eldu(EpcIndex at, const EvictedPage& page, EpcIndex secs, EpcIndex va, unsigned slot);
+  /// As ELDU; the page is blocked at once, to be evicted again.
+  Code eldb(EpcIndex at, const EvictedPage& page, EpcIndex secs, EpcIndex va, unsigned slot);
+  /// Takes rights away from a page: those that it has and `rights` does not. In force at once; the enclave's EACCEPT
+  /// makes sure that no processor uses the old ones.
+  Code emodpr(EpcIndex page, const measure::SecInfo& rights);
+  /// REG to TCS, REG or TCS to TRIM: in force with EACCEPT.
+  Code emodt(EpcIndex page, measure::SgxPageType type);
   /// 8 bytes of a page of a debug enclave.
   [[nodiscard]] Answer<ByteArray<8>> edbgrd(EpcIndex page, std::size_t offset) const;
   Code edbgwr(EpcIndex page, std::size_t offset, const ByteArray<8>& value);
 
   // --- ENCLU, on a logical processor ---
+  /// Needs a free SSA frame: #GP when CSSA has reached NSSA, #PF when the frame's pages are not there to be written.
   Code eenter(unsigned processor, EpcIndex tcs);
   Code eexit(unsigned processor);
+  /// Not an instruction: an interrupt or exception takes the processor out of the enclave and fills an SSA frame.
+  Code aex(unsigned processor);
+  /// Goes on from the last SSA frame; #GP when none is filled.
+  Code eresume(unsigned processor, EpcIndex tcs);
   [[nodiscard]] Answer<Report> ereport(unsigned processor, ByteView target_info, const Digest64& data) const;
   [[nodiscard]] Answer<Key> egetkey(unsigned processor, ByteView key_request) const;
-  Code eaccept(unsigned processor, std::uint64_t address, const measure::SecInfo& secinfo);
+  /// The page's change becomes the enclave's will. SGX_PAGE_ATTRIBUTES_MISMATCH unless everything is as it expects;
+  /// SGX_NOT_TRACKED while a processor is inside that entered before the change (EAUG changes nothing that one could hold).
+  Code eaccept(unsigned processor, std::uint64_t address, const AcceptInfo& expected);
+  /// The same of a page that EAUG added, with the contents of another and these rights.
+  Code eacceptcopy(unsigned processor, std::uint64_t address, std::uint64_t source, const measure::SecInfo& secinfo);
+  /// Gives the enclave's own page more rights; the host is not asked.
+  Code emodpe(unsigned processor, std::uint64_t address, const measure::SecInfo& rights);
   /// What the enclave's own loads and stores do: within one page, #PF without the right.
   [[nodiscard]] Answer<Bytes> read(unsigned processor, std::uint64_t address, std::size_t size) const;
   Code write(unsigned processor, std::uint64_t address, ByteView bytes);
@@ -156,6 +196,10 @@ class Cpu {
   [[nodiscard]] std::optional<EpcIndex> find(EpcIndex secs, std::uint64_t page_address) const;
   [[nodiscard]] std::optional<EpcIndex> accessible(unsigned processor, std::uint64_t address, std::size_t size, bool write) const;
   [[nodiscard]] Code debuggable(EpcIndex page, std::size_t offset) const;
+  [[nodiscard]] bool tracked(const EpcmEntry& entry) const;
+  Code load_back(EpcIndex at, const EvictedPage& page, EpcIndex secs, EpcIndex va, unsigned slot, bool blocked);
+  [[nodiscard]] bool frame_ready(const EpcmEntry& tcs, std::uint32_t frame) const;
+  Code enter(unsigned processor, EpcIndex tcs, bool resume);
 
   KeyLadder ladder_;
   Key paging_key_;

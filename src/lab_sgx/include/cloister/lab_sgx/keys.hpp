@@ -68,8 +68,10 @@ class KeyLadder {
   [[nodiscard]] std::optional<Key> at(const CpuSvn& svn) const;
 
  private:
+  [[nodiscard]] Key derive(const CpuSvn& svn) const;
   CpuSvn svn_;
   std::vector<crypto::Secret<32>> steps_;
+  Key present_;  // at `svn_`, which is what nearly everybody asks for
 };
 
 /// EGETKEY of an initialised enclave. Its gates: policy bits that need KSS (#GP), PROVISIONKEY and EINITTOKEN_KEY

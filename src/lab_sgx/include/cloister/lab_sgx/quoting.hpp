@@ -5,6 +5,7 @@
 
 #include "cloister/crypto/ecdsa.hpp"
 #include "cloister/evidence/qe_identity.hpp"
+#include "cloister/evidence/quote.hpp"
 #include "cloister/lab_sgx/cpu.hpp"
 
 namespace cloister::lab_sgx {
@@ -19,14 +20,14 @@ struct Certification {
 };
 
 /// The quoting enclave: an enclave like any other, which stays entered on a processor of its own. Its attestation key comes
-/// from its seal key, so that it is the same after each start (Intel SGX ECDSA QuoteLibReference DCAP API, appendix A).
-/// Refers to the CPU, which must outlive it.
+/// from its seal key, so that it is the same after each start, and is certified once, at the start (Intel SGX ECDSA
+/// QuoteLibReference DCAP API, appendix A). Refers to the CPU, which must outlive it.
 class QuotingEnclave {
  public:
-  static constexpr EpcIndex kPages = 3;  // SECS, TCS, code
-  /// Builds and enters it in free pages from `first` on. `permission_denied` with the leaf's code when one refuses.
+  static constexpr EpcIndex kPages = 4;  // SECS, TCS, code, SSA
+  /// Builds and enters it in free pages from `first` on, and has its report signed. `permission_denied` with the leaf's code when one refuses.
   [[nodiscard]] static Result<QuotingEnclave> start(Cpu& cpu, EpcIndex first, unsigned processor, std::uint16_t isv_svn,
-                                                    const crypto::RsaPrivateKey& signer, Certification certification);
+                                                    const crypto::RsaPrivateKey& signer, const Certification& certification);
 
   /// For whom reports to be quoted are made.
   [[nodiscard]] TargetInfo target() const;
@@ -37,12 +38,12 @@ class QuotingEnclave {
   [[nodiscard]] evidence::QeIdentity identity() const;
 
  private:
-  QuotingEnclave(const Cpu& cpu, unsigned processor, crypto::EcPrivateKey key, Certification certification)
-      : cpu_{&cpu}, processor_{processor}, attestation_key_{std::move(key)}, certification_{std::move(certification)} {}
+  QuotingEnclave(const Cpu& cpu, unsigned processor, crypto::EcPrivateKey key, evidence::QuoteContent form)
+      : cpu_{&cpu}, processor_{processor}, attestation_key_{std::move(key)}, form_{std::move(form)} {}
   const Cpu* cpu_;
   unsigned processor_;
   crypto::EcPrivateKey attestation_key_;
-  Certification certification_;
+  evidence::QuoteContent form_;  // of every quote: all but body and signature
 };
 
 }  // namespace cloister::lab_sgx
