@@ -46,6 +46,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     http::Request request;
     request.method = route.method;
     request.query = target->query;
+    request.headers.add("Host", "localhost");
     request.headers.add("Content-Type", "application/json");
     request.body = crypto::cleansed_copy(as_bytes(text));
     for (const auto* name : {"name", "vm_id"}) {

@@ -114,7 +114,16 @@ http::Response unprocessable(json::Array problems) { return http::json_response(
 
 bool takes_body(const Route& route) { return route.method == Method::post && !route.in_query; }
 
+/// Without its port.
+std::string_view host_of(std::string_view field) {
+  const auto end = field.starts_with('[') ? field.find(']') + 1 : std::min(field.find(':'), field.size());
+  return field.substr(0, end);
+}
+
+/// Another's page, also one whose name was made to lead here.
 bool from_elsewhere(const http::Request& request, const std::vector<std::string>& allowed) {
+  const auto named = host_of(request.headers.find("Host").value_or(""));
+  if (named != "127.0.0.1" && named != "localhost" && named != "[::1]") return true;
   const auto origin = request.headers.find("Origin");
   if (!origin || std::ranges::find(allowed, *origin) != allowed.end()) return false;
   const auto host = origin->find("://");
@@ -277,10 +286,13 @@ http::Response refusal(const Error& error) {
   return out;
 }
 
+Result<void> RouteTable::admit(const http::Request& request) const {
+  if (!from_elsewhere(request, allowed_origins_)) return {};
+  return Error{Errc::permission_denied, "Origin, Host: pages of other origins may not use this server; see --allow-origin"};
+}
+
 http::Response RouteTable::answer(const Route& route, const http::Request& request) const {
-  if (from_elsewhere(request, allowed_origins_)) {
-    return refusal(Error{Errc::permission_denied, "Origin: pages of other origins may not use this server; see --allow-origin"});
-  }
+  if (const auto admitted = admit(request); !admitted) return refusal(admitted.error());
   json::Value body{json::Object{}};
   Values values;
   if (takes_body(route)) {

@@ -86,6 +86,9 @@ class RouteTable {
   [[nodiscard]] codec::json::Value openapi() const;
   /// Adds every route; the table must outlive the router.
   void fill(http::Router& router) const;
+  /// `permission_denied` for pages of other origins, and for a Host that is no name of loopback, which a page of another
+  /// origin has whose name was made to lead here.
+  [[nodiscard]] Result<void> admit(const http::Request& request) const;
   /// What the route says to a request: for the router, and for tests.
   [[nodiscard]] http::Response answer(const Route& route, const http::Request& request) const;
   [[nodiscard]] const std::vector<Route>& routes() const noexcept { return routes_; }

@@ -4,6 +4,7 @@
 
 #include "cloister/runtime/task_group.hpp"
 #include "cloister/runtime/task_group.hpp"
+#include "page.hpp"
 #include "routes.hpp"
 
 namespace cloister::lab_service {
@@ -16,10 +17,14 @@ using runtime::Task;
 constexpr std::size_t kBatch = 64;
 constexpr std::chrono::minutes kPatience{10};
 
-http::Handler fixed(std::string type, Bytes body) {
-  const auto shared = std::make_shared<const Bytes>(std::move(body));  // with every request under way
-  return [type = std::move(type), shared](http::Request) -> Task<http::Response> {
-    auto response = http::bytes_response(type, *shared);
+/// A file that is always the same. Browsers take it for what it says it is, and put it in no other page.
+http::Handler fixed(std::string type, std::string_view text) {
+  const auto body = std::make_shared<const Bytes>(to_bytes(text));  // with every request under way
+  return [type = std::move(type), body](http::Request) -> Task<http::Response> {
+    auto response = http::bytes_response(type, *body);
+    response.headers.set("X-Content-Type-Options", "nosniff");
+    response.headers.set("X-Frame-Options", "DENY");
+    response.headers.set("Referrer-Policy", "no-referrer");
     co_return response;
   };
 }
@@ -80,7 +85,10 @@ json::Value Service::openapi() const { return table_->openapi(); }
 http::Router Service::router() {
   http::Router out;
   table_->fill(out);
-  out.add(Method::get, "/openapi.json", http::kPublic, fixed("application/json", to_bytes(json::write_pretty(openapi()) + "\n")));
+  out.add(Method::get, "/openapi.json", http::kPublic, fixed("application/json", json::write_pretty(openapi()) + "\n"));
+  out.add(Method::get, "/", http::kPublic, fixed("text/html; charset=utf-8", page_index_html));
+  out.add(Method::get, "/lab.css", http::kPublic, fixed("text/css; charset=utf-8", page_lab_css));
+  out.add(Method::get, "/lab.js", http::kPublic, fixed("text/javascript; charset=utf-8", page_lab_js));
   http::WebSocketLimits limits;
   limits.max_message = 1024;
   out.add_websocket("/events/stream", http::kPublic, limits, [this](http::Request request, std::shared_ptr<http::WebSocket> socket) {
@@ -90,6 +98,10 @@ http::Router Service::router() {
 }
 
 Task<void> Service::stream(http::Request request, std::shared_ptr<http::WebSocket> socket) {
+  if (!table_->admit(request)) {
+    co_await socket->close(http::CloseCode::policy_violation, "pages of other origins may not use this server");
+    co_return;
+  }
   const auto since = since_of(request);
   if (!since) {
     co_await socket->close(http::CloseCode::policy_violation, "since: a number expected");

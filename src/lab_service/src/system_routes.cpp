@@ -155,7 +155,14 @@ void add_system_routes(RouteTable& table, Service& s) {
   table.document_only({.method = Method::get, .pattern = "/events/stream", .tag = "events",
                        .summary = "The same as a WebSocket, one JSON text a message, as they happen; {\"gap\": {\"from\", \"to\"}} where some are gone",
                        .takes = {integer("since", "", 0, INT64_MAX).or_else(0)}, .answers = {}, .refusals = {422, 503}, .run = {}});
-  table.document_only({.method = Method::get, .pattern = "/openapi.json", .tag = "system", .summary = "This document", .takes = {}, .answers = {}, .refusals = {}, .run = {}});
+  const auto file = [&table](std::string pattern, std::string_view summary) {
+    table.document_only({.method = Method::get, .pattern = std::move(pattern), .tag = "system", .summary = summary, .takes = {}, .answers = {},
+                         .refusals = {}, .run = {}});
+  };
+  file("/openapi.json", "This document");
+  file("/", "The page of the lab");
+  file("/lab.css", "Its looks");
+  file("/lab.js", "Its code");
 }
 
 }  // namespace cloister::lab_service

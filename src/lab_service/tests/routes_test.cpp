@@ -1,5 +1,9 @@
 #include "lab.hpp"
 
+#include "support/support.hpp"
+
+#include "route_table.hpp"
+
 /// What holds for every route.
 namespace cloister::lab_workload {
 std::vector<Workload> service_workloads();
@@ -60,6 +64,18 @@ TEST_F(Routes, OfNoOtherPath) {
   EXPECT_EQ(get("/vms/none/report").status, 404);
   EXPECT_EQ(post("/vms/none/step", "").status, 404);
   EXPECT_EQ(del("/vms/none").status, 404);
+}
+
+TEST_F(Routes, ServeThePageAsItIs) {
+  for (const auto& [path, type] : {std::pair{"/", "text/html; charset=utf-8"}, std::pair{"/lab.css", "text/css; charset=utf-8"},
+                                   std::pair{"/lab.js", "text/javascript; charset=utf-8"}}) {
+    const auto response = client_->request(Method::get, path, {}, {}, std::chrono::seconds{30}).value();
+    EXPECT_EQ(response.status, 200);
+    EXPECT_EQ(response.headers.find("Content-Type"), type);
+    EXPECT_EQ(response.headers.find("X-Content-Type-Options"), "nosniff");
+    const auto name = path == std::string_view{"/"} ? std::string{"/index.html"} : std::string{path};
+    EXPECT_EQ(as_text(response.body), cloister::test::read_text(cloister::test::source_dir() / ("src/lab_service/page" + name)));
+  }
 }
 
 TEST_F(Routes, ListWhatThereIs) {
@@ -123,6 +139,28 @@ TEST_F(Routes, AreForPagesOfTheirOwn) {
   EXPECT_EQ(send(Method::post, "/vm/attest?vm_id=x", other, "").status, 403);
   EXPECT_EQ(send(Method::get, "/enclaves", other, "").status, 403);
   EXPECT_EQ(send(Method::get, "/enclaves", {{"Origin", server_->base_url()}}, "").status, 200);
+}
+
+TEST(RouteTable, AdmitsNamesOfLoopbackAlone) {
+  const RouteTable table{{"https://pages.example"}};
+  const auto admits = [&table](std::string host, std::string origin) {
+    http::Request request;
+    request.headers.add("Host", std::move(host));
+    if (!origin.empty()) request.headers.add("Origin", std::move(origin));
+    return table.admit(request).ok();
+  };
+  EXPECT_TRUE(admits("127.0.0.1:8000", ""));
+  EXPECT_TRUE(admits("localhost", ""));
+  EXPECT_TRUE(admits("[::1]:8000", "http://[::1]:8000"));
+  EXPECT_TRUE(admits("localhost:8000", "http://localhost:8000"));
+  EXPECT_TRUE(admits("localhost:8000", "https://pages.example"));
+  EXPECT_FALSE(admits("localhost:8000", "http://localhost:9000"));
+  EXPECT_FALSE(admits("localhost:8000", "null"));
+  // A page of evil.example, whose name leads to loopback.
+  EXPECT_FALSE(admits("evil.example:8000", "http://evil.example:8000"));
+  EXPECT_FALSE(admits("evil.example:8000", ""));
+  EXPECT_FALSE(admits("", ""));
+  EXPECT_FALSE(admits("[", ""));
 }
 
 struct AllowingRoutes : Lab {
