@@ -1,10 +1,8 @@
 #include "cloister/lab_service/serve.hpp"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <csignal>
-#include <fstream>
+#include <functional>
 #include <ostream>
 
 #include "cloister/codec/text.hpp"
@@ -29,6 +27,13 @@ Result<void> check_origin(std::string_view origin) {
   return Error{Errc::configuration_invalid, "--allow-origin: scheme, host and port as browsers send them expected, e.g. https://example.org"};
 }
 
+/// Says that it answers once a signal would be heard: what is posted runs when the only thread waits.
+runtime::Task<Result<int>> announce_and_wait(runtime::IoContext& io, std::function<void()> announce) {
+  runtime::post(io.executor(), std::move(announce));
+  std::vector<int> signals{SIGTERM, SIGINT};
+  co_return co_await io.wait_for_signal(std::move(signals));
+}
+
 }  // namespace
 
 Result<void> serve(const ServeOptions& options, std::ostream& out, const Clock& clock, log::Logger& logger) {
@@ -49,8 +54,8 @@ Result<void> serve(const ServeOptions& options, std::ostream& out, const Clock& 
   handlers.start();
   connections.start();
   const codec::json::Value ready = codec::json::Object{{"url", server->base_url()}, {"lab", true}};
-  out << codec::json::write(ready) << std::endl;
-  auto signalled = runtime::block_on(connections, connections.wait_for_signal({SIGTERM, SIGINT}));
+  auto announce = [&out, &ready] { out << codec::json::write(ready) << std::endl; };
+  auto signalled = runtime::block_on(connections, announce_and_wait(connections, std::move(announce)));
   runtime::block_on(connections, server->stop());
   if (!signalled) return std::move(signalled).error();
   return {};
