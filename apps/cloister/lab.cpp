@@ -3,14 +3,58 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <mutex>
+#include <ostream>
 
 #include "cli.hpp"
+#include "cloister/codec/json.hpp"
 #include "cloister/collateral_service/serve.hpp"
 #include "lab_tcb.hpp"
+#include "cloister/lab_service/serve.hpp"
 
 namespace cloister::cli {
 
 namespace {
+
+/// JSON lines also where standard error is a terminal.
+class JsonLogger final : public log::Logger {
+ public:
+  JsonLogger(const Clock& clock, std::ostream& err) : clock_{clock}, err_{err} {}
+  void write(log::Level level, std::string_view event, std::initializer_list<log::Field> fields) override {
+    if (level == log::Level::debug) return;
+    const auto name = level == log::Level::info ? "info" : level == log::Level::warn ? "warn" : "error";
+    codec::json::Object line{{"time", to_rfc3339(clock_.now())}, {"level", name}, {"component", "lab"}, {"event", event}};
+    for (const auto& field : fields) {
+      line.emplace_back(std::string{field.name}, std::visit([](const auto& value) { return codec::json::Value{value}; }, field.value));
+    }
+    const auto text = codec::json::write(line) + '\n';
+    const std::lock_guard lock{mutex_};
+    err_ << text << std::flush;
+  }
+
+ private:
+  const Clock& clock_;
+  std::ostream& err_;
+  std::mutex mutex_;
+};
+
+void add_serve(CLI::App& lab, Context& context) {
+  auto* command = lab.add_subcommand("serve", "The lab's service: enclaves and VMs over HTTP on loopback until Ctrl-C");
+  const auto options = std::make_shared<lab_service::ServeOptions>();
+  const auto json_logs = std::make_shared<bool>(false);
+  command->add_option("--port", options->port, "0: any that is free");
+  command->add_option("--seed-file", options->seed_file, "32 bytes that make the lab the same at each start; made if it is not there");
+  command->add_option("--allow-origin", options->allowed_origins, "a page of this origin may use the service, e.g. http://127.0.0.1:9000");
+  command->add_flag("--json", *json_logs, "the log is JSON also on a terminal");
+  command->callback([options, json_logs, &context] {
+    log::StderrLogger plain{"lab", log::Level::info};
+    JsonLogger json{context.clock, context.err};
+    log::Logger& logger = *json_logs ? static_cast<log::Logger&>(json) : plain;
+    if (auto served = lab_service::serve(*options, context.out, context.clock, logger); !served) {
+      context.fail(served.error(), "another program may use the port: --port N; a seed file is its owner's alone (mode 0600)");
+    }
+  });
+}
 
 void add_collateral_service(CLI::App& lab, Context& context) {
   auto* command = lab.add_subcommand("collateral", "Serve collateral by the vendors' routes on loopback until Ctrl-C");
@@ -57,6 +101,7 @@ void add_lab(CLI::App& app, Context& context) {
   add_collateral_service(*lab, context);
   add_lab_tcb(*lab, context);
   add_exercise(*lab, context);
+  add_serve(*lab, context);
 }
 
 }  // namespace cloister::cli

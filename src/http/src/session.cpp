@@ -88,6 +88,25 @@ bool from_own_origin(const Headers& headers) {
   return host != std::string_view::npos && headers.find("Host") == origin->substr(host + 3);
 }
 
+/// The request's Origin where the server's owner allows it.
+std::optional<std::string> allowed_origin(const ServerOptions& options, const Headers& headers) {
+  const auto origin = headers.find("Origin");
+  if (!origin || std::ranges::find(options.allowed_origins, *origin) == options.allowed_origins.end()) return std::nullopt;
+  return std::string{*origin};
+}
+
+/// The answer to a page's question whether it may send what it has (WHATWG Fetch, section 3.2.2 "HTTP requests").
+Response preflight_response(const Headers& asked) {
+  auto out = no_content();
+  out.headers.set("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE");
+  out.headers.set("Access-Control-Allow-Headers", "Authorization, Content-Type");
+  out.headers.set("Access-Control-Max-Age", "600");
+  if (asked.find("Access-Control-Request-Private-Network") == "true") {
+    out.headers.set("Access-Control-Allow-Private-Network", "true");
+  }
+  return out;
+}
+
 /// Where an upload goes while it comes.
 class Upload {
  public:
@@ -187,6 +206,8 @@ struct Session::Exchange {
   Offer offer;
   Request request;
   Traffic::Share body_memory;
+  std::optional<std::string> origin;  // of a page that may use the server
+  bool preflight = false;
   bool head = false;
   bool body_read = false;  // the connection can go on
 };
@@ -260,6 +281,7 @@ runtime::Task<bool> Session::serve_one() {
     if (header.error().code() == Errc::malformed) exchange.body_read = false;
     co_return co_await respond(exchange, problem(header.error(), exchange.request.request_id));
   }
+  if (exchange.preflight) co_return co_await respond(exchange, preflight_response(exchange.request.headers));
   const auto authorised = co_await authorise(exchange);
   if (!authorised) co_return co_await respond(exchange, problem(authorised.error(), exchange.request.request_id));
   if (exchange.route->websocket) co_return co_await serve_websocket(exchange);
@@ -283,6 +305,7 @@ Result<void> Session::plan(Exchange& exchange) {
   request.headers = headers_of(message);
   request.request_id = request_id(request.headers);
   request.remote_address = remote_address_;
+  exchange.origin = allowed_origin(service_->options, request.headers);
   exchange.body_read = exchange.parser.is_done();
   if (refuse_) return Error{Errc::overloaded, "the server has too many connections"};
   CLOISTER_CHECK(service_->traffic.admit_address(remote_address_));
@@ -298,6 +321,9 @@ Result<void> Session::plan(Exchange& exchange) {
     return Error{Errc::unsupported_media_type, "bodies are taken as they are: no Content-Encoding expected"};
   }
   CLOISTER_TRY(parts, parse_target(target));
+  exchange.preflight = exchange.origin && exchange.method == "OPTIONS" &&
+                       request.headers.find("Access-Control-Request-Method").has_value();
+  if (exchange.preflight) return {};
   auto match = service_->router.match(exchange.method, parts.segments);
   if (match.error) {
     exchange.allow = std::move(match.allow);
@@ -313,7 +339,7 @@ Result<void> Session::plan(Exchange& exchange) {
     if (!beast::websocket::is_upgrade(upgrade_of(exchange.parser))) {
       return Error{Errc::unsupported, "a WebSocket upgrade expected"};
     }
-    if (!from_own_origin(request.headers)) {
+    if (!exchange.origin && !from_own_origin(request.headers)) {
       return Error{Errc::permission_denied, "a page of another origin may not connect"};
     }
     exchange.offer = offer_of(request.headers);
@@ -393,6 +419,11 @@ runtime::Task<Response> Session::handle(Exchange& exchange) {
 runtime::Task<bool> Session::respond(Exchange& exchange, Response response) {
   const auto& id = exchange.request.request_id;
   response.headers.set("X-Request-Id", id);
+  if (!service_->options.allowed_origins.empty()) response.headers.add("Vary", "Origin");
+  if (exchange.origin) {
+    response.headers.set("Access-Control-Allow-Origin", *exchange.origin);
+    response.headers.set("Access-Control-Expose-Headers", "ETag, Retry-After, X-Request-Id");
+  }
   if (!exchange.allow.empty()) response.headers.set("Allow", exchange.allow);
   if (response.cause) {
     const auto level = response.status >= 500 ? log::Level::warn : log::Level::debug;

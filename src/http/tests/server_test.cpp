@@ -43,6 +43,38 @@ TEST_F(HttpServer, RefusesUnknownPathsAndMethods) {
   EXPECT_EQ(field_of(wrong, "Content-Type"), "application/problem+json");
 }
 
+TEST_F(HttpServer, LetsPagesOfAllowedOriginsReadItsAnswers) {
+  options.allowed_origins = {"https://pages.example"};
+  router.add(Method::get, "/a", kPublic, [](Request) { return say("x"); });
+  serve();
+  const auto allowed = get("/a", "Origin: https://pages.example\r\n");
+  EXPECT_EQ(field_of(allowed, "Access-Control-Allow-Origin"), "https://pages.example");
+  EXPECT_EQ(field_of(allowed, "Access-Control-Allow-Credentials"), "");
+  EXPECT_EQ(field_of(allowed, "Vary"), "Origin");
+  EXPECT_EQ(field_of(get("/none", "Origin: https://pages.example\r\n"), "Access-Control-Allow-Origin"), "https://pages.example");
+  for (const auto* other : {"Origin: http://pages.example\r\n", "Origin: https://pages.example:443\r\n",
+                            "Origin: https://pages.example.evil\r\n", "Origin: null\r\n", ""}) {
+    const auto answer = get("/a", other);
+    EXPECT_EQ(field_of(answer, "Access-Control-Allow-Origin"), "") << other;
+    EXPECT_EQ(field_of(answer, "Vary"), "Origin") << other;
+  }
+}
+
+TEST_F(HttpServer, AnswersPreflightsOfAllowedOriginsAlone) {
+  options.allowed_origins = {"https://pages.example"};
+  router.add(Method::post, "/a", kPublic, [](Request) { return say("x"); });
+  serve();
+  const std::string ask = "OPTIONS /a HTTP/1.1\r\nHost: x\r\nAccess-Control-Request-Method: POST\r\nOrigin: ";
+  const auto allowed = exchange(ask + "https://pages.example\r\n\r\n");
+  EXPECT_EQ(status_of(allowed), 204);
+  EXPECT_EQ(field_of(allowed, "Access-Control-Allow-Origin"), "https://pages.example");
+  EXPECT_NE(field_of(allowed, "Access-Control-Allow-Methods").find("POST"), std::string::npos);
+  EXPECT_EQ(field_of(allowed, "Access-Control-Allow-Headers"), "Authorization, Content-Type");
+  const auto refused = exchange(ask + "https://evil.example\r\n\r\n");
+  EXPECT_EQ(status_of(refused), 405);
+  EXPECT_EQ(field_of(refused, "Access-Control-Allow-Origin"), "");
+}
+
 TEST_F(HttpServer, AsksForAuthenticationUnlessTheRouteIsPublic) {
   std::atomic<int> reached = 0;
   router.add(Method::get, "/admin", require({"admin"}), [&reached](Request request) {

@@ -86,6 +86,14 @@ TEST_F(HttpWebSocket, TakesATokenAsSubprotocol) {
   EXPECT_EQ(field_of(response, "Sec-WebSocket-Protocol"), "cloister.v1");
 }
 
+TEST_F(HttpWebSocket, AcceptsPagesOfAllowedOrigins) {
+  options.allowed_origins = {"https://pages.example"};
+  router.add_websocket("/ws", kPublic, {}, echo_all);
+  serve();
+  EXPECT_TRUE(connect("/ws", {{"Origin", "https://pages.example"}}).ok());
+  EXPECT_EQ(connect("/ws", {{"Origin", "http://pages.example"}}).error().code(), Errc::permission_denied);
+}
+
 TEST_F(HttpWebSocket, RefusesPagesOfAnotherOrigin) {
   router.add_websocket("/ws", kPublic, {}, echo_all);
   serve();

@@ -59,7 +59,7 @@ class Router {
  public:
   Router& add(Method method, std::string pattern, AuthPolicy policy, Handler handler, RouteOptions options = {});
   /// The handler runs beside the connection; the connection lives for as long as anybody holds the WebSocket.
-  /// A request that comes from a web page (has Origin) of another host is refused.
+  /// A request that comes from a web page (has Origin) of another host is refused, unless the server allows its origin.
   /// Beside the Authorization header, browsers may give the token as a subprotocol "bearer.<token>" after the
   /// protocol that they want, which is then the one selected.
   Router& add_websocket(std::string pattern, AuthPolicy policy, WebSocketLimits limits, WebSocketHandler handler);

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cloister/core/log.hpp"
 #include "cloister/http/router.hpp"
@@ -62,6 +63,10 @@ struct ServerOptions {
   std::optional<TlsFiles> tls;
   ServerLimits limits;
   std::filesystem::path upload_directory;  // for BodyMode::file; the system's temporary directory when empty
+  /// Origins of pages, exactly as browsers send them ("https://example.org"), that may use this server beside its own
+  /// pages: their requests, preflights included, are answered with the fields of the CORS protocol (WHATWG Fetch, section
+  /// 3.2), without credentials, and their WebSockets are accepted.
+  std::vector<std::string> allowed_origins;
   Authenticator authenticator = deny_all();
   MetricsHook metrics;
   /// Where handlers and the authenticator run; the connection's own strand when empty. Its context outlives the server.

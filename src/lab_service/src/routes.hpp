@@ -1,0 +1,21 @@
+#pragma once
+
+#include "cloister/lab_service/service.hpp"
+#include "route_table.hpp"
+
+/// What the files of routes share.
+namespace cloister::lab_service {
+
+inline constexpr std::int64_t kMaxName = 128;      // characters of a name: an enclave's, an identity, an owner
+inline constexpr std::int64_t kMaxVmId = 64;
+inline constexpr std::int64_t kMaxPolicyVersion = 64;
+
+void add_enclave_routes(RouteTable& table, Service& service);
+void add_vm_routes(RouteTable& table, Service& service);
+void add_system_routes(RouteTable& table, Service& service);
+
+[[nodiscard]] codec::json::Value to_json(const Stepped& step);
+/// The members that `to_json` of a step gives.
+[[nodiscard]] std::vector<Field> step_fields();
+
+}  // namespace cloister::lab_service
