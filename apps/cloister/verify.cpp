@@ -173,7 +173,7 @@ Result<Verdict> judge(const Options& options, const Terms& terms) {
     return refused;
   }
   return verdict::judge(*file, options.tee, terms,
-                        {[&options](const evidence::Quote& quote) { return read_collateral(options, quote); },
+                        {[&options](const evidence::Quote& quote) { return verdict::shared(read_collateral(options, quote)); },
                          [&options](const evidence::SnpReport&) { return read_endorsements(options); }});
 }
 

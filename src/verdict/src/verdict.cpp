@@ -51,9 +51,9 @@ Verified verify_quote(Verdict& verdict, const evidence::DetectedEvidence& found,
   if (!quote) return stopped(verdict, quote);
   verdict.format = format_name(quote->header());
   const auto documents = sources.collateral ? sources.collateral(*quote)
-                                            : Result<evidence::CollateralDocuments>{Error{Errc::collateral_missing, "no collateral"}};
+                                            : Result<DocumentsPtr>{Error{Errc::collateral_missing, "no collateral"}};
   if (!documents) return stopped(verdict, documents);
-  return conclude(verdict, attestation::verify(*quote, *documents, terms.anchors, terms.at, terms.cache));
+  return conclude(verdict, attestation::verify(*quote, **documents, terms.anchors, terms.at, terms.cache));
 }
 
 Verified verify_snp(Verdict& verdict, const evidence::DetectedEvidence& found, const Terms& terms, const Sources& sources) {
@@ -151,6 +151,11 @@ json::Value optional_time(const std::optional<UnixTime>& time) {
 }
 
 }  // namespace
+
+Result<DocumentsPtr> shared(Result<evidence::CollateralDocuments> documents) {
+  if (!documents) return std::move(documents).error();
+  return DocumentsPtr{std::make_shared<const evidence::CollateralDocuments>(std::move(documents).value())};
+}
 
 Result<Verdict> judge(ByteView evidence, std::string_view tee, const Terms& terms, const Sources& sources) {
   Verdict verdict;

@@ -14,7 +14,7 @@ using test::SyntheticPlatform;
 struct Scene {
   test::SyntheticEvidence built = SyntheticPlatform{}.build();
   Terms terms{anchors(), SyntheticPlatform::now(), std::nullopt, {}};
-  FindCollateral find = [this](const evidence::Quote&) { return evidence::parse_documents(built.collateral); };
+  FindCollateral find = [this](const evidence::Quote&) { return shared(evidence::parse_documents(built.collateral)); };
 
   [[nodiscard]] attestation::TrustAnchors anchors() const {
     attestation::TrustAnchors out;
