@@ -26,7 +26,7 @@ Answer verify(const cloister_verify_request* given) {
   const auto request = read_request(given);
   if (!request) return refusal(CLOISTER_VERIFY_USAGE_ERROR, request.error());
   const auto find = [&](const evidence::Quote& quote) { return request->setting->collateral_for(quote); };
-  const auto endorsements = [&](const evidence::SnpReport&) { return request->setting->endorsements(); };
+  const auto endorsements = [&](const evidence::SnpReport& report, const auto&) { return request->setting->endorsements_for(report); };
   const auto judged = verdict::judge(request->evidence, request->tee, request->terms, {find, endorsements});
   if (!judged) return refusal(CLOISTER_VERIFY_FAILED, judged.error());
   return {judged->accepted() ? CLOISTER_VERIFY_ACCEPTED : CLOISTER_VERIFY_REJECTED, verdict::to_json(*judged)};

@@ -123,12 +123,12 @@ Result<verdict::DocumentsPtr> Setting::collateral_for(const evidence::Quote& quo
   return out;
 }
 
-Result<evidence::SnpEndorsements> Setting::endorsements() const {
+Result<evidence::SnpEndorsements> Setting::endorsements_for(const evidence::SnpReport& report) const {
   evidence::SnpEndorsements out{certificates_, {}};
   if (of(Member::collateral).empty()) return out;
   const std::lock_guard guard{lock_};
   CLOISTER_TRY(all, bundle());
-  CLOISTER_TRY(found, all.snp_endorsements());
+  CLOISTER_TRY(found, all.find(report, out));
   out.add(std::move(found));
   return out;
 }

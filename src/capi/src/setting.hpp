@@ -46,7 +46,7 @@ class Setting {
   /// there are several.
   [[nodiscard]] Result<verdict::DocumentsPtr> collateral_for(const evidence::Quote& quote) const;
   /// For an SNP report: the certificates, and what the documents have of them and of CRLs.
-  [[nodiscard]] Result<evidence::SnpEndorsements> endorsements() const;
+  [[nodiscard]] Result<evidence::SnpEndorsements> endorsements_for(const evidence::SnpReport& report) const;
 
   /// Whether it is made of exactly these.
   [[nodiscard]] bool is_of(std::span<const Part> parts) const noexcept;
