@@ -11,6 +11,7 @@
 #include "cloister/attestation/verify_snp.hpp"
 #include "cloister/codec/text.hpp"
 #include "cloister/collateral_cache/source.hpp"
+#include "support/openssl_server.hpp"
 #include "support/support.hpp"
 #include "support/synthetic_platform.hpp"
 #include "support/synthetic_snp.hpp"
@@ -556,6 +557,17 @@ TEST_F(CacheTest, TakesImportedDocumentsUnlessTheyAreOlder) {
   const auto older = import(issued_at(kNow));
   ASSERT_FALSE(older.ok());
   EXPECT_EQ(older.error().code(), Errc::collateral_outdated);
+}
+
+TEST_F(CacheTest, AsksServicesThatSpeakTls12Alone) {
+  const test::OpenSslServer service{{"-tls1_2"}};
+  HttpTransport transport{{.ca_pem = service.pem(), .timeout = 10s}};
+  const auto answer = transport.get({.origin = service.url(), .target = "/answer", .headers = {}, .max_body = 1024});
+  ASSERT_TRUE(answer.ok()) << answer.error().text();
+  EXPECT_EQ(as_text(answer->body), "ok");
+  HttpTransport untrusting{{.ca_pem = {}, .timeout = 10s}};
+  EXPECT_EQ(untrusting.get({.origin = service.url(), .target = "/answer", .headers = {}, .max_body = 1024}).error().code(),
+            Errc::certificate_refused);
 }
 
 // --- AMD: real certificates ---
