@@ -3,6 +3,7 @@
 #include <openssl/evp.h>
 
 #include <cstdlib>
+#include <memory>
 #include <new>
 #include <optional>
 
@@ -13,6 +14,8 @@
 #include "cloister/evidence/collateral.hpp"
 #include "cloister/evidence/quote.hpp"
 #include "rivals.hpp"
+#include "cloister/verdict/verdict.hpp"
+#include "cloister_verify.h"
 #include "support/synthetic_snp.hpp"
 
 namespace {
@@ -166,6 +169,48 @@ void warm(benchmark::State& state, const Case& one, const attestation::TrustAnch
   count_allocations(state, [&] { return verify(one.quotes.front()); });
 }
 
+/// The verdict as JSON text, platform known: by the C++ call, for which the collateral was parsed once, and by the C
+/// interface, which is given it as text each time.
+void verdict_in_cpp(benchmark::State& state, const Case& one, const attestation::TrustAnchors& anchors) {
+  const auto documents = verdict::shared(evidence::parse_documents(*evidence::parse_quote_collateral(one.collateral)));
+  SystemRandom random;
+  attestation::VerificationCache cache{random};
+  verdict::Terms terms;
+  terms.anchors = anchors;
+  terms.at = one.now;
+  terms.cache = &cache;
+  std::size_t i = 0;
+  for (auto _ : state) {
+    const auto judged = verdict::judge(one.quotes[i++ % one.quotes.size()], "", terms, {[&](const auto&) { return documents; }, {}});
+    if (!judged->accepted()) state.SkipWithError("good evidence was refused");
+    benchmark::DoNotOptimize(codec::json::write(verdict::to_json(*judged)));
+  }
+}
+
+void verdict_in_c(benchmark::State& state, const Case& one, const attestation::TrustAnchors& anchors, bool warm) {
+  const auto view = [](ByteView bytes) { return cloister_verify_bytes{bytes.data(), bytes.size()}; };
+  const cloister_verify_document collateral{nullptr, view(as_bytes(one.collateral))};
+  std::vector<cloister_verify_bytes> roots;
+  for (const auto& anchor : anchors.all()) roots.push_back(view(anchor.root().der));
+  const std::unique_ptr<cloister_verify_cache, void (*)(cloister_verify_cache*)> cache{
+      warm ? cloister_verify_cache_new() : nullptr, cloister_verify_cache_free};
+  cloister_verify_request request{};
+  request.struct_size = sizeof request;
+  request.collateral = &collateral;
+  request.collateral_count = 1;
+  request.roots = roots.data();
+  request.root_count = roots.size();
+  request.time = to_micros(one.now) / 1'000'000;
+  request.cache = cache.get();
+  std::size_t i = 0;
+  for (auto _ : state) {
+    request.evidence = view(one.quotes[i++ % one.quotes.size()]);
+    char* result = nullptr;
+    if (cloister_verify_evidence(&request, &result) != CLOISTER_VERIFY_ACCEPTED) state.SkipWithError("good evidence was refused");
+    cloister_verify_free(result);
+  }
+}
+
 /// SEV-SNP reports of one chip, from their bytes to the verdict.
 struct Chip {
   std::vector<Bytes> reports;
@@ -287,6 +332,12 @@ int run(int argc, char** argv) {
     measure("warm_known_platform/" + one.name,
             [&one, anchors](benchmark::State& state) { warm(state, one, anchors, true); });
     if (rivals) measure("warm_dcap_qvl/" + one.name, [&](benchmark::State& state) { rival_warm(state, one, *rivals); });
+    measure("verdict_known_platform_cpp/" + one.name,
+            [&one, anchors](benchmark::State& state) { verdict_in_cpp(state, one, anchors); });
+    measure("verdict_known_platform_c/" + one.name,
+            [&one, anchors](benchmark::State& state) { verdict_in_c(state, one, anchors, true); });
+    measure("verdict_without_cache_c/" + one.name,
+            [&one, anchors](benchmark::State& state) { verdict_in_c(state, one, anchors, false); });
   }
   const auto chip = synthetic_chip();
   measure("cold/snp", [&](benchmark::State& state) { cold_snp(state, chip); });

@@ -105,7 +105,7 @@ void add_token_verify(CLI::App& token, Context& context) {
       "verify", "Verify an attestation token (EAR, Trustee's, Intel Trust Authority's) offline: exit 0 accepted, 2 rejected, 1 failed");
   command->add_option("FILE", options->token, "The token, in compact form")->required();
   command->add_option("--jwks,--key", options->keys, "Keys that are trusted: a JWK set, a JWK, or PEM of an EC public key");
-  command->add_option("--root", options->roots, "Roots (PEM) under which the certificates in a token's header are trusted");
+  command->add_option("--root", options->roots, "Roots (PEM) under which the certificates in a token's header, and those of keys, are trusted");
   command->add_option("--issuer", options->issuer, "Issuer that is expected");
   command->add_option("--audience", options->audience, "Audience that is expected");
   command->add_option("--nonce", options->nonce, "Nonce that is expected, as the token writes it");

@@ -149,11 +149,11 @@ Result<evidence::CollateralDocuments> read_collateral(const Options& options, co
 }
 
 /// What was given for an SNP report: certificates in any order, and what the collateral has.
-Result<evidence::SnpEndorsements> read_endorsements(const Options& options) {
+Result<evidence::SnpEndorsements> read_endorsements(const Options& options, const evidence::SnpReport& report) {
   evidence::SnpEndorsements out;
   if (options.collateral) {
     CLOISTER_TRY(source, collateral::open_collateral(*options.collateral));
-    CLOISTER_TRY(found, source->snp_endorsements());
+    CLOISTER_TRY(found, source->find(report, out));
     out.add(std::move(found));
   }
   for (const auto& path : options.certificates) {
@@ -173,8 +173,8 @@ Result<Verdict> judge(const Options& options, const Terms& terms) {
     return refused;
   }
   return verdict::judge(*file, options.tee, terms,
-                        {[&options](const evidence::Quote& quote) { return read_collateral(options, quote); },
-                         [&options](const evidence::SnpReport&) { return read_endorsements(options); }});
+                        {[&options](const evidence::Quote& quote) { return verdict::shared(read_collateral(options, quote)); },
+                         [&options](const evidence::SnpReport& report, const auto&) { return read_endorsements(options, report); }});
 }
 
 bool hopeless(const Verdict& verdict) {

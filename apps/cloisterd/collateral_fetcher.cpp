@@ -28,13 +28,23 @@ Result<std::unique_ptr<CollateralFetcher>> CollateralFetcher::open(const Collate
     CLOISTER_TRY(endpoint, collateral::parse_endpoint(collateral::Endpoint::Kind::pcs, url));
     options.endpoints.push_back(std::move(endpoint));
   }
-  if (options.endpoints.empty()) options.endpoints.push_back(collateral::intel_pcs());
+  if (services.services.empty()) options.endpoints.push_back(collateral::intel_pcs());
+  for (const auto& url : services.kds_services) {
+    CLOISTER_TRY(endpoint, collateral::parse_endpoint(collateral::Endpoint::Kind::kds, url));
+    options.endpoints.push_back(std::move(endpoint));
+  }
+  if (services.kds_services.empty()) options.endpoints.push_back(collateral::amd_kds());
   out->cache_ = std::make_unique<collateral_cache::Cache>(*out->store_, out->transport_.get(), clock, logger, std::move(options));
   return out;
 }
 
 Result<evidence::QuoteCollateral> CollateralFetcher::find(const evidence::Quote& quote) {
   return collateral_cache::CachedCollateral{*cache_}.find(collateral::wanted_by(quote));
+}
+
+Result<evidence::SnpEndorsements> CollateralFetcher::find(const evidence::SnpReport& report,
+                                                          const evidence::SnpEndorsements& known) {
+  return collateral_cache::CachedCollateral{*cache_}.find(report, known);
 }
 
 }  // namespace cloister::server

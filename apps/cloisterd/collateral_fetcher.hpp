@@ -14,6 +14,8 @@ class CollateralFetcher {
   [[nodiscard]] static Result<std::unique_ptr<CollateralFetcher>> open(const CollateralServices& services, const Clock& clock,
                                                                        log::Logger& logger);
   [[nodiscard]] Result<evidence::QuoteCollateral> find(const evidence::Quote& quote);
+  /// What is not among `known`.
+  [[nodiscard]] Result<evidence::SnpEndorsements> find(const evidence::SnpReport& report, const evidence::SnpEndorsements& known);
   /// Asks again for what is due, so that a verification finds it; failures are logged.
   [[nodiscard]] Result<std::size_t> refresh() { return cache_->refresh(); }
 

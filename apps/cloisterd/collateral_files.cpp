@@ -26,19 +26,26 @@ std::filesystem::file_time_type CollateralFiles::newest() const {
   return time;
 }
 
-Result<evidence::QuoteCollateral> CollateralFiles::find(const evidence::Quote& quote) {
-  std::shared_ptr<const collateral::CollateralSource> source;
-  {
-    const std::lock_guard lock{mutex_};
-    if (const auto time = newest(); time != read_at_) {
-      if (auto fresh = collateral::open_collateral(path_)) {
-        source_ = *std::move(fresh);
-        read_at_ = time;
-      }
+std::shared_ptr<const collateral::CollateralSource> CollateralFiles::current() {
+  const std::lock_guard lock{mutex_};
+  if (const auto time = newest(); time != read_at_) {
+    if (auto fresh = collateral::open_collateral(path_)) {
+      source_ = *std::move(fresh);
+      read_at_ = time;
     }
-    source = source_;
   }
-  return source->find(collateral::wanted_by(quote));
+  return source_;
+}
+
+Result<evidence::QuoteCollateral> CollateralFiles::find(const evidence::Quote& quote) {
+  return current()->find(collateral::wanted_by(quote));
+}
+
+Result<evidence::SnpEndorsements> CollateralFiles::find(const evidence::SnpReport& report,
+                                                        const evidence::SnpEndorsements& known) {
+  auto found = current()->find(report, known);
+  if (!found && found.error().code() == Errc::collateral_missing) return evidence::SnpEndorsements{};
+  return found;
 }
 
 }  // namespace cloister::server

@@ -15,8 +15,11 @@ class CollateralFiles {
  public:
   [[nodiscard]] static Result<std::unique_ptr<CollateralFiles>> open(std::filesystem::path path);
   [[nodiscard]] Result<evidence::QuoteCollateral> find(const evidence::Quote& quote);
+  /// All that there are; none is no error.
+  [[nodiscard]] Result<evidence::SnpEndorsements> find(const evidence::SnpReport& report, const evidence::SnpEndorsements& known);
 
  private:
+  [[nodiscard]] std::shared_ptr<const collateral::CollateralSource> current();
   explicit CollateralFiles(std::filesystem::path path) : path_{std::move(path)} {}
   [[nodiscard]] std::filesystem::file_time_type newest() const;
   std::filesystem::path path_;

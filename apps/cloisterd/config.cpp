@@ -212,10 +212,14 @@ Result<Config> read_config(std::string_view text, const std::filesystem::path& d
     config.collateral_services.emplace();
     config.collateral_services->folder = path(table.required("folder"));
     config.collateral_services->services = table.texts("services");
-    for (const auto& url : config.collateral_services->services) {
-      const auto endpoint = collateral::parse_endpoint(collateral::Endpoint::Kind::pcs, url);
-      if (!endpoint) table.mistake("services", endpoint.error().detail());
-    }
+    config.collateral_services->kds_services = table.texts("kds_services");
+    const auto check_addresses = [&](std::string_view member, collateral::Endpoint::Kind kind, const auto& urls) {
+      for (const auto& url : urls) {
+        if (const auto endpoint = collateral::parse_endpoint(kind, url); !endpoint) table.mistake(member, endpoint.error().detail());
+      }
+    };
+    check_addresses("services", collateral::Endpoint::Kind::pcs, config.collateral_services->services);
+    check_addresses("kds_services", collateral::Endpoint::Kind::kds, config.collateral_services->kds_services);
     if (const auto ca = table.text("ca")) config.collateral_services->ca = path(*ca);
     table.refuse_unknown();
     if (root.text("collateral")) root.mistake("collateral", "either this or [collateral_services]");

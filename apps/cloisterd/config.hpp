@@ -25,6 +25,7 @@ struct Limits {
 struct CollateralServices {
   std::filesystem::path folder;        // of the cache; made if it is missing
   std::vector<std::string> services;   // PCS or PCCS, in the order in which they are asked; none: Intel's
+  std::vector<std::string> kds_services{};  // the same of AMD's key distribution service
   std::optional<std::filesystem::path> ca;  // authorities of the services, PEM; the system's
 };
 
@@ -55,6 +56,7 @@ struct KeyBroker {
 ///   [collateral_services]              # instead of `collateral`: fetched when it is needed, and kept
 ///   folder = "/var/cache/cloister"
 ///   services = ["https://pccs.example:8081"]  # PCS or PCCS, first first; without it Intel's
+///   kds_services = ["https://kds.example"]    # for SNP reports, first first; without it AMD's
 ///   ca = "pccs-ca.pem"                 # without it the system's authorities
 ///   [key_broker]                       # for guests of Confidential Containers, see KeyBroker; without it there is none
 ///   tenant = "default"

@@ -117,6 +117,10 @@ TEST(Config, TakesServicesOfCollateralInsteadOfFiles) {
   ASSERT_TRUE(all) << all.error().text();
   EXPECT_EQ(all->collateral_services->services.size(), 2U);
   EXPECT_EQ(all->collateral_services->ca, "/e/ca.pem");
+  EXPECT_TRUE(all->collateral_services->kds_services.empty());
+  auto amd = parse_config(std::string{kServices} + "kds_services = [\"https://k\"]\n", "/e");
+  ASSERT_TRUE(amd) << amd.error().text();
+  EXPECT_EQ(amd->collateral_services->kds_services, std::vector<std::string>{"https://k"});
 }
 
 TEST(Config, RefusesWrongServicesOfCollateral) {
@@ -130,6 +134,7 @@ TEST(Config, RefusesWrongServicesOfCollateral) {
   EXPECT_NE(refused(base + "services = []").find("collateral_services.services: a list"), std::string::npos);
   EXPECT_NE(refused(base + "services = [1]").find("collateral_services.services: a list"), std::string::npos);
   EXPECT_NE(refused(base + "services = [\"a\"]").find("collateral_services.services: \"a\""), std::string::npos);
+  EXPECT_NE(refused(base + "kds_services = [\"a\"]").find("collateral_services.kds_services: \"a\""), std::string::npos);
   EXPECT_NE(refused(base + "grace = \"1h\"").find("collateral_services.grace: no such setting"), std::string::npos);
   EXPECT_NE(refused("data = \"d\"\nguest = \"g\"\n[collateral_services]\n").find("collateral_services.folder: missing"), std::string::npos);
 }

@@ -263,6 +263,10 @@ class Server {
                                     pinned,
                                     keys_->server_id, CLOISTER_VERSION});
     services_->cache = &known_;
+    services_->endorsements = [this](const evidence::SnpReport& report, const evidence::SnpEndorsements& known) {
+      return fetcher_ ? fetcher_->find(report, known) : collateral_->find(report, known);
+    };
+    services_->fetches = fetcher_ != nullptr;
   }
 
   Result<void> open_key_broker() {

@@ -17,6 +17,7 @@
 
 #include "cloister/api/api.hpp"
 #include "cloister/codec/text.hpp"
+#include "cloister/collateral_cache/source.hpp"
 #include "cloister/crypto/hash.hpp"
 #include "cloister/http/client.hpp"
 #include "cloister/storage/fleet.hpp"
@@ -24,6 +25,7 @@
 #include "instance_link.hpp"
 #include "support/disk.hpp"
 #include "support/synthetic_snp.hpp"
+#include "support/vendor_service.hpp"
 
 namespace cloister::test {
 namespace {
@@ -1116,6 +1118,87 @@ TEST_F(Api, SnpReportsAreJudgedWithTheCertificatesThatAreGiven) {
   EXPECT_EQ(code(), "root_untrusted");
   body[3].second = json::Array{json::Value{"none"}};
   EXPECT_EQ(post("/api/v1/attestation/verify", client, body).status, 400);
+}
+
+/// As the server finds it: in a cache, which asks a service over HTTP.
+TEST_F(Api, SnpReportsWithoutCertificatesAreJudgedWithThoseOfTheService) {
+  test::VendorService kds;
+  const auto chip = test::milan_chip();
+  const auto built = chip.build();
+  for (auto& document : test::documents_of(built.endorsements)) kds.documents.put(std::move(document));
+  world.anchors.add(*attestation::TrustAnchor::make(built.root, attestation::AnchorKind::given));
+  const auto store = collateral::Store::open(world.dir.path() / "collateral").value();
+  collateral_cache::HttpTransport transport{{}};
+  test::FakeClock then{test::SyntheticSnp::now()};
+  collateral_cache::CacheOptions cached;
+  cached.endpoints = {collateral::parse_endpoint(collateral::Endpoint::Kind::kds, kds.url()).value()};
+  collateral_cache::Cache cache{*store, &transport, then, logger, cached};
+  services->endorsements = [&](const evidence::SnpReport& report, const evidence::SnpEndorsements& known) {
+    return collateral_cache::CachedCollateral{cache}.find(report, known);
+  };
+  services->fetches = true;
+  const auto verify = [&](const Bytes& report, json::Object more = {}) {
+    json::Object body{{"evidence", codec::to_base64(report)}, {"tee", "snp"}, {"at", "2026-01-20T00:00:00Z"}};
+    for (auto& member : more) body.push_back(std::move(member));
+    return post("/api/v1/attestation/verify", client, std::move(body));
+  };
+  // What no certificate would mend, and a whole set, make nobody ask.
+  auto impossible = chip;
+  ++impossible.body.committed_tcb[0];
+  const auto refused = verify(impossible.build().report);
+  EXPECT_EQ(refused.string("verdict"), "rejected");
+  EXPECT_NE(refused.text.find("tcb_order_invalid"), std::string::npos) << refused.text;
+  json::Array certificates;
+  for (const auto& one : built.endorsements.certificates) certificates.emplace_back(codec::to_base64(one->der));
+  EXPECT_EQ(verify(built.report, {{"certificates", certificates},
+                                  {"crls", json::Array{codec::to_base64(built.endorsements.crls[0].der)}}})
+                .string("verdict"),
+            "accepted");
+  EXPECT_EQ(kds.requests(), 0);
+
+  const auto first = verify(built.report);
+  EXPECT_EQ(first.string("verdict"), "accepted") << first.text;
+  EXPECT_EQ(kds.requests(), 3);
+  EXPECT_EQ(verify(built.report).string("verdict"), "accepted");
+  EXPECT_EQ(kds.requests(), 3);
+  auto forged = built.report;
+  forged[0x90] ^= 1;
+  EXPECT_NE(verify(forged).text.find("report_signature_invalid"), std::string::npos);
+  EXPECT_EQ(kds.requests(), 3);
+  // A list that comes with the evidence, which may be an old one, does not keep the newest away.
+  auto revoking = chip;
+  revoking.crl->revoked.push_back(chip.authority.serial);
+  revoking.crl->this_update += std::chrono::hours{24};
+  for (auto& document : test::documents_of(revoking.build().endorsements)) {
+    if (!std::holds_alternative<collateral::AmdCrlKey>(document.key)) continue;
+    ASSERT_TRUE(cache.put(std::move(document), "test").ok());
+  }
+  auto extended = built.report;
+  const auto table = evidence::encode_snp_certificate_table(built.endorsements);
+  extended.insert(extended.end(), table.begin(), table.end());
+  EXPECT_NE(verify(extended).text.find("ca_certificate_revoked"), std::string::npos);
+}
+
+TEST_F(Api, ForgedQuotesMakeNobodyFetch) {
+  const auto shown = world.attest(world.launch(), world.new_instance());
+  std::atomic<int> asked = 0;
+  services->collateral = [&](const evidence::Quote&) -> Result<evidence::QuoteCollateral> {
+    ++asked;
+    return world.collateral;
+  };
+  services->fetches = true;
+  const auto verify = [&](const Bytes& quote) {
+    return post("/api/v1/attestation/verify", client, json::Object{{"evidence", codec::to_base64(quote)}});
+  };
+  auto forged = shown.evidence;
+  forged[200] ^= 1;
+  const auto rejected = verify(forged);
+  EXPECT_EQ(rejected.string("verdict"), "rejected");
+  EXPECT_NE(rejected.text.find("quote_signature_invalid"), std::string::npos);
+  EXPECT_NE(rejected.text.find("mrtd"), std::string::npos);  // what it says of itself is shown all the same
+  EXPECT_EQ(asked, 0);
+  EXPECT_EQ(verify(shown.evidence).string("verdict"), "accepted");
+  EXPECT_EQ(asked, 1);
 }
 
 TEST_F(Api, TokensOfAcceptedEvidenceAreVerifiedByThePublishedKeys) {

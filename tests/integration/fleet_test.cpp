@@ -304,6 +304,23 @@ TEST_F(Fleet, EndsAnInstanceThatIsNotWhatWasAskedFor) {
   EXPECT_EQ(metric(R"(cloister_attestation_duration_seconds_count{role="validator",outcome="accepted"})"), 1);
 }
 
+TEST_F(Fleet, LooksForNoCollateralOfAForgedQuote) {
+  HostEnd host{w};
+  host.join();
+  host.verify();
+  ASSERT_EQ(w.collateral_asked, 1);  // of the validator's own TD
+  const auto id = asked(host);
+  auto td = host.started(id);
+  const auto machine = w.world.launch();
+  ASSERT_TRUE(td.shake(protocol::Role::instance));
+  auto forged = td.answer(machine, td.expect<protocol::Challenge>());
+  forged.evidence[evidence::kQuoteHeaderSize + 136] ^= 1;  // MRTD, which the quote's signature covers
+  ASSERT_TRUE(td.send(std::move(forged)));
+  EXPECT_EQ(td.expect<protocol::Refused>().code, "quote_signature_invalid");
+  expect_state(id, InstanceState::refused);
+  EXPECT_EQ(w.collateral_asked, 1);
+}
+
 TEST_F(Fleet, CountsReleasesAndThoseThatItRefused) {
   HostEnd host{w};
   host.join();

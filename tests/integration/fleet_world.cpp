@@ -25,7 +25,11 @@ FleetWorld::FleetWorld(std::chrono::milliseconds session_lifetime) : strand{io.s
                                                          session_lifetime);
   attestor = std::make_unique<links::Attestor>(
       links::Attestor::Services{*sessions, pool, clock, logger, &known},
-      [this](const evidence::Quote&) -> Result<evidence::QuoteCollateral> { return world.collateral; }, world.anchors,
+      [this](const evidence::Quote&) -> Result<evidence::QuoteCollateral> {
+        ++collateral_asked;
+        return world.collateral;
+      },
+      world.anchors,
       policy::Policy{});
   dispatcher = std::make_unique<scheduler::Dispatcher>(*world.jobs, pool, clock, logger);
   validator = enrol(hotkey);

@@ -77,6 +77,7 @@ class FleetWorld {
   crypto::Ed25519Key hotkey = crypto::Ed25519Key::generate(random);
   ValidatorId validator;
   attestation::VerificationCache known{random};
+  std::atomic<int> collateral_asked = 0;  // how often, for whatever quote
   runtime::IoContext io{1};
   runtime::BlockingPool pool{2, 256};
   runtime::Executor strand;

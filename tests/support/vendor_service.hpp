@@ -19,6 +19,7 @@
 #include "cloister/collateral_service/routes.hpp"
 #include "cloister/http/server.hpp"
 #include "cloister/runtime/event.hpp"
+#include "support/synthetic_snp.hpp"
 
 /// Vendors' services on loopback, as tests need them: the product's own, with what a test puts between it and the network.
 namespace cloister::test {
@@ -26,6 +27,26 @@ namespace cloister::test {
 /// The documents that a platform's collateral consists of.
 inline std::vector<collateral::Document> documents_of(const evidence::QuoteCollateral& whole) {
   auto found = collateral::documents_of({{"collateral", to_bytes(evidence::write_quote_collateral(whole))}});
+  EXPECT_TRUE(found.ok()) << found.error().text();
+  EXPECT_TRUE(found->left_out.empty());
+  return std::move(found->documents);
+}
+
+/// A chip of Milan under the names that AMD's have, by which its documents are recognised; its root is nobody's.
+inline SyntheticSnp milan_chip() {
+  SyntheticSnp out;
+  out.vek.common_name = "SEV-VCEK";
+  out.authority.common_name = out.vek.issuer_name = "SEV-Milan";
+  out.root.common_name = out.root.issuer_name = out.authority.issuer_name = out.crl->issuer_name = "ARK-Milan";
+  return out;
+}
+
+/// The documents that a chip's endorsements consist of.
+inline std::vector<collateral::Document> documents_of(const evidence::SnpEndorsements& endorsements) {
+  std::vector<collateral::BundleFile> files;
+  for (const auto& one : endorsements.certificates) files.push_back({"certificate", one->der});
+  for (const auto& one : endorsements.crls) files.push_back({"crl", one.der});
+  auto found = collateral::documents_of(files);
   EXPECT_TRUE(found.ok()) << found.error().text();
   EXPECT_TRUE(found->left_out.empty());
   return std::move(found->documents);

@@ -5,6 +5,7 @@
 
 #include "cli.hpp"
 #include "cloister/codec/json.hpp"
+#include "cloister/codec/text.hpp"
 #include "cloister/crypto/jose.hpp"
 #include "cloister/token/ear.hpp"
 #include "support/support.hpp"
@@ -70,6 +71,33 @@ class TokenVerifyCommand : public testing::Test {
     return run(std::move(more));
   }
 
+  /// A leaf of this key under a root, whose PEM is written to "root.pem"; and another root of that name, to "foreign.pem".
+  [[nodiscard]] json::Array certified() const {
+    namespace x509 = crypto::x509;
+    const auto begin = UnixTime{std::chrono::seconds{kNow - 100}};
+    const auto name = x509::encode_name({"root", "", "", "", ""});
+    const auto root_of = [&](const crypto::EcPrivateKey& key) {
+      const x509::CertificateSpec spec{.serial = {1}, .issuer = name, .subject = name, .not_before = begin,
+                                       .not_after = begin + std::chrono::hours{1}, .key = key.public_key(), .is_ca = true,
+                                       .key_usage = 0x0400};
+      return x509::issue_certificate(spec, key);
+    };
+    const auto root_key = crypto::EcPrivateKey::generate(crypto::Curve::p384);
+    const auto root = root_of(root_key);
+    write("root.pem", codec::to_pem("CERTIFICATE", root));
+    write("foreign.pem", codec::to_pem("CERTIFICATE", root_of(crypto::EcPrivateKey::generate(crypto::Curve::p384))));
+    const x509::CertificateSpec leaf{.serial = {2}, .issuer = name, .subject = x509::encode_name({"leaf", "", "", "", ""}),
+                                     .not_before = begin, .not_after = begin + std::chrono::hours{1}, .key = key_.public_key()};
+    return {codec::to_base64(x509::issue_certificate(leaf, root_key)), codec::to_base64(root)};
+  }
+  /// The token, with a header of the test's own.
+  void write_with_header(const json::Value& header) const {
+    const auto token = signed_ear();
+    const auto payload = token.substr(token.find('.') + 1, token.rfind('.') - token.find('.') - 1);
+    const auto text = codec::to_base64url(as_bytes(json::write(header))) + "." + payload;
+    write("token", text + "." + codec::to_base64url(key_.sign(as_bytes(text))));
+  }
+
   test::TempDir folder_;
   crypto::EcPrivateKey key_ = crypto::EcPrivateKey::generate(crypto::Curve::p256);
 };
@@ -113,6 +141,37 @@ TEST_F(TokenVerifyCommand, RejectsWhatDoesNot) {
   expect(verify(), "malformed");
   write("token", std::string(2U << 20, 'a'));
   expect(verify(), "limit_exceeded");
+}
+
+TEST_F(TokenVerifyCommand, TrustsTheChainOfAHeaderUnderAGivenRoot) {
+  write_with_header(json::Object{{"alg", "ES256"}, {"x5c", certified()}});
+  const auto accepted = run({"--root", path("root.pem"), "--json"});
+  EXPECT_EQ(accepted.code, kOk) << accepted.out << accepted.err;
+  EXPECT_EQ(run({"--root", path("foreign.pem"), "--root", path("root.pem")}).code, kOk);
+  const auto foreign = run({"--root", path("foreign.pem"), "--json"});
+  EXPECT_EQ(foreign.code, kRejected);
+  EXPECT_EQ(foreign.error(), "root_untrusted");
+  const auto later = run({"--root", path("root.pem"), "--json", "--at", "2027-01-01T00:00:00Z"});
+  EXPECT_EQ(later.error(), "token_key_unknown");  // no certificate is valid any more
+}
+
+TEST_F(TokenVerifyCommand, TrustsTheChainOfAKeySetUnderAGivenRoot) {
+  auto key = to_json(crypto::jose::Jwk{key_.public_key(), crypto::jose::Algorithm::es256, "key-1"});
+  key.set("x5c", certified());
+  write("certified", json::write(json::Object{{"keys", json::Array{key}}}));
+  EXPECT_EQ(run({"--jwks", path("certified"), "--root", path("root.pem")}).code, kOk);
+  EXPECT_EQ(run({"--jwks", path("certified")}).code, kOk);  // whoever gives a set alone trusts it
+  const auto foreign = run({"--jwks", path("certified"), "--root", path("foreign.pem"), "--json"});
+  EXPECT_EQ(foreign.code, kRejected);
+  EXPECT_EQ(foreign.error(), "root_untrusted");
+}
+
+TEST_F(TokenVerifyCommand, FailsWhereARootCannotBeRead) {
+  for (const auto* file : {"absent", "token", "jwks"}) {
+    const auto ran = run({"--root", path(file)});
+    EXPECT_EQ(ran.code, kFailed) << file;
+    EXPECT_FALSE(ran.err.empty());
+  }
 }
 
 TEST_F(TokenVerifyCommand, FailsWhereItCannotBeginAtAll) {

@@ -123,13 +123,24 @@ Result<std::string> issue(const Services& s, const Submission& submission, const
 /// A verdict is an answer, whatever it says; refused is what cannot be judged at all.
 Result<Response> verify(const Services& s, const Request& request) {
   CLOISTER_TRY(submission, read(s, request));
-  const auto find = [&](const evidence::Quote& quote) -> Result<evidence::CollateralDocuments> {
-    if (submission.collateral) return evidence::parse_documents(*submission.collateral);
+  const auto find = [&](const evidence::Quote& quote) -> Result<verdict::DocumentsPtr> {
+    if (submission.collateral) return verdict::shared(evidence::parse_documents(*submission.collateral));
     CLOISTER_TRY(found, s.collateral(quote));
-    return evidence::parse_documents(found);
+    return verdict::shared(evidence::parse_documents(found));
   };
-  const auto given = [&](const evidence::SnpReport&) -> Result<evidence::SnpEndorsements> { return submission.endorsements; };
-  CLOISTER_TRY(judged, verdict::judge(submission.evidence, submission.tee, submission.terms, {find, given}));
+  const auto endorse = [&](const evidence::SnpReport& report,
+                           const evidence::SnpEndorsements& brought) -> Result<evidence::SnpEndorsements> {
+    auto out = submission.endorsements;
+    if (!s.endorsements) return out;
+    // A list that the evidence brings may be an old one: the newest is looked for all the same.
+    evidence::SnpEndorsements known{brought.certificates, {}};
+    known.add(out);
+    CLOISTER_TRY(found, s.endorsements(report, known));
+    out.add(std::move(found));
+    return out;
+  };
+  const verdict::Sources sources{find, endorse, s.fetches && !submission.collateral};
+  CLOISTER_TRY(judged, verdict::judge(submission.evidence, submission.tee, submission.terms, sources));
   auto answer = verdict::to_json(judged);
   if (!submission.token) return http::json_response(answer);
   json::Value token;

@@ -30,5 +30,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (outcome.report.authentic() == outcome.report.error().has_value()) std::abort();
   if (untrusting.report.authentic()) std::abort();
   if (outcome.report.checks.size() != untrusting.report.checks.size()) std::abort();
+  // What is refused without the collateral is refused with it.
+  const auto refusal = attestation::refusal_without_collateral(quote->view(), anchors, now);
+  if (refusal && (refusal->authentic() || outcome.report.authentic())) std::abort();
   return 0;
 }

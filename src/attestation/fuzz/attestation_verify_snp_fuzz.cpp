@@ -31,5 +31,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   if (untrusting.report.authentic()) std::abort();
   if (outcome.report.checks.size() != untrusting.report.checks.size()) std::abort();
+  const auto refusal = attestation::refusal_without_endorsements(*report);
+  if (refusal && (refusal->authentic() || outcome.report.authentic())) std::abort();
   return 0;
 }

@@ -30,13 +30,16 @@ const crypto::EcPublicKey* p256_key(const x509::Certificate& certificate) {
 
 /// The PCK chain that the quote brings, or that the collateral has for quotes that bring none.
 Result<Certificates> pck_certificates(const evidence::QuoteView::Signature& signature,
-                                      const evidence::CollateralDocuments& collateral) {
+                                      const evidence::CollateralDocuments* collateral) {
   const auto& certification = signature.certification;
   using evidence::CertificationType;
   if (certification.type == CertificationType::pck_chain) {
     // The authorities above a PCK certificate are those that the collateral's CRL comes from.
-    return x509::parse_chain(as_text(certification.data), collateral.pck_crl_issuer_chain);
+    std::span<const x509::CertificatePtr> known;
+    if (collateral != nullptr) known = collateral->pck_crl_issuer_chain;
+    return x509::parse_chain(as_text(certification.data), known);
   }
+  CLOISTER_ASSERT(collateral != nullptr);
   if (certification.type == CertificationType::pck_leaf) {
     auto leaf = x509::parse_certificate(certification.data);
     if (!leaf) {
@@ -44,10 +47,10 @@ Result<Certificates> pck_certificates(const evidence::QuoteView::Signature& sign
       leaf = from_pem.front();
     }
     Certificates chain{*leaf};
-    chain.insert(chain.end(), collateral.pck_crl_issuer_chain.begin(), collateral.pck_crl_issuer_chain.end());
+    chain.insert(chain.end(), collateral->pck_crl_issuer_chain.begin(), collateral->pck_crl_issuer_chain.end());
     return chain;
   }
-  if (!collateral.pck_certificate_chain.empty()) return collateral.pck_certificate_chain;
+  if (!collateral->pck_certificate_chain.empty()) return collateral->pck_certificate_chain;
   return Error{Errc::pck_chain_invalid,
                "the quote carries no PCK certificate (certification data of type " +
                    std::to_string(static_cast<unsigned>(certification.type)) + "), and the collateral has none either"};
@@ -64,7 +67,7 @@ Error differs(Errc code, std::string_view what, std::string_view expected, std::
 }
 
 Result<ParsedChainPtr> parse_pck_chain(const evidence::QuoteView::Signature& signature,
-                                       const evidence::CollateralDocuments& collateral) {
+                                       const evidence::CollateralDocuments* collateral) {
   CLOISTER_TRY(given, pck_certificates(signature, collateral));
   auto certificates = x509::leaf_first(std::move(given));
   auto extension = evidence::pck_extension(*certificates.front());
@@ -74,7 +77,7 @@ Result<ParsedChainPtr> parse_pck_chain(const evidence::QuoteView::Signature& sig
 /// One verification: each method makes one check and records it.
 class Verification : private Recorder {
  public:
-  Verification(const evidence::QuoteView& quote, const evidence::CollateralDocuments& collateral,
+  Verification(const evidence::QuoteView& quote, const evidence::CollateralDocuments* collateral,
                const TrustAnchors& anchors, UnixTime now, VerificationCache* cache)
       : Recorder{kChecks, Claims{DcapClaims{quote.header(), quote.body(), std::nullopt}}},
         quote_{quote},
@@ -96,9 +99,20 @@ class Verification : private Recorder {
     check_signed_document(qe_identity());
     check_matches();
     check_qe_report();
+    record(CheckId::qe_report, qe_report());
     record(CheckId::quote_signature, quote_signature());
     check_tdx_module();
     evaluate();
+    return std::move(*this).take();
+  }
+
+  /// Where the quote brings its chain; every other check is skipped.
+  Report run_without_collateral() && {
+    record(CheckId::quote_format, quote_format());
+    if (quote_.signature().certification.type == evidence::CertificationType::pck_chain) check_pck_chain();
+    check_pck_extension();
+    check_qe_report();
+    record(CheckId::quote_signature, quote_signature());
     return std::move(*this).take();
   }
 
@@ -142,8 +156,8 @@ class Verification : private Recorder {
       for (const auto id : {CheckId::root_crl, CheckId::pck_crl, CheckId::pck_revocation}) skip(id, "no PCK chain");
       return;
     }
-    const auto& root_crl = collateral_.root_ca_crl;
-    const auto& pck_crl = collateral_.pck_crl;
+    const auto& root_crl = collateral_->root_ca_crl;
+    const auto& pck_crl = collateral_->pck_crl;
     record(CheckId::root_crl,
            check_crl(root_crl, pck_chain_->root(), now_,
                      {Errc::root_crl_invalid, {Errc::root_crl_not_yet_valid, Errc::root_crl_expired}}, signatures_));
@@ -158,13 +172,13 @@ class Verification : private Recorder {
 
   /// Read from the lists also when they are not valid themselves: that check has failed then.
   Result<void> pck_revocation() const {
-    if (collateral_.root_ca_crl.revokes(pck_chain_->issuer().serial)) {
+    if (collateral_->root_ca_crl.revokes(pck_chain_->issuer().serial)) {
       return Error{Errc::ca_certificate_revoked, '"' + pck_chain_->issuer().subject_common_name + "\" is on the root's CRL"};
     }
-    if (collateral_.pck_crl.revokes(pck_chain_->leaf().serial)) {
+    if (collateral_->pck_crl.revokes(pck_chain_->leaf().serial)) {
       return Error{Errc::pck_certificate_revoked,
                    "serial " + codec::to_hex(pck_chain_->leaf().serial) + " is on the CRL of \"" +
-                       collateral_.pck_crl.issuer_common_name + '"'};
+                       collateral_->pck_crl.issuer_common_name + '"'};
     }
     return {};
   }
@@ -193,17 +207,17 @@ class Verification : private Recorder {
     UnixTime expires;
   };
   [[nodiscard]] SignedDocument tcb_info() const {
-    const auto& document = collateral_.tcb_info;
+    const auto& document = collateral_->tcb_info;
     return {"the TCB info", CheckId::tcb_info_chain, CheckId::tcb_info_signature, CheckId::tcb_info_dates,
             Errc::tcb_info_signature_invalid, {Errc::tcb_info_not_yet_valid, Errc::tcb_info_expired},
-            collateral_.tcb_info_issuer_chain, document.body.digest(), document.signature, document.info.issue_date,
+            collateral_->tcb_info_issuer_chain, document.body.digest(), document.signature, document.info.issue_date,
             document.info.next_update};
   }
   [[nodiscard]] SignedDocument qe_identity() const {
-    const auto& document = collateral_.qe_identity;
+    const auto& document = collateral_->qe_identity;
     return {"the QE identity", CheckId::qe_identity_chain, CheckId::qe_identity_signature, CheckId::qe_identity_dates,
             Errc::qe_identity_signature_invalid, {Errc::qe_identity_not_yet_valid, Errc::qe_identity_expired},
-            collateral_.qe_identity_issuer_chain, document.body.digest(), document.signature, document.identity.issue_date,
+            collateral_->qe_identity_issuer_chain, document.body.digest(), document.signature, document.identity.issue_date,
             document.identity.next_update};
   }
 
@@ -231,7 +245,7 @@ class Verification : private Recorder {
     narrow(chain);
     CLOISTER_CHECK(check_dates(
         chain, now_, {Errc::tcb_signing_certificate_not_yet_valid, Errc::tcb_signing_certificate_expired}));
-    if (collateral_.root_ca_crl.revokes(chain.leaf().serial)) {
+    if (collateral_->root_ca_crl.revokes(chain.leaf().serial)) {
       return Error{Errc::tcb_signing_certificate_revoked, "the signer is on the root's CRL"};
     }
     return {};
@@ -253,14 +267,14 @@ class Verification : private Recorder {
       skip(CheckId::tcb_info_match, "no PCK extension");
     }
     const auto wanted = quote_.tee() == evidence::TeeType::tdx ? evidence::EnclaveId::td_qe : evidence::EnclaveId::qe;
-    const auto got = collateral_.qe_identity.identity.id;
+    const auto got = collateral_->qe_identity.identity.id;
     record(CheckId::qe_identity_match,
            got == wanted ? Result<void>{}
                          : differs(Errc::qe_identity_mismatch, "id", evidence::to_string(wanted), evidence::to_string(got)));
   }
 
   Result<void> tcb_info_match() const {
-    const auto& info = collateral_.tcb_info.info;
+    const auto& info = collateral_->tcb_info.info;
     if (info.tee != quote_.tee()) {
       return differs(Errc::tcb_info_mismatch, "TEE", evidence::to_string(quote_.tee()), evidence::to_string(info.tee));
     }
@@ -280,7 +294,6 @@ class Verification : private Recorder {
       skip(CheckId::qe_report_signature, "no PCK certificate");
     }
     record(CheckId::qe_report_data, qe_report_data());
-    record(CheckId::qe_report, qe_report());
   }
 
   Result<void> qe_report_signature() const {
@@ -306,7 +319,7 @@ class Verification : private Recorder {
 
   Result<void> qe_report() const {
     const auto& report = quote_.signature().qe_report;
-    const auto& identity = collateral_.qe_identity.identity;
+    const auto& identity = collateral_->qe_identity.identity;
     constexpr auto kCode = Errc::qe_report_mismatch;
     if ((report.misc_select & identity.misc_select_mask) != identity.misc_select) {
       return differs(kCode, "MISCSELECT under its mask", std::to_string(identity.misc_select),
@@ -339,14 +352,14 @@ class Verification : private Recorder {
 
   void check_tdx_module() {
     if (quote_.td() == nullptr) return;
-    if (!collateral_.tcb_info.info.tdx_module) return skip(CheckId::tdx_module, "the TCB info is not of TDX");
+    if (!collateral_->tcb_info.info.tdx_module) return skip(CheckId::tdx_module, "the TCB info is not of TDX");
     record(CheckId::tdx_module, tdx_module(*quote_.td()));
   }
 
   /// The module's signer and attributes, from the identity of its major version (version 0: from the base entry).
   /// Attributes must be those of the identity and zero, as Intel's own verification demands.
   Result<void> tdx_module(const evidence::TdBody& td) const {
-    const auto& info = collateral_.tcb_info.info;
+    const auto& info = collateral_->tcb_info.info;
     const auto major = td.tee_tcb_svn[1];
     const auto* identity = major > 0 ? find_module(info, major) : nullptr;
     const evidence::TdxModule* module = nullptr;
@@ -364,16 +377,16 @@ class Verification : private Recorder {
   }
 
   void evaluate() {
-    if (!pck_ || collateral_.tcb_info.info.tee != quote_.tee()) return;
-    report().tcb = evaluate_tcb({.info = collateral_.tcb_info.info,
-                                .qe_identity = collateral_.qe_identity.identity,
+    if (!pck_ || collateral_->tcb_info.info.tee != quote_.tee()) return;
+    report().tcb = evaluate_tcb({.info = collateral_->tcb_info.info,
+                                .qe_identity = collateral_->qe_identity.identity,
                                 .pck = *pck_,
                                 .qe_isv_svn = quote_.signature().qe_report.isv_svn,
                                 .td = quote_.td()});
   }
 
   const evidence::QuoteView& quote_;
-  const evidence::CollateralDocuments& collateral_;
+  const evidence::CollateralDocuments* collateral_;  // null for the checks that need none
   const TrustAnchors& anchors_;
   UnixTime now_;
   VerificationCache* cache_;
@@ -395,9 +408,16 @@ Outcome verify(const evidence::Quote& quote, const evidence::CollateralDocuments
 
 Outcome verify(const evidence::QuoteView& quote, const evidence::CollateralDocuments& collateral,
                const TrustAnchors& anchors, UnixTime now, VerificationCache* cache) {
-  auto outcome = Conclusion::of(Verification{quote, collateral, anchors, now, cache}.run());
+  auto outcome = Conclusion::of(Verification{quote, &collateral, anchors, now, cache}.run());
   CLOISTER_ASSERT(!outcome.evidence || outcome.report.tcb.has_value());
   return outcome;
+}
+
+std::optional<Report> refusal_without_collateral(const evidence::QuoteView& quote, const TrustAnchors& anchors,
+                                                 UnixTime now, VerificationCache* cache) {
+  auto report = Verification{quote, nullptr, anchors, now, cache}.run_without_collateral();
+  if (report.authentic()) return std::nullopt;
+  return report;
 }
 
 }  // namespace cloister::attestation

@@ -71,6 +71,35 @@ INSTANTIATE_TEST_SUITE_P(Forms, VerifySnp,
                                          Form{SnpProduct::turin, VekKind::vcek, 3}, Form{SnpProduct::turin, VekKind::vcek, 5},
                                          Form{SnpProduct::turin, VekKind::vlek, 5}));
 
+// --- without certificates ---
+
+Result<void> alone(const SyntheticSnp& chip) {
+  const auto refusal = refusal_without_endorsements(*evidence::parse_snp_report(chip.build().report));
+  if (!refusal) return {};
+  return *refusal->error();
+}
+
+TEST(RefusalWithoutEndorsements, PassesAReportThatHoldsByItself) {
+  EXPECT_TRUE(alone(SyntheticSnp{}).ok());
+  EXPECT_TRUE(alone(SyntheticSnp{SnpProduct::turin, VekKind::vlek, 5}).ok());
+  EXPECT_TRUE(alone(SyntheticSnp{SnpProduct::milan, VekKind::vcek, 2}).ok());
+  SyntheticSnp forged;
+  forged.report_signed_by = "forger";  // which only the certificate says
+  EXPECT_TRUE(alone(forged).ok());
+}
+
+TEST(RefusalWithoutEndorsements, RefusesWhatNoCertificateWouldMend) {
+  SyntheticSnp chip;
+  chip.body.chip_key_masked = true;
+  EXPECT_EQ(alone(chip).error().code(), Errc::chip_key_masked);
+  chip = SyntheticSnp{};
+  ++chip.body.committed_tcb[0];
+  EXPECT_EQ(alone(chip).error().code(), Errc::tcb_order_invalid);
+  chip = SyntheticSnp{};
+  chip.body.cpuid->family = 0x20;
+  EXPECT_EQ(alone(chip).error().code(), Errc::evidence_unsupported);
+}
+
 TEST(VerifySnpChain, MayLeaveTheRootAway) {
   SyntheticSnp chip;
   chip.with_root = false;

@@ -3,6 +3,7 @@
 #include "cloister/codec/der.hpp"
 #include "cloister/codec/text.hpp"
 #include "cloister/evidence/lab_marker.hpp"
+#include "support/support.hpp"
 #include "verifying.hpp"
 
 /// Each check by evidence of which only that check's rule is broken, everything else signed anew.
@@ -94,6 +95,93 @@ TEST(VerifyTrailingBytes, AreCountedAndNothingElse) {
   const auto outcome = verify_built(built);
   EXPECT_TRUE(outcome.evidence.has_value());
   EXPECT_EQ(outcome.report.trailing_bytes, 70U);
+}
+
+// --- without collateral ---
+
+Result<void> alone(const test::SyntheticEvidence& built, const TrustAnchors& anchors, UnixTime when = SyntheticPlatform::now(),
+                   VerificationCache* cache = nullptr) {
+  const auto refusal = refusal_without_collateral(*evidence::view_quote(built.quote), anchors, when, cache);
+  if (!refusal) return {};
+  EXPECT_EQ(failed(*refusal).size(), 1U);
+  EXPECT_EQ(refusal->check(CheckId::tcb_info_signature).result, CheckResult::skipped);
+  return *refusal->error();
+}
+
+void expect_refused_alone(const SyntheticPlatform& platform, Errc code, UnixTime when = SyntheticPlatform::now()) {
+  const auto built = platform.build();
+  const auto anchors = anchors_of(built.root, platform.lab ? AnchorKind::lab : AnchorKind::given);
+  const auto refused = alone(built, anchors, when);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code(), code) << refused.error().text();
+}
+
+TEST(RefusalWithoutCollateral, PassesAQuoteThatHoldsByItself) {
+  for (const auto& [tee, version] : {std::pair{TeeType::sgx, 3}, {TeeType::tdx, 4}, {TeeType::tdx, 5}}) {
+    SyntheticPlatform platform{tee, static_cast<std::uint16_t>(version)};
+    platform.pck_crl.revoked.push_back(platform.pck.serial);  // which only the collateral says
+    const auto built = platform.build();
+    const auto held = alone(built, anchors_of(built.root, AnchorKind::given));
+    EXPECT_TRUE(held.ok()) << held.error().text();
+  }
+}
+
+TEST(RefusalWithoutCollateral, PassesALabsQuoteUnderALabsRootAlone) {
+  SyntheticPlatform platform;
+  platform.make_lab();
+  const auto built = platform.build();
+  EXPECT_TRUE(alone(built, anchors_of(built.root, AnchorKind::lab)).ok());
+  EXPECT_EQ(alone(built, TrustAnchors::vendors()).error().code(), Errc::lab_root_not_trusted);
+}
+
+TEST(RefusalWithoutCollateral, RefusesWhatNoTrustedRootVouchesFor) {
+  const auto built = SyntheticPlatform{}.build();
+  EXPECT_EQ(alone(built, TrustAnchors::vendors()).error().code(), Errc::root_untrusted);
+  SyntheticPlatform platform;
+  platform.pck.issuer_key = "forger";
+  expect_refused_alone(platform, Errc::pck_chain_invalid);
+}
+
+TEST(RefusalWithoutCollateral, RefusesEachThingThatIsForged) {
+  SyntheticPlatform platform;
+  platform.quote_signed_by = "forger";
+  expect_refused_alone(platform, Errc::quote_signature_invalid);
+  platform = SyntheticPlatform{};
+  platform.qe_report_signed_by = "forger";
+  expect_refused_alone(platform, Errc::qe_report_signature_invalid);
+  platform = SyntheticPlatform{};
+  platform.qe_report_data = Digest64{};
+  expect_refused_alone(platform, Errc::qe_report_data_mismatch);
+  platform = SyntheticPlatform{};
+  platform.header.qe_vendor_id[3] ^= 1;
+  expect_refused_alone(platform, Errc::evidence_unsupported);
+}
+
+TEST(RefusalWithoutCollateral, RefusesCertificatesOfAnotherTime) {
+  const SyntheticPlatform platform;
+  expect_refused_alone(platform, Errc::pck_certificate_expired, platform.pck.not_after + microseconds{1});
+  expect_refused_alone(platform, Errc::pck_certificate_not_yet_valid, platform.pck.not_before - microseconds{1});
+}
+
+TEST(RefusalWithoutCollateral, ChecksTheRestOfAQuoteThatBringsNoChain) {
+  SyntheticPlatform platform{TeeType::sgx, 3};
+  platform.certification = evidence::CertificationData{evidence::CertificationType::ppid_plain, Bytes(36, 0)};
+  const auto built = platform.build();
+  EXPECT_TRUE(alone(built, TrustAnchors{}).ok());
+  platform.quote_signed_by = "forger";
+  expect_refused_alone(platform, Errc::quote_signature_invalid);
+}
+
+TEST(RefusalWithoutCollateral, LeavesInACacheWhatARootVouchesForAlone) {
+  test::SeededRandom random{1};
+  VerificationCache cache{random};
+  const auto built = SyntheticPlatform{}.build();
+  EXPECT_FALSE(alone(built, TrustAnchors::vendors(), SyntheticPlatform::now(), &cache).ok());
+  EXPECT_EQ(cache.signatures().size(), 0U);
+  EXPECT_EQ(cache.chains(), 0U);
+  EXPECT_TRUE(alone(built, anchors_of(built.root, AnchorKind::given), SyntheticPlatform::now(), &cache).ok());
+  EXPECT_EQ(cache.signatures().size(), 3U);  // PCK certificate, its authority, the QE report
+  EXPECT_EQ(cache.chains(), 1U);
 }
 
 // --- the quote's format ---

@@ -17,7 +17,8 @@ cloister_verify_bytes bytes_of(ByteView view) { return {view.empty() ? nullptr :
 
 }  // namespace
 
-/// The return value and the object agree, and the same request has the same answer.
+/// The return value and the object agree, and the same request has the same answer, also with a cache that knows what
+/// came before.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace cloister;
   codec::Reader in{ByteView{data, size}};
@@ -50,6 +51,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   char* first = nullptr;
   char* second = nullptr;
   const auto code = cloister_verify_evidence(&request, &first);
+  static cloister_verify_cache* const cache = cloister_verify_cache_new();
+  request.cache = cache;
   if (cloister_verify_evidence(&request, &second) != code) std::abort();
   if (first == nullptr || second == nullptr || std::string_view{first} != second) std::abort();
   const auto object = codec::json::parse(first);

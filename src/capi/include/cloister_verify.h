@@ -1,8 +1,8 @@
 /* The verifier of Cloister for C: what `cloister verify --json` says of evidence, from libcloister_verify.so.
  *
  * Nothing here reads a file, a clock, the network or the environment: all that a verdict depends on is in the request.
- * Every function may be called from any number of threads at once; no call leaves anything behind for another.
- * No exception leaves the library. docs/c-api.md explains it, examples/verify-c uses it. */
+ * Every function may be called from any number of threads at once; no call leaves anything behind for another, except
+ * in a cache that the caller made. No exception leaves the library. docs/c-api.md explains it, examples/verify-c uses it. */
 #ifndef CLOISTER_VERIFY_H
 #define CLOISTER_VERIFY_H
 
@@ -45,6 +45,10 @@ typedef struct cloister_verify_document {
   cloister_verify_bytes content;
 } cloister_verify_document;
 
+/* What calls need not do again; docs/c-api.md says what that is, and what it may take. The caller's, for any number of
+ * calls at once. */
+typedef struct cloister_verify_cache cloister_verify_cache;
+
 /* Set it to zeros, then `struct_size`, then what there is; a zero member is one that was not given. */
 typedef struct cloister_verify_request {
   /* sizeof(struct cloister_verify_request) */
@@ -82,6 +86,10 @@ typedef struct cloister_verify_request {
 
   /* Appraisal policy as JSON. Absent: the default, which demands UpToDate and no debug. */
   cloister_verify_bytes policy;
+
+  /* NULL, or a cache that outlives the call. It changes no verdict, only how long it takes. Whoever has it may have
+   * other roots, collateral, policy and time in each call. */
+  cloister_verify_cache *cache;
 } cloister_verify_request;
 
 /* CLOISTER_VERIFY_ABI_VERSION of the library that is loaded. A program goes on only when it is its own. */
@@ -94,6 +102,15 @@ int32_t cloister_verify_evidence(const cloister_verify_request *request, char **
 
 /* Releases a result; NULL is nothing. */
 void cloister_verify_free(char *result);
+
+/* An empty cache; NULL without memory. It remembers, within bounds: signatures that were found valid under a root that
+ * the call trusted, certificate chains of quotes that were verified so, and what collateral, certificates, roots and
+ * policies parse to, found again by all of their bytes. It remembers no verdict and no refusal: names, dates, revocation,
+ * TCB, binding and policy are judged in every call, and so are the signatures of quotes and reports. */
+cloister_verify_cache *cloister_verify_cache_new(void);
+
+/* Releases a cache that no call uses any more; NULL is nothing. */
+void cloister_verify_cache_free(cloister_verify_cache *cache);
 
 #ifdef __cplusplus
 }

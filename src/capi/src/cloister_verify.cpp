@@ -5,6 +5,7 @@
 #include <string>
 
 #include "cloister/codec/json.hpp"
+#include "cloister/core/random.hpp"
 #include "request.hpp"
 
 namespace cloister::capi {
@@ -24,8 +25,8 @@ Answer refusal(std::int32_t code, const Error& error) {
 Answer verify(const cloister_verify_request* given) {
   const auto request = read_request(given);
   if (!request) return refusal(CLOISTER_VERIFY_USAGE_ERROR, request.error());
-  const auto find = [&](const evidence::Quote& quote) { return collateral_for(*request, quote); };
-  const auto endorsements = [&](const evidence::SnpReport&) { return endorsements_of(*request); };
+  const auto find = [&](const evidence::Quote& quote) { return request->setting->collateral_for(quote); };
+  const auto endorsements = [&](const evidence::SnpReport& report, const auto&) { return request->setting->endorsements_for(report); };
   const auto judged = verdict::judge(request->evidence, request->tee, request->terms, {find, endorsements});
   if (!judged) return refusal(CLOISTER_VERIFY_FAILED, judged.error());
   return {judged->accepted() ? CLOISTER_VERIFY_ACCEPTED : CLOISTER_VERIFY_REJECTED, verdict::to_json(*judged)};
@@ -58,5 +59,16 @@ std::int32_t cloister_verify_evidence(const cloister_verify_request* request, ch
 }
 
 void cloister_verify_free(char* result) { std::free(result); }
+
+cloister_verify_cache* cloister_verify_cache_new(void) {
+  try {
+    cloister::SystemRandom random;
+    return new cloister_verify_cache{random};
+  } catch (...) {  // std::bad_alloc
+    return nullptr;
+  }
+}
+
+void cloister_verify_cache_free(cloister_verify_cache* cache) { delete cache; }
 
 }  // extern "C"

@@ -26,17 +26,20 @@ Error unfit(std::string_view member, std::string why) {
 /// longer ones may have nothing in what is not known here.
 Result<cloister_verify_request> of_any_size(const cloister_verify_request* given) {
   if (given == nullptr) return unfit("request", "NULL");
-  constexpr std::size_t kSmallest = sizeof(cloister_verify_request);  // of version 1
+  constexpr std::size_t kFirst = offsetof(cloister_verify_request, cache);  // as the request was at first
+  constexpr std::size_t kThis = sizeof(cloister_verify_request);
   constexpr std::size_t kLargest = 4096;
   const auto size = given->struct_size;
-  if (size < kSmallest || size > kLargest) {
-    return unfit("struct_size", std::to_string(kSmallest) + " expected, got " + std::to_string(size));
+  if (size != kFirst && (size < kThis || size > kLargest)) {
+    return unfit("struct_size", std::to_string(kThis) + " expected, got " + std::to_string(size));
   }
   const auto* bytes = reinterpret_cast<const std::uint8_t*>(given);  // to bytes: allowed aliasing
-  if (!all_zero(ByteView{bytes, size}.subspan(sizeof(cloister_verify_request)))) {
+  if (size > kThis && !all_zero(ByteView{bytes, size}.subspan(kThis))) {
     return unfit("request", "it has members that this version of the library does not know");
   }
-  return *given;
+  cloister_verify_request out{};
+  std::memcpy(&out, given, std::min(size, kThis));
+  return out;
 }
 
 /// `at_most`: bytes.
@@ -59,66 +62,52 @@ Result<std::span<const T>> list_of(const T* given, std::size_t count, std::strin
   return std::span<const T>{given, count};
 }
 
-/// A document without a name is known by its place, from 1.
-std::string name_of(const cloister_verify_document& document, std::size_t place) {
-  constexpr std::size_t kLongest = 255;
-  if (document.name != nullptr) return {document.name, ::strnlen(document.name, kLongest)};
-  return "document " + std::to_string(place);
-}
-
-Result<std::vector<collateral::BundleFile>> read_collateral(const cloister_verify_request& request) {
+Result<void> add_documents(std::vector<Part>& out, const cloister_verify_request& request) {
   CLOISTER_TRY(documents,
                list_of(request.collateral, request.collateral_count, "collateral", CLOISTER_VERIFY_MAX_DOCUMENTS));
-  std::vector<collateral::BundleFile> out;
+  constexpr std::size_t kLongestName = 255;
   std::size_t rest = CLOISTER_VERIFY_MAX_COLLATERAL;
   for (const auto& document : documents) {
-    auto name = name_of(document, out.size() + 1);
-    CLOISTER_TRY(content, view_of(document.content, name, CLOISTER_VERIFY_MAX_DOCUMENT));
+    const std::string_view name{document.name == nullptr ? "" : document.name,
+                                document.name == nullptr ? 0 : ::strnlen(document.name, kLongestName)};
+    CLOISTER_TRY(content, view_of(document.content, name.empty() ? "collateral" : name, CLOISTER_VERIFY_MAX_DOCUMENT));
     if (content.size() > rest) {
       return Error{Errc::limit_exceeded, "collateral: more than " + std::to_string(CLOISTER_VERIFY_MAX_COLLATERAL) + " bytes"};
     }
     rest -= content.size();
-    out.push_back({std::move(name), to_bytes(content)});
+    out.push_back({Member::collateral, name, content});
   }
-  return out;
+  return {};
 }
 
-Result<std::vector<x509::CertificatePtr>> read_certificates(const cloister_verify_bytes* given, std::size_t count,
-                                                            std::string_view member) {
-  CLOISTER_TRY(elements, list_of(given, count, member, CLOISTER_VERIFY_MAX_CERTIFICATES));
-  std::vector<x509::CertificatePtr> out;
+Result<void> add_certificates(std::vector<Part>& out, Member member, std::string_view name,
+                              const cloister_verify_bytes* given, std::size_t count) {
+  CLOISTER_TRY(elements, list_of(given, count, name, CLOISTER_VERIFY_MAX_CERTIFICATES));
   for (const auto& element : elements) {
-    CLOISTER_TRY(bytes, view_of(element, member, CLOISTER_VERIFY_MAX_CERTIFICATE));
-    if (auto one = x509::parse_certificate(bytes)) {
-      out.push_back(*one);
-      continue;
-    }
-    auto chain = x509::parse_chain(as_text(bytes));
-    if (!chain) return chain.error().in(member);
-    out.insert(out.end(), chain->begin(), chain->end());
+    CLOISTER_TRY(bytes, view_of(element, name, CLOISTER_VERIFY_MAX_CERTIFICATE));
+    out.push_back({member, {}, bytes});
   }
+  return {};
+}
+
+Result<std::vector<Part>> parts_of(const cloister_verify_request& request) {
+  std::vector<Part> out;
+  CLOISTER_CHECK(add_documents(out, request));
+  CLOISTER_CHECK(add_certificates(out, Member::certificates, "certificates", request.certificates, request.certificate_count));
+  CLOISTER_CHECK(add_certificates(out, Member::roots, "roots", request.roots, request.root_count));
+  CLOISTER_CHECK(add_certificates(out, Member::lab_roots, "lab_roots", request.lab_roots, request.lab_root_count));
+  CLOISTER_TRY(policy, view_of(request.policy, "policy", CLOISTER_VERIFY_MAX_POLICY));
+  if (request.policy.data != nullptr) out.push_back({Member::policy, {}, policy});
   return out;
 }
 
-/// The rules of `--trust-root` and of a trust file's `lab_roots`.
-Result<attestation::TrustAnchors> read_anchors(const cloister_verify_request& request) {
-  using attestation::AnchorKind;
-  using attestation::TrustAnchor;
-  CLOISTER_TRY(roots, read_certificates(request.roots, request.root_count, "roots"));
-  CLOISTER_TRY(lab_roots, read_certificates(request.lab_roots, request.lab_root_count, "lab_roots"));
-  auto anchors = request.root_count == 0 ? attestation::TrustAnchors::vendors() : attestation::TrustAnchors{};
-  for (const auto& root : roots) {
-    auto anchor = TrustAnchor::make(root, AnchorKind::given);
-    if (!anchor && anchor.error().code() == Errc::lab_root_not_trusted) continue;
-    if (!anchor) return anchor.error().in("roots");
-    anchors.add(*anchor);
-  }
-  for (const auto& root : lab_roots) {
-    auto anchor = TrustAnchor::make(root, AnchorKind::lab);
-    if (!anchor) return anchor.error().in("lab_roots");
-    anchors.add(*anchor);
-  }
-  return anchors;
+Result<SettingPtr> setting_of(const cloister_verify_request& request) {
+  CLOISTER_TRY(parts, parts_of(request));
+  if (request.cache == nullptr) return Setting::parse(parts);
+  if (auto known = request.cache->settings.find(parts)) return known;
+  CLOISTER_TRY(parsed, Setting::parse(parts));
+  request.cache->settings.keep(parsed);
+  return parsed;
 }
 
 Result<std::optional<Digest64>> read_report_data(const cloister_verify_request& request) {
@@ -139,20 +128,6 @@ Result<std::optional<Digest64>> read_report_data(const cloister_verify_request& 
   return std::optional{data};
 }
 
-Result<verdict::Terms> read_terms(const cloister_verify_request& request) {
-  CLOISTER_TRY(anchors, read_anchors(request));
-  if (request.time < 0 || request.time > CLOISTER_VERIFY_MAX_TIME) return unfit("time", "seconds since 1970 expected");
-  CLOISTER_TRY(report_data, read_report_data(request));
-  CLOISTER_TRY(text, view_of(request.policy, "policy", CLOISTER_VERIFY_MAX_POLICY));
-  policy::Policy policy;
-  if (request.policy.data != nullptr) {
-    auto parsed = policy::parse_policy(as_text(text));
-    if (!parsed) return parsed.error().in("policy");
-    policy = std::move(parsed).value();
-  }
-  return verdict::Terms{std::move(anchors), UnixTime{std::chrono::seconds{request.time}}, report_data, std::move(policy)};
-}
-
 }  // namespace
 
 Result<Request> read_request(const cloister_verify_request* given) {
@@ -164,38 +139,15 @@ Result<Request> read_request(const cloister_verify_request* given) {
     out.tee = request.tee;
     if (out.tee != "sgx" && out.tee != "tdx" && out.tee != "snp") return unfit("tee", "sgx, tdx or snp expected");
   }
-  CLOISTER_TRY(documents, read_collateral(request));
-  out.collateral = std::move(documents);
-  CLOISTER_TRY(certificates, read_certificates(request.certificates, request.certificate_count, "certificates"));
-  out.certificates = std::move(certificates);
-  CLOISTER_TRY(terms, read_terms(request));
-  out.terms = std::move(terms);
-  return out;
-}
-
-Result<evidence::CollateralDocuments> collateral_for(const Request& request, const evidence::Quote& quote) {
-  if (request.collateral.empty()) return Error{Errc::collateral_missing, "a quote needs its platform's collateral"};
-  evidence::QuoteCollateral found;
-  if (request.collateral.size() == 1) {
-    CLOISTER_TRY(whole, evidence::parse_quote_collateral(as_text(request.collateral.front().content)));
-    found = std::move(whole);
-  } else {
-    CLOISTER_TRY(bundle, collateral::Bundle::from_files(request.collateral));
-    CLOISTER_TRY(assembled, bundle.find(collateral::wanted_by(quote)));
-    found = std::move(assembled);
-  }
-  CLOISTER_TRY(documents, evidence::parse_documents(found));
-  if (!request.certificates.empty()) documents.pck_certificate_chain = request.certificates;
-  return documents;
-}
-
-Result<evidence::SnpEndorsements> endorsements_of(const Request& request) {
-  evidence::SnpEndorsements out;
-  out.certificates = request.certificates;
-  if (request.collateral.empty()) return out;
-  CLOISTER_TRY(bundle, collateral::Bundle::from_files(request.collateral));
-  CLOISTER_TRY(found, bundle.snp_endorsements());
-  out.add(std::move(found));
+  if (request.time < 0 || request.time > CLOISTER_VERIFY_MAX_TIME) return unfit("time", "seconds since 1970 expected");
+  out.terms.at = UnixTime{std::chrono::seconds{request.time}};
+  CLOISTER_TRY(report_data, read_report_data(request));
+  out.terms.report_data = report_data;
+  CLOISTER_TRY(setting, setting_of(request));
+  out.terms.anchors = setting->anchors();
+  out.terms.policy = setting->policy();
+  out.terms.cache = request.cache == nullptr ? nullptr : &request.cache->known;
+  out.setting = std::move(setting);
   return out;
 }
 

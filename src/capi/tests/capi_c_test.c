@@ -44,6 +44,18 @@ int main(void) {
   EXPECT(answers(&request, CLOISTER_VERIFY_REJECTED, "\"evidence_malformed\""));
   EXPECT(cloister_verify_evidence(&request, NULL) == CLOISTER_VERIFY_REJECTED);
 
+  /* A request of the first version, which had no cache: what stands behind it is not read. */
+  request.struct_size = offsetof(cloister_verify_request, cache);
+  request.cache = (cloister_verify_cache *)(uintptr_t)1;
+  EXPECT(answers(&request, CLOISTER_VERIFY_REJECTED, "\"evidence_malformed\""));
+
+  cloister_verify_cache *cache = cloister_verify_cache_new();
+  EXPECT(cache != NULL);
+  request = request_for("nothing");
+  request.cache = cache;
+  EXPECT(answers(&request, CLOISTER_VERIFY_REJECTED, "\"evidence_malformed\""));
+  cloister_verify_cache_free(cache);
+
   /* A request of a later version: of more members, none of them given, or one. */
   union {
     cloister_verify_request request;

@@ -69,6 +69,7 @@ struct Asked {
   Bytes nonce;
   std::string policy;
   std::int64_t time = seconds(SyntheticPlatform::now());
+  cloister_verify_cache* cache = nullptr;
   std::vector<cloister_verify_document> document_views;
   std::map<const std::vector<std::string>*, std::vector<cloister_verify_bytes>> views;
 
@@ -98,6 +99,7 @@ struct Asked {
     if (!report_data.empty()) out.report_data = view(report_data);
     if (!nonce.empty()) out.nonce = view(nonce);
     if (!policy.empty()) out.policy = view(policy);
+    out.cache = cache;
     return out;
   }
   Answer answer() { return ask(request()); }
@@ -115,7 +117,7 @@ Asked of_platform(TeeType tee = TeeType::tdx) { return asked_of(SyntheticPlatfor
 
 /// What the verifier itself says, without this interface between.
 std::string judged_directly(ByteView evidence, const evidence::QuoteCollateral& collateral, const verdict::Terms& terms) {
-  const auto find = [&](const evidence::Quote&) { return evidence::parse_documents(collateral); };
+  const auto find = [&](const evidence::Quote&) { return verdict::shared(evidence::parse_documents(collateral)); };
   const auto judged = verdict::judge(evidence, "", terms, {find, {}});
   EXPECT_TRUE(judged.ok());
   return json::write(verdict::to_json(*judged));
@@ -368,8 +370,116 @@ TEST(VerifyEvidence, RefusesMoreCollateralThanItsLimit) {
   EXPECT_EQ(ask(request).error_code(), "limit_exceeded");
 }
 
-/// Every quote of the public table under every bundle, from four threads at once: each the object that the verifier
-/// gives alone.
+using CachePtr = std::unique_ptr<cloister_verify_cache, decltype(&cloister_verify_cache_free)>;
+CachePtr new_cache() { return {cloister_verify_cache_new(), &cloister_verify_cache_free}; }
+
+/// With a cache that has seen it all: what is said without one.
+void expect_same_when_known(Asked asked, const CachePtr& cache) {
+  const auto cold = asked.answer();
+  asked.cache = cache.get();
+  for (int i = 0; i < 2; ++i) {
+    const auto warm = asked.answer();
+    EXPECT_EQ(warm.code, cold.code);
+    EXPECT_EQ(warm.text, cold.text);
+  }
+}
+
+TEST(Cache, ChangesNoVerdict) {
+  const auto cache = new_cache();
+  ASSERT_NE(cache, nullptr);
+  const auto built = SyntheticPlatform{}.build();
+  const auto asked = asked_of(built);
+  expect_same_when_known(asked, cache);
+  const auto expect_refused = [&](Asked other, std::string_view code) {
+    other.cache = cache.get();
+    EXPECT_EQ(other.answer().code, CLOISTER_VERIFY_REJECTED) << code;
+    EXPECT_EQ(other.answer().error_code(), code);
+    expect_same_when_known(other, cache);
+    expect_same_when_known(asked, cache);
+  };
+  auto other = asked;
+  other.evidence[200] ^= 1;
+  expect_refused(other, "quote_signature_invalid");
+  other = asked;
+  other.roots.clear();
+  expect_refused(other, "root_untrusted");
+  other = asked;
+  other.time = seconds(SyntheticPlatform::now() + std::chrono::hours{24 * 17});
+  expect_refused(other, "pck_crl_expired");
+  other = asked;
+  other.policy = R"({"version":1,"min_evaluation_data_number":1000000})";
+  expect_refused(other, "evaluation_data_number_too_low");
+  other = asked;
+  other.nonce = {1, 2, 4};
+  expect_refused(other, "report_data_mismatch");
+  other = asked;
+  other.documents.clear();
+  expect_refused(other, "collateral_missing");
+  other = asked;
+  other.documents.front().resize(other.documents.front().size() / 2);
+  expect_refused(other, "collateral_malformed");
+}
+
+TEST(Cache, TellsCertificatesFromRoots) {
+  SyntheticPlatform platform{TeeType::sgx, 3};
+  const auto chain = platform.pck_chain();
+  platform.certification = evidence::CertificationData{evidence::CertificationType::ppid_plain, Bytes(36)};
+  const auto cache = new_cache();
+  auto asked = asked_of(platform.build());
+  asked.cache = cache.get();
+  EXPECT_EQ(asked.answer().code, CLOISTER_VERIFY_REJECTED);
+  asked.certificates = {chain};
+  EXPECT_EQ(asked.answer().code, CLOISTER_VERIFY_ACCEPTED);
+  std::swap(asked.certificates, asked.roots);
+  EXPECT_EQ(asked.answer().code, CLOISTER_VERIFY_USAGE_ERROR);  // no leaf is a root
+  std::swap(asked.certificates, asked.roots);
+  EXPECT_EQ(asked.answer().code, CLOISTER_VERIFY_ACCEPTED);
+}
+
+TEST(Cache, ChangesNoVerdictOfSnpReports) {
+  const auto cache = new_cache();
+  const auto built = test::SyntheticSnp{}.build();
+  Asked asked;
+  asked.evidence = built.report;
+  asked.time = seconds(test::SyntheticSnp::now());
+  asked.roots = {codec::to_pem("CERTIFICATE", built.root->der)};
+  for (const auto& one : built.endorsements.certificates) {
+    asked.documents.push_back(codec::to_pem("CERTIFICATE", one->der));
+  }
+  expect_same_when_known(asked, cache);
+  asked.cache = cache.get();
+  EXPECT_EQ(asked.answer().code, CLOISTER_VERIFY_ACCEPTED);
+  asked.evidence[0x90] ^= 1;
+  EXPECT_EQ(asked.answer().error_code(), "report_signature_invalid");
+}
+
+TEST(Cache, PutsSeveralDocumentsTogetherForEachPlatform) {
+  const auto cache = new_cache();
+  std::vector<Asked> platforms;
+  std::vector<std::string> all;
+  for (const auto fmspc : {std::uint8_t{1}, std::uint8_t{2}}) {
+    SyntheticPlatform platform;
+    platform.platform->fmspc = platform.tcb_info.fmspc = {0, fmspc, 6, 0, 0, 0};
+    platforms.push_back(asked_of(platform.build()));
+    all.push_back(platforms.back().documents.front());
+  }
+  for (auto& asked : platforms) {
+    asked.documents = all;
+    asked.roots = {platforms[0].roots.front(), platforms[1].roots.front()};
+    asked.cache = cache.get();
+    const auto answer = asked.answer();
+    EXPECT_EQ(answer.code, CLOISTER_VERIFY_ACCEPTED) << answer.text;
+    EXPECT_EQ(asked.answer().text, answer.text);
+  }
+}
+
+TEST(Cache, MayBeReleasedOrNeverMade) {
+  cloister_verify_cache_free(nullptr);
+  cloister_verify_cache_free(cloister_verify_cache_new());
+}
+
+/// Every quote of the public table under every bundle, from four threads at once, half of the calls with one cache: each
+/// the object that the verifier gives alone.
 TEST(VerifyEvidence, SaysTheSameFromEveryThread) {
   CLOISTER_VECTORS_OR_SKIP(folder);
   const auto base = folder / "attestation/dcap-cases";
@@ -396,12 +506,14 @@ TEST(VerifyEvidence, SaysTheSameFromEveryThread) {
 
   constexpr std::size_t kThreads = 4;
   std::vector<std::vector<std::string>> answers(kThreads);
+  const auto cache = new_cache();
   {
     std::vector<std::jthread> threads;
     for (std::size_t t = 0; t < kThreads; ++t) {
-      threads.emplace_back([&all, &mine = answers[t], t] {
+      threads.emplace_back([&all, &mine = answers[t], &cache, t] {
         for (std::size_t i = 0; i < all.size(); ++i) {
           auto asked = all[(i + t * 11) % all.size()].asked;
+          if (t % 2 == 0) asked.cache = cache.get();
           mine.push_back(asked.answer().text);
         }
       });
@@ -430,7 +542,8 @@ TEST(SharedLibrary, ExportsItsFunctionsAndNothingElse) {
     const auto name = line.substr(0, line.find(' '));
     if (line.find(" A ") == std::string::npos) names.insert(name.substr(0, name.find('@')));  // A: the version itself
   }
-  EXPECT_THAT(names, testing::ElementsAre("cloister_verify_abi_version", "cloister_verify_evidence", "cloister_verify_free"));
+  EXPECT_THAT(names, testing::ElementsAre("cloister_verify_abi_version", "cloister_verify_cache_free",
+                                          "cloister_verify_cache_new", "cloister_verify_evidence", "cloister_verify_free"));
 }
 
 TEST(SharedLibrary, IsUsableFromC) {

@@ -153,11 +153,11 @@ Result<evidence::QuoteCollateral> Bundle::find(const Wanted& wanted) const {
   return parts_->assemble(wanted);
 }
 
-Result<evidence::SnpEndorsements> Bundle::snp_endorsements() const {
+Result<evidence::SnpEndorsements> Bundle::find(const evidence::SnpReport& report, const evidence::SnpEndorsements& given) const {
   evidence::SnpEndorsements out;
   std::ranges::copy_if(parts_->certificates, std::back_inserter(out.certificates), [](const auto& c) { return !of_intel(*c); });
   std::ranges::copy_if(parts_->crls, std::back_inserter(out.crls), [](const auto& crl) { return !of_intel(crl); });
-  if (out.certificates.empty() && out.crls.empty()) return CollateralSource::snp_endorsements();
+  if (out.certificates.empty() && out.crls.empty()) return CollateralSource::find(report, given);
   return out;
 }
 

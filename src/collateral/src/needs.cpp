@@ -1,6 +1,6 @@
 #include "cloister/collateral/needs.hpp"
 
-#include "cloister/evidence/snp/report.hpp"
+#include "cloister/evidence/snp/vek.hpp"
 
 namespace cloister::collateral {
 namespace {
@@ -30,6 +30,31 @@ Result<Product> product_of(const evidence::SnpReport& report, std::optional<Prod
   return *said;
 }
 
+/// Which of the three that a report needs are there.
+struct Has {
+  bool vek = false;
+  bool authority = false;
+  bool crl = false;
+};
+
+Result<std::vector<Key>> keys_of(const evidence::SnpReport& report, std::optional<Product> said, Has has) {
+  CLOISTER_TRY(product, product_of(report, said));
+  const auto& body = report.body();
+  if (!body.signing_key) return Error{Errc::evidence_unsupported, "SNP report: signed by neither VCEK nor VLEK"};
+  const bool loaded = *body.signing_key == evidence::VekKind::vlek;
+  const auto endorsement = loaded ? EndorsementKey::vlek : EndorsementKey::vcek;
+  std::vector<Key> out;
+  if (!has.vek && !loaded) {
+    if (body.chip_id_masked()) return Error{Errc::collateral_missing, "the report masks its chip's id: its host must give the certificate"};
+    out.push_back(VcekKey{.product = product,
+                          .hwid = to_bytes(ByteView{body.chip_id}.first(hwid_size(product))),
+                          .tcb = snp_tcb(product, body.reported_tcb)});
+  }
+  if (!has.authority) out.push_back(AmdChainKey{.product = product, .endorsement = endorsement});
+  if (!has.crl) out.push_back(AmdCrlKey{.product = product, .endorsement = endorsement});
+  return out;
+}
+
 }  // namespace
 
 Result<std::vector<Key>> keys_of(const Wanted& wanted, const Evaluation& evaluation) {
@@ -44,18 +69,24 @@ Result<std::vector<Key>> keys_of(const Wanted& wanted, const Evaluation& evaluat
 
 Result<std::vector<Key>> keys_of_snp_report(ByteView bytes, std::optional<Product> given) {
   CLOISTER_TRY(report, evidence::parse_snp_report(bytes));
-  CLOISTER_TRY(product, product_of(report, given));
-  const auto& body = report.body();
-  if (!body.signing_key) return Error{Errc::evidence_unsupported, "SNP report: signed by neither VCEK nor VLEK"};
-  const auto endorsement = *body.signing_key == evidence::VekKind::vlek ? EndorsementKey::vlek : EndorsementKey::vcek;
-  std::vector<Key> out{AmdChainKey{.product = product, .endorsement = endorsement},
-                       AmdCrlKey{.product = product, .endorsement = endorsement}};
-  if (endorsement == EndorsementKey::vlek) return out;
-  if (body.chip_id_masked()) return Error{Errc::collateral_missing, "the report masks its chip's id: its host must give the certificate"};
-  out.insert(out.begin(), VcekKey{.product = product,
-                                  .hwid = to_bytes(ByteView{body.chip_id}.first(hwid_size(product))),
-                                  .tcb = snp_tcb(product, body.reported_tcb)});
-  return out;
+  return keys_of(report, given, {});
+}
+
+Result<std::vector<Key>> keys_missing(const evidence::SnpReport& report, const evidence::SnpEndorsements& given) {
+  Has has{.vek = false, .authority = false, .crl = !given.crls.empty()};
+  std::optional<Product> product;
+  for (const auto& certificate : given.certificates) {
+    if (!evidence::is_vek(*certificate)) {
+      has.authority = has.authority || certificate->issuer != certificate->subject;  // a root alone is none
+      continue;
+    }
+    has.vek = true;
+    const auto extension = evidence::vek_extension(*certificate);
+    const auto said = extension && !report.body().cpuid ? extension->product() : std::nullopt;
+    if (said) product = product_of(*said);
+  }
+  if (has.vek && has.authority && has.crl) return std::vector<Key>{};
+  return keys_of(report, product, has);
 }
 
 }  // namespace cloister::collateral

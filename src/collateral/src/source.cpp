@@ -7,7 +7,7 @@ namespace cloister::collateral {
 
 std::string_view to_string(CaType type) noexcept { return type == CaType::processor ? "processor" : "platform"; }
 
-Result<evidence::SnpEndorsements> CollateralSource::snp_endorsements() const {
+Result<evidence::SnpEndorsements> CollateralSource::find(const evidence::SnpReport&, const evidence::SnpEndorsements&) const {
   return Error{Errc::collateral_missing, "no certificates for SNP reports"};
 }
 

@@ -289,6 +289,8 @@ TEST(IntelSample, VerifiesFromItsBareFiles) {
 
 // --- SEV-SNP ---
 
+evidence::SnpReport any_report() { return *evidence::parse_snp_report(test::SyntheticSnp{}.build().report); }
+
 TEST(SnpEndorsements, AreTheDirectorysCertificatesAndListsOfThatVendor) {
   const test::TempDir folder;
   test::SyntheticSnp chip;
@@ -301,7 +303,7 @@ TEST(SnpEndorsements, AreTheDirectorysCertificatesAndListsOfThatVendor) {
   write(folder.path() / "crl", built.endorsements.crls[0].der);
   const auto source = open_collateral(folder.path());
   ASSERT_TRUE(source.ok()) << source.error().text();
-  const auto found = (*source)->snp_endorsements();
+  const auto found = (*source)->find(any_report(), {});
   ASSERT_TRUE(found.ok()) << found.error().text();
   EXPECT_EQ(found->certificates.size(), 3U);
   EXPECT_EQ(found->crls.size(), 1U);
@@ -318,10 +320,10 @@ TEST(SnpEndorsements, MayBeOneFile) {
   write(folder.path() / "crl.der", built.endorsements.crls[0].der);
   const auto chain = open_collateral(folder.path() / "chain.pem");
   ASSERT_TRUE(chain.ok()) << chain.error().text();
-  EXPECT_EQ((*chain)->snp_endorsements()->certificates.size(), 1U);
+  EXPECT_EQ((*chain)->find(any_report(), {})->certificates.size(), 1U);
   const auto crl = open_collateral(folder.path() / "crl.der");
   ASSERT_TRUE(crl.ok()) << crl.error().text();
-  EXPECT_EQ((*crl)->snp_endorsements()->crls.size(), 1U);
+  EXPECT_EQ((*crl)->find(any_report(), {})->crls.size(), 1U);
 }
 
 TEST(SnpEndorsements, AreMissingWhereOnlyTheOtherVendorsAre) {
@@ -329,9 +331,9 @@ TEST(SnpEndorsements, AreMissingWhereOnlyTheOtherVendorsAre) {
   write_responses(folder.path(), SyntheticPlatform{});
   const auto source = open_collateral(folder.path());
   ASSERT_TRUE(source.ok());
-  EXPECT_EQ((*source)->snp_endorsements().error().code(), Errc::collateral_missing);
+  EXPECT_EQ((*source)->find(any_report(), {}).error().code(), Errc::collateral_missing);
   const SingleCollateral single{SyntheticPlatform{}.build().collateral};
-  EXPECT_EQ(single.snp_endorsements().error().code(), Errc::collateral_missing);
+  EXPECT_EQ(single.find(any_report(), {}).error().code(), Errc::collateral_missing);
 }
 
 }  // namespace

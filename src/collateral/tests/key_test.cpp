@@ -6,6 +6,7 @@
 #include "cloister/collateral/needs.hpp"
 #include "cloister/collateral/service.hpp"
 #include "support/support.hpp"
+#include "support/synthetic_snp.hpp"
 
 namespace cloister::collateral {
 namespace {
@@ -181,6 +182,51 @@ TEST(KeysOf, AnSnpReportRefusesWhatItDoesNotKnow) {
   auto masked = report(3, 0x19, 1);
   masked[0x1A0] = 0;
   EXPECT_EQ(refusal(masked), "collateral_missing");
+}
+
+std::vector<std::string> missing(const test::SyntheticSnpEvidence& built, const evidence::SnpEndorsements& given) {
+  const auto keys = keys_missing(*evidence::parse_snp_report(built.report), given);
+  std::vector<std::string> out;
+  if (!keys) out.emplace_back(to_string(keys.error().code()));
+  for (std::size_t i = 0; keys && i < keys->size(); ++i) out.emplace_back(kind_of((*keys)[i]));
+  return out;
+}
+
+TEST(KeysMissing, AreThoseOfWhatIsNotGiven) {
+  using Kinds = std::vector<std::string>;
+  const auto built = test::SyntheticSnp{}.build();
+  const auto& all = built.endorsements;
+  EXPECT_EQ(missing(built, {}), (Kinds{"vcek", "amd_chain", "amd_crl"}));
+  EXPECT_EQ(missing(built, {{all.certificates[0]}, {}}), (Kinds{"amd_chain", "amd_crl"}));
+  EXPECT_EQ(missing(built, {{all.certificates[0], built.root}, {}}), (Kinds{"amd_chain", "amd_crl"}));
+  EXPECT_EQ(missing(built, {all.certificates, {}}), Kinds{"amd_crl"});
+  EXPECT_EQ(missing(built, {{}, all.crls}), (Kinds{"vcek", "amd_chain"}));
+  EXPECT_EQ(missing(built, all), Kinds{});
+}
+
+TEST(KeysMissing, OfAMaskedChipAreNotItsCertificate) {
+  using Kinds = std::vector<std::string>;
+  test::SyntheticSnp chip;
+  chip.body.chip_id = {};
+  const auto built = chip.build();
+  EXPECT_EQ(missing(built, {}), Kinds{"collateral_missing"});
+  EXPECT_EQ(missing(built, {{built.endorsements.certificates[0]}, {}}), (Kinds{"amd_chain", "amd_crl"}));
+}
+
+TEST(KeysMissing, OfALoadedKeyAreNotItsCertificate) {
+  using Kinds = std::vector<std::string>;
+  const auto built = test::SyntheticSnp{evidence::SnpProduct::milan, evidence::VekKind::vlek}.build();
+  EXPECT_EQ(missing(built, {}), (Kinds{"amd_chain", "amd_crl"}));
+}
+
+TEST(KeysMissing, TakeTheProductOfTheCertificateWhereTheReportHasNone) {
+  using Kinds = std::vector<std::string>;
+  const auto built = test::SyntheticSnp{evidence::SnpProduct::milan, evidence::VekKind::vcek, 2}.build();
+  EXPECT_EQ(missing(built, {}), Kinds{"collateral_missing"});
+  const auto report_v2 = *evidence::parse_snp_report(built.report);
+  const auto keys = keys_missing(report_v2, {{built.endorsements.certificates[0]}, {}});
+  ASSERT_TRUE(keys.ok()) << keys.error().text();
+  EXPECT_EQ(to_string(keys->front()), "amd_chain/vcek/Milan");
 }
 
 TEST(KeysOf, RealReportsAreThoseOfTheirCertificates) {

@@ -17,6 +17,7 @@ struct HttpTransport::Impl {
     http::ClientOptions wanted;
     wanted.base_url = origin;
     wanted.tls.ca_pem = options.ca_pem;
+    wanted.tls.allow_tls12 = true;  // vendors' services may speak nothing newer, and what they give is signed
     CLOISTER_TRY(made, http::Client::make(io, std::move(wanted)));
     std::shared_ptr<http::Client> client{std::move(made)};
     if (clients.size() < kMaxClients) clients.emplace(origin, client);

@@ -8,10 +8,13 @@
 #include <stdexcept>
 #include <thread>
 
+#include "cloister/attestation/verify_snp.hpp"
 #include "cloister/codec/text.hpp"
 #include "cloister/collateral_cache/source.hpp"
+#include "support/openssl_server.hpp"
 #include "support/support.hpp"
 #include "support/synthetic_platform.hpp"
+#include "support/synthetic_snp.hpp"
 #include "support/vendor_service.hpp"
 
 namespace cloister::collateral_cache {
@@ -556,6 +559,17 @@ TEST_F(CacheTest, TakesImportedDocumentsUnlessTheyAreOlder) {
   EXPECT_EQ(older.error().code(), Errc::collateral_outdated);
 }
 
+TEST_F(CacheTest, AsksServicesThatSpeakTls12Alone) {
+  const test::OpenSslServer service{{"-tls1_2"}};
+  HttpTransport transport{{.ca_pem = service.pem(), .timeout = 10s}};
+  const auto answer = transport.get({.origin = service.url(), .target = "/answer", .headers = {}, .max_body = 1024});
+  ASSERT_TRUE(answer.ok()) << answer.error().text();
+  EXPECT_EQ(as_text(answer->body), "ok");
+  HttpTransport untrusting{{.ca_pem = {}, .timeout = 10s}};
+  EXPECT_EQ(untrusting.get({.origin = service.url(), .target = "/answer", .headers = {}, .max_body = 1024}).error().code(),
+            Errc::certificate_refused);
+}
+
 // --- AMD: real certificates ---
 
 class KdsTest : public CacheTest {
@@ -600,6 +614,70 @@ TEST_F(KdsTest, RefusesAnotherChipsOrAnotherTcbsCertificate) {
   other_chip.hwid[0] ^= 1;
   restart();
   expect_refused(other_chip, Errc::collateral_mismatch);
+}
+
+/// A chip whose every document the service has.
+class ChipTest : public KdsTest {
+ protected:
+  ChipTest() {
+    for (auto& document : test::documents_of(built_.endorsements)) service_.documents.put(std::move(document));
+    clock_.set(test::SyntheticSnp::now());
+    use_kds();
+  }
+  [[nodiscard]] evidence::SnpReport report() const { return *evidence::parse_snp_report(built_.report); }
+  [[nodiscard]] bool verifies(const evidence::SnpEndorsements& endorsements) const {
+    attestation::TrustAnchors anchors;
+    anchors.add(*attestation::TrustAnchor::make(built_.root, attestation::AnchorKind::given));
+    const auto outcome = attestation::verify(report(), endorsements, anchors, test::SyntheticSnp::now());
+    return outcome.evidence && outcome.report.check(attestation::CheckId::vek_revocation).result == attestation::CheckResult::pass;
+  }
+
+  test::SyntheticSnp chip_ = test::milan_chip();
+  test::SyntheticSnpEvidence built_ = chip_.build();
+};
+
+TEST_F(ChipTest, IsAVerifiersSourceForReportsAlone) {
+  const CachedCollateral source{*cache_};
+  const auto found = source.find(report(), {});
+  ASSERT_TRUE(found.ok()) << found.error().text();
+  EXPECT_TRUE(verifies(*found));
+  EXPECT_EQ(service_.requests(), 3);
+  // The next report of this chip, also after a restart, and long after the list is due: its certificate is here.
+  chip_.body.report_data.fill(7);
+  const auto next = *evidence::parse_snp_report(chip_.build().report);
+  EXPECT_TRUE(source.find(next, {}).ok());
+  EXPECT_EQ(service_.requests(), 3);
+  restart();
+  clock_.advance(std::chrono::days{20});
+  EXPECT_EQ(*cache_->refresh(), 0U);  // the list
+  EXPECT_TRUE(CachedCollateral{*cache_}.find(next, {}).ok());
+  EXPECT_EQ(service_.requests(), 4);
+}
+
+TEST_F(ChipTest, FetchesWhatWasNotGivenAlone) {
+  const CachedCollateral source{*cache_};
+  const auto& all = built_.endorsements;
+  EXPECT_TRUE(source.find(report(), all)->certificates.empty());
+  EXPECT_EQ(service_.requests(), 0);
+  auto list = source.find(report(), {all.certificates, {}});
+  ASSERT_TRUE(list.ok()) << list.error().text();
+  EXPECT_TRUE(list->certificates.empty());
+  EXPECT_EQ(list->crls.size(), 1U);
+  EXPECT_EQ(service_.requests(), 1);
+  auto chain = source.find(report(), {{all.certificates[0]}, {}});
+  ASSERT_TRUE(chain.ok()) << chain.error().text();
+  chain->certificates.push_back(all.certificates[0]);
+  EXPECT_TRUE(verifies(*chain));
+  EXPECT_EQ(service_.requests(), 2);
+}
+
+TEST_F(ChipTest, RefusesWhatTheServiceDoesNotHave) {
+  chip_.body.chip_id[0] ^= 1;
+  const auto other = *evidence::parse_snp_report(chip_.build().report);
+  const CachedCollateral source{*cache_};
+  EXPECT_EQ(source.find(other, {}).error().code(), Errc::collateral_missing);
+  service_.fault = [](const http::Request&) { return std::optional{status(503)}; };
+  EXPECT_EQ(source.find(report(), {}).error().code(), Errc::unavailable);
 }
 
 TEST_F(KdsTest, HasTheChainsOfBothKinds) {

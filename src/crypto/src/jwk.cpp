@@ -88,18 +88,21 @@ Result<void> check_use(json::Fields& fields) {
 }
 
 /// RFC 7517 section 4.7: the first certificate's key is this one.
-Result<void> check_certificate(json::Fields& fields, const PublicKey& key) {
-  const auto& chain = fields.optional_array("x5c");
-  if (chain.empty()) return {};
-  const auto* text = chain.front().as_string();
-  if (text == nullptr) return Error{Errc::malformed, "JWK x5c: base64 expected"};
-  CLOISTER_TRY(der, codec::from_base64(*text));
+Result<std::vector<std::string>> read_certificates(json::Fields& fields, const PublicKey& key) {
+  std::vector<std::string> out;
+  for (const auto& one : fields.optional_array("x5c")) {
+    const auto* text = one.as_string();
+    if (text == nullptr) return Error{Errc::malformed, "JWK x5c: base64 expected"};
+    out.push_back(*text);
+  }
+  if (out.empty()) return out;
+  CLOISTER_TRY(der, codec::from_base64(out.front()));
   CLOISTER_TRY(certificate, x509::parse_certificate(der));
   const auto* ec = std::get_if<EcPublicKey>(&certificate->key);
   const auto* rsa = std::get_if<x509::RsaPublicKey>(&certificate->key);
   const bool same = (ec != nullptr && same_key(PublicKey{*ec}, key)) || (rsa != nullptr && same_key(PublicKey{*rsa}, key));
   if (!same) return invalid("x5c: its first certificate has another key");
-  return {};
+  return out;
 }
 
 Algorithm algorithm_of(Curve curve) { return curve == Curve::p256 ? Algorithm::es256 : Algorithm::es384; }
@@ -200,9 +203,9 @@ Result<Jwk> read_jwk(const json::Value& value) {
   }
   CLOISTER_TRY(key, read_public_key(value));
   CLOISTER_TRY(algorithm, bind_algorithm(key, name));
-  CLOISTER_CHECK(check_certificate(fields, key));
+  CLOISTER_TRY(certificates, read_certificates(fields, key));
   CLOISTER_CHECK(fields.finish_lenient());
-  return Jwk{std::move(key), algorithm, key_id};
+  return Jwk{std::move(key), algorithm, key_id, std::move(certificates)};
 }
 
 Result<Jwk> parse_jwk(std::string_view text) {

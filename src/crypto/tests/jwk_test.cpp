@@ -121,7 +121,9 @@ TEST(Jwk, WhoseCertificateHasAnotherKeyIsRefused) {
   EXPECT_EQ(refusal(with({{"x5c", json::Array{"AAAA"}}})), Errc::certificate_malformed);
   auto own = to_json(Jwk{certified.public_key(), Algorithm::es256, ""});
   own.set("x5c", chain);
-  EXPECT_TRUE(parse_jwk(json::write(own)).ok());
+  EXPECT_EQ(parse_jwk(json::write(own))->certificates, std::vector<std::string>{codec::to_base64(der)});
+  own.set("x5c", json::Array{codec::to_base64(der), 1});
+  EXPECT_EQ(parse_jwk(json::write(own)).error().code(), Errc::malformed);
 }
 
 TEST(JwkSet, LeavesOutWhatItCannotUse) {

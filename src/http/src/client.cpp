@@ -79,6 +79,7 @@ Result<Peer> peer_of(const ClientOptions& options) {
   if (out.bearer && !out.origin.tls && !is_loopback(out.origin.host)) {
     return Error{Errc::invalid_argument, "a bearer token goes over https, or http to this machine only"};
   }
+  if (out.bearer && options.tls.allow_tls12) return Error{Errc::invalid_argument, "a bearer token goes over TLS 1.3 only"};
   if (out.origin.tls) {
     CLOISTER_TRY(tls, client_tls(options.tls, out.origin.host));
     out.tls = std::move(tls);

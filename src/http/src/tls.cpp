@@ -23,6 +23,18 @@ bool only_tls13(ssl::context& context) {
   return SSL_CTX_set_min_proto_version(context.native_handle(), TLS1_3_VERSION) == 1;
 }
 
+/// TLS 1.2 beside 1.3: ECDHE with AES-GCM or ChaCha20-Poly1305 (RFC 9325 section 4.2), signatures and keys of 112 bits and
+/// more (OpenSSL's level 2: no SHA-1, RSA from 2048 bits), no renegotiation.
+bool tls12_too(ssl::context& context) {
+  constexpr auto* kSuites =
+      "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
+      "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
+  auto* const handle = context.native_handle();
+  SSL_CTX_set_security_level(handle, 2);
+  SSL_CTX_set_options(handle, SSL_OP_NO_RENEGOTIATION);
+  return SSL_CTX_set_cipher_list(handle, kSuites) == 1 && SSL_CTX_set_min_proto_version(handle, TLS1_2_VERSION) == 1;
+}
+
 Result<void> still_valid(ssl::context& context, const std::filesystem::path& file) {
   const X509* leaf = SSL_CTX_get0_certificate(context.native_handle());
   if (leaf != nullptr && X509_cmp_current_time(X509_get0_notAfter(leaf)) > 0) return {};
@@ -70,6 +82,7 @@ Result<TlsContext> client_tls(const ClientTls& options, const std::string& host)
   auto context = std::make_shared<ssl::context>(ssl::context::tls_client);
   boost::system::error_code failure;
   if (!only_tls13(*context)) return Error{Errc::crypto_failure, "TLS 1.3 is not available"};
+  if (options.allow_tls12 && !tls12_too(*context)) return Error{Errc::crypto_failure, "TLS 1.2 is not available"};
   context->set_verify_mode(ssl::verify_peer);
   if (options.pinned_certificate) {
     // Called for each certificate of the chain with what OpenSSL thinks of it; only the leaf counts here.

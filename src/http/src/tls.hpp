@@ -13,7 +13,7 @@ using TlsContext = std::shared_ptr<boost::asio::ssl::context>;
 /// TLS 1.3 only, with the certificate chain and key of these files, which must belong together.
 [[nodiscard]] Result<TlsContext> server_tls(const TlsFiles& files);
 
-/// TLS 1.3 only. Chain and name are checked for `host`, or the pin alone where there is one.
+/// TLS 1.3, and 1.2 where that is allowed. Chain and name are checked for `host`, or the pin alone where there is one.
 [[nodiscard]] Result<TlsContext> client_tls(const ClientTls& options, const std::string& host);
 
 }  // namespace cloister::http

@@ -2,6 +2,7 @@
 #include <thread>
 
 #include "fixture.hpp"
+#include "support/openssl_server.hpp"
 #include "cloister/codec/text.hpp"
 #include "cloister/crypto/hash.hpp"
 
@@ -427,6 +428,73 @@ TEST_F(HttpTls, SpeaksNothingOlder) {
   const auto command = "openssl s_client -tls1_2 -connect 127.0.0.1:" + std::to_string(server->port()) +
                        " </dev/null >/dev/null 2>&1";
   EXPECT_NE(std::system(command.c_str()), 0);
+}
+
+// --- TLS 1.2, where it is allowed ---
+
+struct OldServers : Running {
+  /// "ok", or the code.
+  [[nodiscard]] std::string outcome(const cloister::test::OpenSslServer& old, bool allow, std::optional<std::string> ca = {}) {
+    ClientOptions wanted;
+    wanted.base_url = old.url();
+    wanted.tls.ca_pem = ca.value_or(old.pem());
+    wanted.tls.allow_tls12 = allow;
+    const auto with = client(std::move(wanted));
+    const auto response = ask(*with, Method::get, "/answer");
+    return response ? std::string{as_text(response->body)} : std::string{to_string(response.error().code())};
+  }
+};
+
+TEST_F(OldServers, AreAskedWhereTls12IsAllowedAlone) {
+  for (const auto* suite : {"ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-CHACHA20-POLY1305"}) {
+    const cloister::test::OpenSslServer old{{"-tls1_2", "-cipher", suite}};
+    EXPECT_EQ(outcome(old, true), "ok") << suite;
+    EXPECT_EQ(outcome(old, false), "unavailable") << suite;
+  }
+  const cloister::test::OpenSslServer rsa{{"-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"}, "rsa:2048"};
+  EXPECT_EQ(outcome(rsa, true), "ok");
+}
+
+TEST_F(OldServers, MustEncryptWithAuthenticationAndEphemeralKeys) {
+  const cloister::test::OpenSslServer cbc{{"-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-SHA384"}};
+  EXPECT_TRUE(cbc.answers("-tls1_2"));
+  EXPECT_EQ(outcome(cbc, true), "unavailable");
+  const cloister::test::OpenSslServer lasting{{"-tls1_2", "-cipher", "AES128-GCM-SHA256"}, "rsa:2048"};
+  EXPECT_TRUE(lasting.answers("-tls1_2"));
+  EXPECT_EQ(outcome(lasting, true), "unavailable");
+  const cloister::test::OpenSslServer finite{{"-tls1_2", "-cipher", "DHE-RSA-AES128-GCM-SHA256"}, "rsa:2048"};
+  EXPECT_TRUE(finite.answers("-tls1_2"));
+  EXPECT_EQ(outcome(finite, true), "unavailable");
+}
+
+TEST_F(OldServers, MustSpeakTls12AtLeast) {
+  const cloister::test::OpenSslServer older{{"-tls1_1", "-cipher", "ALL:@SECLEVEL=0"}};
+  EXPECT_TRUE(older.answers("-tls1_1 -cipher ALL:@SECLEVEL=0"));
+  EXPECT_EQ(outcome(older, true), "unavailable");
+}
+
+TEST_F(OldServers, MustShowTheCertificateThatIsExpected) {
+  const cloister::test::OpenSslServer old{{"-tls1_2"}};
+  const TestCertificate other;
+  EXPECT_EQ(outcome(old, true, other.pem()), "certificate_refused");
+  const cloister::test::OpenSslServer weak{{"-tls1_2", "-cipher", "ALL:@SECLEVEL=0"}, "rsa:1024"};
+  EXPECT_TRUE(weak.answers("-tls1_2 -cipher ALL:@SECLEVEL=0"));
+  EXPECT_EQ(outcome(weak, true), "certificate_refused");
+}
+
+TEST_F(OldServers, GetNoToken) {
+  ClientOptions wanted;
+  wanted.base_url = "https://127.0.0.1:1";
+  wanted.tls.allow_tls12 = true;
+  wanted.bearer = "token";
+  EXPECT_EQ(Client::make(io, std::move(wanted)).error().code(), Errc::invalid_argument);
+}
+
+TEST_F(HttpTls, IsSpokenInTheNewestVersionAlsoWhereAnOlderIsAllowed) {
+  serve();
+  auto wanted = with_ca(certificate.pem());
+  wanted.tls.allow_tls12 = true;
+  EXPECT_TRUE(get_with(std::move(wanted)).ok());  // of a server that speaks 1.3 alone
 }
 
 TEST_F(HttpTls, ClosesAPeerThatSpeaksNoTls) {

@@ -1,5 +1,7 @@
 #include "cloister/links/attestor.hpp"
 
+#include "cloister/attestation/verify.hpp"
+
 namespace cloister::links {
 
 runtime::Task<Result<session::AttestedSession>> Attestor::attest(std::shared_ptr<TdLink> link, Expectation expectation,
@@ -84,6 +86,10 @@ Result<session::AttestedSession> Attestor::appraise(const protocol::Attest& answ
   const auto now = services_.clock.now();
   const auto run = [&]() -> Result<session::AttestedSession> {
     CLOISTER_TRY(quote, evidence::parse_quote(answer.evidence));
+    // A stranger can say any FMSPC; only of a platform under a trusted root is collateral looked for, and maybe fetched.
+    if (const auto refusal = attestation::refusal_without_collateral(quote.view(), anchors_, now, services_.cache)) {
+      return *refusal->error();
+    }
     CLOISTER_TRY(collateral, collateral_(quote));
     CLOISTER_TRY(documents, evidence::parse_documents(collateral));
     const policy::TdSubmission submission{answer.evidence, answer.event_log, answer.configuration, answer.preimage};

@@ -89,21 +89,34 @@ Result<jose::Jwk> key_of(const Certificate& leaf, Algorithm named) {
   return Error{Errc::unsupported, "token: x5c: a key on P-256 or P-384, or of RSA, expected"};
 }
 
-}  // namespace
-
-Result<CertifiedKey> certified_key(const jose::SignedToken& token, std::span<const CertificatePtr> roots, UnixTime at) {
-  CLOISTER_TRY(given, read_chain(token.certificates));
+Result<CertifiedKey> leaf_key(const std::vector<std::string>& certificates, Algorithm named,
+                              std::span<const CertificatePtr> roots, UnixTime at) {
+  CLOISTER_TRY(given, read_chain(certificates));
   CLOISTER_TRY(chain, anchored(std::move(given), roots));
   for (std::size_t i = 0; i < chain.size(); ++i) {
     CLOISTER_CHECK(check_own(*chain[i], at));
     if (i > 0) CLOISTER_CHECK(check_issuer(*chain[i], *chain[i - 1], i - 1));
   }
-  CLOISTER_TRY(key, key_of(*chain.front(), token.algorithm));
-  if (token.key && jose::thumbprint(*token.key) != key.key_id) {
-    return refused("its first certificate has another key than the jwk of the header");
-  }
+  CLOISTER_TRY(key, key_of(*chain.front(), named));
   const bool lab = std::ranges::any_of(chain, [](const CertificatePtr& one) { return evidence::has_lab_marker(*one); });
   return CertifiedKey{std::move(key), lab};
+}
+
+}  // namespace
+
+Result<CertifiedKey> certified_key(const jose::SignedToken& token, std::span<const CertificatePtr> roots, UnixTime at) {
+  CLOISTER_TRY(out, leaf_key(token.certificates, token.algorithm, roots, at));
+  if (token.key && jose::thumbprint(*token.key) != out.key.key_id) {
+    return refused("its first certificate has another key than the jwk of the header");
+  }
+  return out;
+}
+
+Result<CertifiedKey> certified_key(const jose::Jwk& key, std::span<const CertificatePtr> roots, UnixTime at) {
+  CLOISTER_TRY(out, leaf_key(key.certificates, key.algorithm, roots, at));
+  // Reading a key has compared them; a key that was made otherwise is compared here.
+  if (jose::thumbprint(key.key) != out.key.key_id) return refused("its first certificate has another key than the given one");
+  return CertifiedKey{key, out.lab};
 }
 
 }  // namespace cloister::token

@@ -7,11 +7,12 @@
 #include "cloister/crypto/jose.hpp"
 #include "cloister/crypto/x509.hpp"
 
-/// The key of a token whose header brings a certificate chain (`x5c`, RFC 7515 section 4.1.6).
+/// Keys that a certificate chain vouches for: the header's of a token (`x5c`, RFC 7515 section 4.1.6), or that of a key in
+/// a set (RFC 7517 section 4.7).
 namespace cloister::token {
 
 struct CertifiedKey {
-  crypto::jose::Jwk key;  // its id is its thumbprint
+  crypto::jose::Jwk key;  // of a header: its id is its thumbprint
   bool lab = false;       // a certificate carries the marker of a lab
 };
 
@@ -21,6 +22,10 @@ struct CertifiedKey {
 /// and keyUsage. A chain of a root alone is a certificate that the caller named. `root_untrusted`; `token_key_unknown`
 /// with the reason; `certificate_malformed`, `malformed`; `signature_invalid` of a certificate; `unsupported`.
 [[nodiscard]] Result<CertifiedKey> certified_key(const crypto::jose::SignedToken& token,
+                                                 std::span<const crypto::x509::CertificatePtr> roots, UnixTime at);
+
+/// A key that was given with its chain, which must hold in the same way.
+[[nodiscard]] Result<CertifiedKey> certified_key(const crypto::jose::Jwk& key,
                                                  std::span<const crypto::x509::CertificatePtr> roots, UnixTime at);
 
 }  // namespace cloister::token

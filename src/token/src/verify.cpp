@@ -48,9 +48,11 @@ Result<jose::Jwk> choose_key(const jose::SignedToken& token, const std::vector<j
   return *found;
 }
 
-/// A key that was given, else one that a root vouches for.
+/// A key that was given, else one that a root vouches for. Where roots are given, a key that has certificates is trusted
+/// for these alone: a set may have come from anywhere.
 Result<CertifiedKey> trusted_key(const jose::SignedToken& token, const Expected& expected) {
   auto key = choose_key(token, expected.keys);
+  if (key && !key->certificates.empty() && !expected.roots.empty()) return certified_key(*key, expected.roots, expected.at);
   if (key) return CertifiedKey{std::move(key).value(), false};
   if (expected.roots.empty() || !token.brings_certificates) return key.error();
   return certified_key(token, expected.roots, expected.at);

@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "cloister/codec/text.hpp"
+#include "cloister/crypto/rsa_pss.hpp"
 #include "cloister/evidence/lab_marker.hpp"
 #include "signer.hpp"
 
@@ -223,7 +224,7 @@ struct CertificateChain : testing::Test {
   const crypto::EcPrivateKey* leaf_signed_by = &authority_key;
   bool with_root = true;
 
-  static Spec spec(Bytes issuer, Bytes subject, crypto::EcPublicKey key, bool is_ca) {
+  static Spec spec(Bytes issuer, Bytes subject, crypto::x509::SubjectKey key, bool is_ca) {
     return {.serial = {1}, .issuer = std::move(issuer), .subject = std::move(subject), .not_before = at(kNow - 100),
             .not_after = at(kNow + 1000), .key = std::move(key), .is_ca = is_ca,
             .key_usage = static_cast<std::uint16_t>(is_ca ? 0x0400 : 0x8000)};
@@ -385,6 +386,132 @@ TEST_F(CertificateChain, IsReadStrictly) {
   EXPECT_EQ(code(token(json::Array(7, built.x5c[0])), expected), "token_key_unknown");
   EXPECT_EQ(code(token({"AAAA"}), expected), "certificate_malformed");
   EXPECT_EQ(code(token({"*"}), expected), "malformed");
+}
+
+// --- certificates in a key set, as Intel Trust Authority publishes them ---
+
+struct CertifiedKeys : CertificateChain {
+  const Signer& rsa = signer(Algorithm::ps384);
+
+  CertifiedKeys() { leaf.key = std::get<crypto::x509::RsaPublicKey>(rsa.jwk().key); }
+  /// A set as its file has it.
+  [[nodiscard]] static std::vector<crypto::jose::Jwk> set_of(const crypto::jose::Jwk& key, const json::Array& x5c) {
+    auto shown = to_json(key);
+    if (!x5c.empty()) shown.set("x5c", x5c);
+    auto keys = crypto::jose::parse_jwks(json::write(Object{{"keys", json::Array{shown}}}));
+    EXPECT_TRUE(keys.ok()) << keys.error().text();
+    return keys ? std::move(keys).value() : std::vector<crypto::jose::Jwk>{};
+  }
+  [[nodiscard]] std::string verdict_under(const crypto::x509::CertificatePtr& trusted, const Built& built) const {
+    auto expected = under(trusted);
+    expected.keys = set_of(rsa.jwk(), built.x5c);
+    return code(rsa.sign(trust_authority_claims()), expected);
+  }
+  /// "ok", or the code and the detail.
+  [[nodiscard]] std::string key_verdict() const {
+    const auto built = build();
+    auto expected = under(built.root);
+    expected.keys = set_of(rsa.jwk(), built.x5c);
+    const auto verified = verify(rsa.sign(trust_authority_claims()), expected);
+    return verified ? "ok" : verified.error().text();
+  }
+};
+
+TEST_F(CertifiedKeys, AreTrustedUnderAGivenRoot) {
+  const auto built = build();
+  for (const auto algorithm : {Algorithm::ps384, Algorithm::rs256}) {
+    const auto& issuer = signer(algorithm);
+    leaf.key = std::get<crypto::x509::RsaPublicKey>(issuer.jwk().key);
+    for (const bool whole : {true, false}) {
+      with_root = whole;
+      const auto chain = build();
+      auto expected = under(chain.root);
+      expected.keys = set_of(issuer.jwk(), chain.x5c);
+      const auto verified = verify(issuer.sign(trust_authority_claims()), expected);
+      ASSERT_TRUE(verified.ok()) << verified.error().text();
+      EXPECT_EQ(verified->kind(), Kind::trust_authority);
+      EXPECT_EQ(verified->algorithm(), algorithm);
+      EXPECT_EQ(verified->key_id(), "key-1");  // as the set calls it
+    }
+  }
+}
+
+TEST_F(CertifiedKeys, AreTrustedAsTheyAreWithoutRoots) {
+  const auto built = build();
+  auto expected = expecting(rsa);
+  EXPECT_EQ(code(rsa.sign(trust_authority_claims()), expected), "ok");  // a bare key
+  expected.keys = set_of(rsa.jwk(), built.x5c);
+  EXPECT_EQ(code(rsa.sign(trust_authority_claims()), expected), "ok");
+  expected.roots = {foreign_root()};
+  EXPECT_EQ(code(rsa.sign(trust_authority_claims()), expected), "root_untrusted");
+  expected.keys = set_of(rsa.jwk(), {});
+  EXPECT_EQ(code(rsa.sign(trust_authority_claims()), expected), "ok");  // bare again: whoever gave it vouches for it
+}
+
+TEST_F(CertifiedKeys, OfAForeignRootAreRefused) {
+  EXPECT_EQ(verdict_under(foreign_root(), build()), "root_untrusted");
+  with_root = false;
+  EXPECT_EQ(verdict_under(foreign_root(), build()), "root_untrusted");
+}
+
+TEST_F(CertifiedKeys, MustHoldInEverySignatureDateAndConstraint) {
+  EXPECT_EQ(key_verdict(), "ok");
+  const auto stranger = crypto::EcPrivateKey::generate(crypto::Curve::p256);
+  leaf_signed_by = &stranger;
+  EXPECT_TRUE(key_verdict().starts_with("signature_invalid")) << key_verdict();
+  leaf_signed_by = &authority_key;
+  const auto good = leaf;
+  leaf.not_after = at(kNow);
+  EXPECT_NE(key_verdict().find("expired at"), std::string::npos) << key_verdict();
+  leaf = good;
+  leaf.is_ca = true;
+  EXPECT_NE(key_verdict().find("is an authority"), std::string::npos) << key_verdict();
+  leaf = good;
+  authority.is_ca = false;
+  EXPECT_NE(key_verdict().find("is no authority"), std::string::npos) << key_verdict();
+}
+
+TEST_F(CertifiedKeys, OfALabAreSimulated) {
+  leaf.extensions = {evidence::lab_marker()};
+  EXPECT_TRUE(key_verdict().starts_with("token_of_lab")) << key_verdict();
+}
+
+TEST_F(CertifiedKeys, VouchForTheirOwnKeyAlone) {
+  const auto built = build();
+  auto shown = to_json(signer(Algorithm::rs256).jwk());
+  shown.set("x5c", built.x5c);  // of another key
+  EXPECT_EQ(crypto::jose::parse_jwks(json::write(Object{{"keys", json::Array{shown}}})).error().code(), Errc::key_invalid);
+  auto expected = under(built.root);
+  expected.keys = {signer(Algorithm::rs256).jwk()};
+  for (const auto& one : built.x5c) expected.keys.front().certificates.push_back(*one.as_string());
+  EXPECT_EQ(code(signer(Algorithm::rs256).sign(trust_authority_claims()), expected), "token_key_unknown");
+}
+
+/// A chain of RSA keys alone, as Trust Authority's is.
+TEST_F(CertifiedKeys, MayBeIssuedByRsaKeys) {
+  const auto issuer = crypto::RsaPssKey::generate(2048);
+  root.key = issuer.public_key();
+  leaf.issuer = root_name;
+  const auto root_der = crypto::x509::issue_certificate(root, issuer);
+  const auto leaf_der = crypto::x509::issue_certificate(leaf, issuer);
+  auto expected = under(*crypto::x509::parse_certificate(root_der));
+  expected.keys = set_of(rsa.jwk(), {codec::to_base64(leaf_der), codec::to_base64(root_der)});
+  EXPECT_EQ(code(rsa.sign(trust_authority_claims()), expected), "ok");
+  auto changed = leaf_der;
+  changed.back() ^= 1;
+  expected.keys = set_of(rsa.jwk(), {codec::to_base64(changed), codec::to_base64(root_der)});
+  EXPECT_EQ(code(rsa.sign(trust_authority_claims()), expected), "signature_invalid");
+}
+
+/// The header of a token may bring a chain with an RSA leaf, too.
+TEST_F(CertifiedKeys, OrAHeadersChainMayHaveAnRsaLeaf) {
+  const auto built = build();
+  const auto token_of = [&](const Signer& who_signs, std::string_view algorithm) {
+    return who_signs.sign(Object{{"alg", algorithm}, {"x5c", built.x5c}}, trust_authority_claims());
+  };
+  EXPECT_EQ(code(token_of(rsa, "PS384"), under(built.root)), "ok");
+  EXPECT_EQ(code(token_of(signer(Algorithm::rs256), "RS256"), under(built.root)), "signature_invalid");
+  EXPECT_EQ(code(token_of(rsa, "ES256"), under(built.root)), "token_algorithm_mismatch");
 }
 
 // --- form ---

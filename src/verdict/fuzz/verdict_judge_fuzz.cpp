@@ -21,7 +21,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto& root = documents->tcb_info_issuer_chain.back();
     if (auto anchor = attestation::TrustAnchor::make(root, attestation::AnchorKind::given)) terms.anchors.add(*anchor);
   }
-  const auto judged = verdict::judge(*evidence, "", terms, {[&](const evidence::Quote&) { return documents; }, {}});
+  const auto judged = verdict::judge(*evidence, "", terms, {[&](const evidence::Quote&) { return verdict::shared(documents); }, {}});
   if (!judged) std::abort();  // nothing here is a failure of ours
   if (judged->accepted() == judged->error.has_value()) std::abort();
   if (judged->accepted() && !judged->authentic()) std::abort();

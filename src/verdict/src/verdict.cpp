@@ -50,19 +50,27 @@ Verified verify_quote(Verdict& verdict, const evidence::DetectedEvidence& found,
   const auto quote = evidence::parse_quote(found.bytes);
   if (!quote) return stopped(verdict, quote);
   verdict.format = format_name(quote->header());
+  if (sources.remote) {
+    verdict.report = attestation::refusal_without_collateral(quote->view(), terms.anchors, terms.at, terms.cache);
+    if (verdict.report) return std::optional<attestation::AuthenticEvidence>{};
+  }
   const auto documents = sources.collateral ? sources.collateral(*quote)
-                                            : Result<evidence::CollateralDocuments>{Error{Errc::collateral_missing, "no collateral"}};
+                                            : Result<DocumentsPtr>{Error{Errc::collateral_missing, "no collateral"}};
   if (!documents) return stopped(verdict, documents);
-  return conclude(verdict, attestation::verify(*quote, *documents, terms.anchors, terms.at, terms.cache));
+  return conclude(verdict, attestation::verify(*quote, **documents, terms.anchors, terms.at, terms.cache));
 }
 
 Verified verify_snp(Verdict& verdict, const evidence::DetectedEvidence& found, const Terms& terms, const Sources& sources) {
   const auto report = evidence::parse_snp_report(found.bytes);
   if (!report) return stopped(verdict, report);
   verdict.format = format_name(report->body());
+  if (sources.remote) {
+    verdict.report = attestation::refusal_without_endorsements(*report);
+    if (verdict.report) return std::optional<attestation::AuthenticEvidence>{};
+  }
   auto endorsements = found.endorsements;
   if (sources.endorsements) {
-    auto given = sources.endorsements(*report);
+    auto given = sources.endorsements(*report, endorsements);
     if (!given) return stopped(verdict, given);
     endorsements.add(std::move(given).value());
   }
@@ -151,6 +159,11 @@ json::Value optional_time(const std::optional<UnixTime>& time) {
 }
 
 }  // namespace
+
+Result<DocumentsPtr> shared(Result<evidence::CollateralDocuments> documents) {
+  if (!documents) return std::move(documents).error();
+  return DocumentsPtr{std::make_shared<const evidence::CollateralDocuments>(std::move(documents).value())};
+}
 
 Result<Verdict> judge(ByteView evidence, std::string_view tee, const Terms& terms, const Sources& sources) {
   Verdict verdict;

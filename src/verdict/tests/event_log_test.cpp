@@ -157,7 +157,7 @@ struct Scene {
     if (!evidence_log.empty()) document.emplace_back("event_log", evidence_log);
     const auto file = json::write(json::Value{std::move(document)});
     return *verdict::judge(as_bytes(file), "", terms,
-                           {[&](const evidence::Quote&) { return evidence::parse_documents(built.collateral); }, {}});
+                           {[&](const evidence::Quote&) { return shared(evidence::parse_documents(built.collateral)); }, {}});
   }
 
   std::string log = dstack_log({{"app-id", "\x01\x02"}, {"system-ready", ""}});

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "cloister/codec/text.hpp"
 #include "support/synthetic_platform.hpp"
 #include "support/synthetic_snp.hpp"
 
@@ -14,7 +15,7 @@ using test::SyntheticPlatform;
 struct Scene {
   test::SyntheticEvidence built = SyntheticPlatform{}.build();
   Terms terms{anchors(), SyntheticPlatform::now(), std::nullopt, {}};
-  FindCollateral find = [this](const evidence::Quote&) { return evidence::parse_documents(built.collateral); };
+  FindCollateral find = [this](const evidence::Quote&) { return shared(evidence::parse_documents(built.collateral)); };
 
   [[nodiscard]] attestation::TrustAnchors anchors() const {
     attestation::TrustAnchors out;
@@ -126,11 +127,30 @@ TEST(Judge, ShowsEveryCheckAndThePolicyLast) {
   EXPECT_EQ(lines.back().result, attestation::CheckResult::pass);
 }
 
+TEST(Judge, AsksNoRemoteSourceForWhatIsForged) {
+  Scene s;
+  int asked = 0;
+  const Sources sources{[&](const evidence::Quote& quote) { ++asked; return s.find(quote); }, {}, true};
+  EXPECT_TRUE(judge(s.built.quote, "", s.terms, sources)->accepted());
+  EXPECT_EQ(asked, 1);
+  s.built.quote[200] ^= 1;
+  const auto forged = *judge(s.built.quote, "", s.terms, sources);
+  EXPECT_EQ(asked, 1);
+  EXPECT_EQ(forged.error->code(), Errc::quote_signature_invalid);
+  EXPECT_FALSE(forged.authentic());
+  EXPECT_FALSE(forged.decision);
+  EXPECT_FALSE(claims_of(forged).as_object()->empty());
+  EXPECT_EQ(lines_of(forged).back().result, attestation::CheckResult::skipped);
+  s.terms.anchors = {};
+  EXPECT_EQ(judge(SyntheticPlatform{}.build().quote, "", s.terms, sources)->error->code(), Errc::root_untrusted);
+  EXPECT_EQ(asked, 1);
+}
+
 /// One chip's report and everything that it is judged by.
 struct SnpScene {
   test::SyntheticSnpEvidence built = test::SyntheticSnp{}.build();
   Terms terms{anchors(), test::SyntheticSnp::now(), std::nullopt, {}};
-  Sources sources{{}, [this](const evidence::SnpReport&) { return Result<evidence::SnpEndorsements>{built.endorsements}; }};
+  Sources sources{{}, [this](const evidence::SnpReport&, const auto&) { return Result<evidence::SnpEndorsements>{built.endorsements}; }};
 
   [[nodiscard]] attestation::TrustAnchors anchors() const {
     attestation::TrustAnchors out;
@@ -169,6 +189,72 @@ TEST(JudgeSnp, SaysWhichCheckFailed) {
   EXPECT_EQ(lines_of(s.judge()).front().id, "evidence");
 }
 
+TEST(JudgeSnp, AsksNoRemoteSourceForWhatNoCertificateMends) {
+  test::SyntheticSnp chip;
+  ++chip.body.committed_tcb[0];
+  SnpScene s;
+  s.built = chip.build();
+  int asked = 0;
+  s.sources = {{}, [&](const evidence::SnpReport&, const auto&) { ++asked; return Result<evidence::SnpEndorsements>{s.built.endorsements}; }, true};
+  EXPECT_EQ(s.judge().error->code(), Errc::tcb_order_invalid);
+  EXPECT_EQ(asked, 0);
+  s.sources.remote = false;
+  EXPECT_EQ(s.judge().error->code(), Errc::tcb_order_invalid);
+  EXPECT_EQ(asked, 1);
+}
+
+TEST(JudgeSnp, ShowsTheSourceWhatTheReportBrought) {
+  SnpScene s;
+  append(s.built.report, evidence::encode_snp_certificate_table(s.built.endorsements));
+  std::size_t shown = 0;
+  s.sources.endorsements = [&](const evidence::SnpReport&, const evidence::SnpEndorsements& brought) {
+    shown = brought.certificates.size();
+    return Result<evidence::SnpEndorsements>{evidence::SnpEndorsements{}};
+  };
+  EXPECT_TRUE(s.judge().accepted());
+  EXPECT_EQ(shown, s.built.endorsements.certificates.size());
+}
+
+TEST(JudgeSnp, IsByTheRegoPolicyWhereThereIsOne) {
+  SnpScene s;
+  const auto policy = appraisal::Policy::compile("snp.rego", R"(package policy
+import rego.v1
+default executables := 33
+executables := 3 if input.snp.measurement in query_reference_value("launch")
+default hardware := 97
+hardware := 2 if {
+  input.snp.reported_tcb_snp >= query_reference_value("least_snp")
+  input.snp.policy_debug_allowed == false
+}
+trust_claims := {"executables": executables, "hardware": hardware}
+)");
+  ASSERT_TRUE(policy.ok()) << policy.error().text();
+  s.terms.rego = *policy;
+  const auto measurement = codec::to_hex(evidence::parse_snp_report(s.built.report)->body().measurement);
+  s.terms.reference_values = codec::json::Object{{"launch", codec::json::Array{measurement}}, {"least_snp", 24}};
+  const auto accepted = s.judge();
+  EXPECT_TRUE(accepted.accepted()) << accepted.error->text();
+  EXPECT_EQ(accepted.decision->policy_digest, policy->digest());
+  const auto text = codec::json::write(to_json(accepted));
+  EXPECT_NE(text.find(R"("executables":{"value":3,"tier":"affirming","rule":"executables","module":"snp.rego","line":4,)"),
+            std::string::npos) << text;
+
+  const auto refused = [&](codec::json::Value values, std::string_view why) {
+    s.terms.reference_values = std::move(values);
+    const auto verdict = s.judge();
+    EXPECT_TRUE(verdict.authentic());
+    EXPECT_FALSE(verdict.accepted());
+    ASSERT_TRUE(verdict.error.has_value());
+    EXPECT_EQ(verdict.error->code(), Errc::appraisal_not_affirming);
+    EXPECT_NE(verdict.error->detail().find(why), std::string::npos) << verdict.error->detail();
+  };
+  refused(codec::json::Object{{"launch", codec::json::Array{std::string(96, '0')}}, {"least_snp", 24}}, "executables is 33");
+  refused(codec::json::Object{{"launch", codec::json::Array{measurement}}, {"least_snp", 25}}, "hardware is 97");
+  s.built.report[0x90] ^= 1;
+  EXPECT_EQ(s.judge().error->code(), Errc::report_signature_invalid);
+  EXPECT_FALSE(s.judge().appraisal);  // a policy sees authentic evidence alone
+}
+
 TEST(JudgeSnp, TakesTheCertificatesThatComeWithTheReport) {
   SnpScene s;
   s.sources = {};
@@ -179,9 +265,9 @@ TEST(JudgeSnp, TakesTheCertificatesThatComeWithTheReport) {
 
 TEST(JudgeSnp, FailsOnlyWhereCertificatesCannotBeRead) {
   SnpScene s;
-  s.sources.endorsements = [](const evidence::SnpReport&) { return Error{Errc::io_error, "the disk"}; };
+  s.sources.endorsements = [](const evidence::SnpReport&, const auto&) { return Error{Errc::io_error, "the disk"}; };
   EXPECT_EQ(judge(s.built.report, "", s.terms, s.sources).error().code(), Errc::io_error);
-  s.sources.endorsements = [](const evidence::SnpReport&) { return Error{Errc::collateral_malformed, "a file"}; };
+  s.sources.endorsements = [](const evidence::SnpReport&, const auto&) { return Error{Errc::collateral_malformed, "a file"}; };
   EXPECT_EQ(s.judge().error->code(), Errc::collateral_malformed);
 }
 

@@ -68,6 +68,13 @@ class Verification : private Recorder {
     return std::move(*this).take();
   }
 
+  Report run_without_endorsements() && {
+    record(CheckId::report_format, report_format());
+    record(CheckId::chip_key, chip_key());
+    check_tcb_order();
+    return std::move(*this).take();
+  }
+
  private:
   Result<void> report_format() const {
     if (!body_.cpuid || evidence_.product()) return {};
@@ -310,6 +317,14 @@ class Verification : private Recorder {
 Outcome verify(const evidence::SnpReport& report, const evidence::SnpEndorsements& endorsements,
                const TrustAnchors& anchors, UnixTime now, VerificationCache* cache) {
   return Conclusion::of(Verification{report, endorsements, anchors, now, cache}.run());
+}
+
+std::optional<Report> refusal_without_endorsements(const evidence::SnpReport& report) {
+  static const evidence::SnpEndorsements no_endorsements;
+  static const TrustAnchors no_anchors;
+  auto found = Verification{report, no_endorsements, no_anchors, UnixTime{}, nullptr}.run_without_endorsements();
+  if (found.authentic()) return std::nullopt;
+  return found;
 }
 
 }  // namespace cloister::attestation

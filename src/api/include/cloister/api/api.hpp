@@ -11,6 +11,8 @@
 #include "cloister/core/log.hpp"
 #include "cloister/core/random.hpp"
 #include "cloister/core/time.hpp"
+#include "cloister/evidence/snp/endorsements.hpp"
+#include "cloister/evidence/snp/report.hpp"
 #include "cloister/fleet/fleet.hpp"
 #include "cloister/http/router.hpp"
 #include "cloister/http/server.hpp"
@@ -29,6 +31,10 @@ namespace cloister::api {
 
 /// Whose administrators administer the server itself: its validators, its audit log, tokens of other tenants.
 inline constexpr std::string_view kServerTenant = "default";
+
+/// Certificates and CRLs for an SNP report beside those that are known; may block while they are fetched. Thread-safe.
+using EndorsementsFinder =
+    std::function<Result<evidence::SnpEndorsements>(const evidence::SnpReport&, const evidence::SnpEndorsements& known)>;
 
 /// What the routes call; all of it outlives the server. Handlers run on the executor of the dispatcher and the fleet.
 struct Services {
@@ -61,6 +67,8 @@ struct Services {
   attestation::VerificationCache* cache = nullptr;  // of evidence that is given to be judged; may be null
   kbs::Broker* guests = nullptr;  // of Confidential Containers; null: no such routes
   bool secure_cookies = false;    // everything comes over TLS
+  EndorsementsFinder endorsements = {};  // may be empty: then there are those alone that a request has
+  bool fetches = false;                  // `collateral` and `endorsements` ask services: not for forged evidence
 };
 
 /// The bearer tokens of operators, clients and hosts: signature, times, and whether it was revoked.

@@ -24,4 +24,12 @@ namespace cloister::attestation {
 [[nodiscard]] Outcome verify(const evidence::Quote& quote, const evidence::CollateralDocuments& collateral,
                              const TrustAnchors& anchors, UnixTime now, VerificationCache* cache = nullptr);
 
+/// Makes those of the checks that need no collateral: the quote's format, the PCK chain that it brings, up to an anchor
+/// and within its dates, the signatures of QE report and quote, and that the QE vouches for the attestation key. The
+/// report of a quote that fails them, all other checks `skipped`; nothing for one that may be authentic. Whoever fetches
+/// collateral asks this before, so that a forged quote makes nobody fetch.
+/// A quote that brings no whole chain (certification data 1 to 4) is checked for the rest alone.
+[[nodiscard]] std::optional<Report> refusal_without_collateral(const evidence::QuoteView& quote, const TrustAnchors& anchors,
+                                                               UnixTime now, VerificationCache* cache = nullptr);
+
 }  // namespace cloister::attestation

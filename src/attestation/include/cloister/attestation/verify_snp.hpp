@@ -20,4 +20,9 @@ namespace cloister::attestation {
 [[nodiscard]] Outcome verify(const evidence::SnpReport& report, const evidence::SnpEndorsements& endorsements,
                              const TrustAnchors& anchors, UnixTime now, VerificationCache* cache = nullptr);
 
+/// Makes those of the checks that need no certificate: a known processor, no masked chip key under a VCEK, and the order
+/// of the TCBs. The report of evidence that fails them, all other checks `skipped`; nothing for one that may be
+/// authentic. Whoever fetches certificates asks this before. The signature can only be verified with what is fetched.
+[[nodiscard]] std::optional<Report> refusal_without_endorsements(const evidence::SnpReport& report);
+
 }  // namespace cloister::attestation

@@ -17,6 +17,7 @@ inline constexpr std::size_t kMaxBundleFileSize = 12U << 20;
 /// Const, thread-safe.
 class SingleCollateral final : public CollateralSource {
  public:
+  using CollateralSource::find;
   explicit SingleCollateral(evidence::QuoteCollateral collateral) : collateral_{std::move(collateral)} {}
   [[nodiscard]] Result<evidence::QuoteCollateral> find(const Wanted& wanted) const override;
 
@@ -40,7 +41,9 @@ class Bundle final : public CollateralSource {
   /// `collateral_malformed` when a file is of a known kind and cannot be read.
   [[nodiscard]] static Result<Bundle> from_files(const std::vector<BundleFile>& files);
   [[nodiscard]] Result<evidence::QuoteCollateral> find(const Wanted& wanted) const override;
-  [[nodiscard]] Result<evidence::SnpEndorsements> snp_endorsements() const override;
+  /// All that are here, whatever the report.
+  [[nodiscard]] Result<evidence::SnpEndorsements> find(const evidence::SnpReport& report,
+                                                       const evidence::SnpEndorsements& given) const override;
 
  private:
   struct Parts;

@@ -4,6 +4,8 @@
 #include <vector>
 
 #include "cloister/collateral/key.hpp"
+#include "cloister/evidence/snp/endorsements.hpp"
+#include "cloister/evidence/snp/report.hpp"
 
 /// What a piece of evidence needs. Pure.
 namespace cloister::collateral {
@@ -17,5 +19,9 @@ namespace cloister::collateral {
 /// `evidence_malformed` for what is no report, `evidence_unsupported` for a version, product or signing key that is not
 /// known, `collateral_missing` for a masked chip, or a product that neither the report nor the caller says.
 [[nodiscard]] Result<std::vector<Key>> keys_of_snp_report(ByteView report, std::optional<Product> product);
+
+/// The same without those that are among `given`: a VEK, an authority, a list. The VEK may say the product. Nothing is
+/// missing where all three are there.
+[[nodiscard]] Result<std::vector<Key>> keys_missing(const evidence::SnpReport& report, const evidence::SnpEndorsements& given);
 
 }  // namespace cloister::collateral

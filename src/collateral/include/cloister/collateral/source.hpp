@@ -7,6 +7,7 @@
 #include "cloister/evidence/collateral.hpp"
 #include "cloister/evidence/quote.hpp"
 #include "cloister/evidence/snp/endorsements.hpp"
+#include "cloister/evidence/snp/report.hpp"
 
 /// Where a verifier gets a platform's collateral from. Nothing that comes from a source is trusted: verification does.
 namespace cloister::collateral {
@@ -30,8 +31,10 @@ class CollateralSource {
   virtual ~CollateralSource() = default;
   /// `collateral_missing` with what is missing; `collateral_malformed` where something is there and cannot be read.
   [[nodiscard]] virtual Result<evidence::QuoteCollateral> find(const Wanted& wanted) const = 0;
-  /// Certificates and CRLs for SNP reports, of whatever chips and products are there; `collateral_missing` when none is.
-  [[nodiscard]] virtual Result<evidence::SnpEndorsements> snp_endorsements() const;
+  /// Certificates and CRLs for an SNP report beside those that it was given with; they may be of other chips and products
+  /// too. `collateral_missing` when there is none.
+  [[nodiscard]] virtual Result<evidence::SnpEndorsements> find(const evidence::SnpReport& report,
+                                                               const evidence::SnpEndorsements& given) const;
 };
 
 }  // namespace cloister::collateral

@@ -28,7 +28,7 @@ class Transport {
   [[nodiscard]] virtual Result<collateral::Answer> get(const Request& request) = 0;
 };
 
-/// HTTP/1.1 over TCP and TLS 1.3, with connections that are kept. Thread-safe.
+/// HTTP/1.1 over TCP and TLS 1.3 or 1.2, with connections that are kept. Thread-safe.
 class HttpTransport final : public Transport {
  public:
   struct Options {

@@ -26,6 +26,8 @@ struct Jwk {
   PublicKey key;
   Algorithm algorithm = Algorithm::es256;
   std::string key_id;  // empty when absent
+  /// `x5c` as it stands: base64 of DER, leaf first; its first certificate has this key, the others were not looked at.
+  std::vector<std::string> certificates = {};
 };
 
 inline constexpr std::size_t kMaxJwksSize = 256 * 1024;
@@ -43,7 +45,7 @@ inline constexpr std::size_t kMaxJwks = 64;
 /// A set, a single JWK, or PEM of one EC public key (SubjectPublicKeyInfo): what people have in files.
 [[nodiscard]] Result<std::vector<Jwk>> parse_keys(std::string_view text);
 
-/// With alg, use and, unless it is empty, kid.
+/// With alg, use and, unless it is empty, kid; without certificates.
 [[nodiscard]] codec::json::Value to_json(const Jwk& key);
 /// {"keys":[…]}.
 [[nodiscard]] codec::json::Value to_json(const std::vector<Jwk>& keys);

@@ -18,6 +18,9 @@ namespace cloister::http {
 struct ClientTls {
   std::optional<std::string> ca_pem;           // exactly these authorities (or the server's own certificate)
   std::optional<Digest32> pinned_certificate;  // SHA-256 of the server's certificate (DER); instead of chain and name
+  /// Also TLS 1.2, with ephemeral keys and authenticated encryption alone: for services of others, which may speak nothing
+  /// newer. Not with a bearer token.
+  bool allow_tls12 = false;
 };
 
 struct ClientOptions {
@@ -47,7 +50,7 @@ inline constexpr std::size_t kMaxResponse = 16U << 20;
 class Client {
  public:
   /// `io` must outlive the client. `invalid_argument` for a bad URL, unreadable authorities, or a bearer token that
-  /// would leave the machine in the clear.
+  /// would leave the machine in the clear or by TLS 1.2.
   [[nodiscard]] static Result<std::unique_ptr<Client>> make(runtime::IoContext& io, ClientOptions options);
   ~Client();
   Client(const Client&) = delete;

@@ -19,7 +19,8 @@
 
 namespace cloister::links {
 
-/// Finds the collateral for a quote, without a network. Thread-safe.
+/// Finds the collateral for a quote; may block while it is fetched. Thread-safe. The attestor asks only for quotes that
+/// hold as far as can be seen without collateral.
 using CollateralFinder = std::function<Result<evidence::QuoteCollateral>(const evidence::Quote&)>;
 
 /// Whom the server asked for on this stream.

@@ -25,7 +25,8 @@ enum class Kind {
 /// What a token is accepted by. What is absent is not compared, except times and keys.
 struct Expected {
   std::vector<crypto::jose::Jwk> keys;
-  /// For tokens of none of those keys whose header brings a certificate chain (`x5c`): where it must end.
+  /// Where the certificate chain (`x5c`) must end of a key above that has one, and of a header whose key is none of those
+  /// above. Without roots the keys are trusted as they are, and no header's certificates.
   std::vector<crypto::x509::CertificatePtr> roots = {};
   UnixTime at;
   std::optional<std::string> issuer;
@@ -76,7 +77,8 @@ class Verified {
 /// - its key: the one of the header's `kid`, or the one that its `jwk` shows, or the only one; whatever key a header
 ///   brings is only compared, so one that is not among `expected.keys` is `token_key_unknown`, unless its `x5c` is a chain
 ///   that holds at `at` under one of `expected.roots` (RFC 5280; no revocation): `root_untrusted`, `certificate_malformed`,
-///   `token_key_unknown` with the reason, and `token_of_lab` below where a certificate has a lab's marker;
+///   `token_key_unknown` with the reason, and `token_of_lab` below where a certificate has a lab's marker. The same for a
+///   given key with an `x5c` of its own, where there are roots; one without is trusted as it is;
 /// - `token_algorithm_mismatch` unless the header names the key's algorithm; `signature_invalid`;
 /// - `token_kind_unknown` by `eat_profile`; `token_algorithm_mismatch` unless the kind has that algorithm;
 /// - `exp` is demanded (`missing_member`), `at < exp` (`token_expired`); `iat` is demanded, `iat <= at` and, where it is

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -50,13 +51,20 @@ struct Verdict {
   [[nodiscard]] bool accepted() const { return decision && decision->accepted; }
 };
 
+/// Documents that a source may keep for the next quote; immutable.
+using DocumentsPtr = std::shared_ptr<const evidence::CollateralDocuments>;
+[[nodiscard]] Result<DocumentsPtr> shared(Result<evidence::CollateralDocuments> documents);
+
 /// Where the judge gets what evidence needs beside it, one function a kind; one that is not set has nothing.
-using FindCollateral = std::function<Result<evidence::CollateralDocuments>(const evidence::Quote&)>;
-/// Beside the certificates that came with the report itself; may be empty.
-using FindEndorsements = std::function<Result<evidence::SnpEndorsements>(const evidence::SnpReport&)>;
+using FindCollateral = std::function<Result<DocumentsPtr>(const evidence::Quote&)>;
+/// Beside the certificates that came with the report itself, which are shown to it; may be empty.
+using FindEndorsements =
+    std::function<Result<evidence::SnpEndorsements>(const evidence::SnpReport&, const evidence::SnpEndorsements& brought)>;
 struct Sources {
   FindCollateral collateral;
   FindEndorsements endorsements;
+  /// They fetch: evidence that is refused without them makes them do nothing. Its report then says less than all.
+  bool remote = false;
 };
 
 /// Judges evidence in any form that `evidence::detect` takes; `tee` is "sgx", "tdx" or "snp" where that is expected, else
