@@ -64,10 +64,11 @@ fn runs_each_workload() {
     let counts = found.result.0;
     assert_eq!((counts[&0], counts[&1]), (1, 2));
     assert_eq!(counts.get(&2).copied().unwrap_or(0), 0);
-    let recovered = enclave.compute(&SealedSecret { secret: "s3".into(), identity: "alice".into() }).unwrap();
+    let recovered =
+        enclave.compute(&SealedSecret { secret: "the secret of alice".into(), identity: "alice".into() }).unwrap();
     assert_eq!(recovered.mrenclave, found.mrenclave, "the same enclave");
-    assert_eq!(recovered.result.recovered, "s3");
-    assert!(!recovered.result.token.contains("s3"));
+    assert_eq!(recovered.result.recovered, "the secret of alice");
+    assert!(!recovered.result.token.contains("secret of"));
     let inferred = enclave.compute(&Inference { vector: vec![3.0, 4.0] }).unwrap().result;
     assert!((inferred.norm - 5.0).abs() < 1e-9);
     assert_eq!(enclave.compute(&Counter { initial: -2, increments: 5 }).unwrap().result.counter, 3);
