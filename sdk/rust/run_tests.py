@@ -17,7 +17,7 @@ SKIPPED = 77
 
 def cargo(program, target, *what, **variables):
     environment = {key: value for key, value in os.environ.items() if key not in ("CARGO_TARGET_DIR", "CARGO_BUILD_TARGET")}
-    return subprocess.run([program, "test", "--locked", "--offline", "--target-dir", target, *what], cwd=HERE,
+    return subprocess.run([program, "test", "--locked", "--offline", "--target-dir", os.path.abspath(target), *what], cwd=HERE,
                           env={**environment, **variables}).returncode
 
 
