@@ -221,6 +221,30 @@ TEST_F(Pkcs11Test, TwoInstancesShareOneTokenAndEndOnTheirOwn) {
   EXPECT_TRUE(second->sign("audit", bytes("m")));
 }
 
+/// Several that start at once on an empty token: none goes on with a key that another one takes away.
+TEST_F(Pkcs11Test, ThoseWhoStartAtOnceShareOneRootOrGiveUp) {
+  ASSERT_EQ(code_of(open(kLater)), Errc::hsm_key_missing);  // the token itself works
+  std::vector<std::future<Result<std::unique_ptr<Pkcs11Kms>>>> starts;
+  for (int i = 0; i < 6; ++i) starts.push_back(std::async(std::launch::async, [this] { return open(); }));
+  std::vector<std::unique_ptr<Pkcs11Kms>> opened_ones;
+  for (auto& start : starts) {
+    auto kms = start.get();
+    if (kms) {
+      opened_ones.push_back(*std::move(kms));
+    } else {
+      EXPECT_TRUE(kms.error().code() == Errc::conflict || kms.error().code() == Errc::hsm_key_unfit) << kms.error().text();
+    }
+  }
+  const auto later = opened();
+  ASSERT_TRUE(later);
+  const auto key = later->derive(bytes("a"));
+  ASSERT_TRUE(key) << key.error().text();
+  for (const auto& one : opened_ones) EXPECT_TRUE(crypto::equal(one->derive(bytes("a"))->reveal(), key->reveal()));
+  const Administrator admin{hsm_->uri()};
+  EXPECT_EQ(admin.objects("cloister/root").size(), 1U);
+  EXPECT_EQ(admin.objects("cloister/wrap").size(), 1U);
+}
+
 /// With a module between us and SoftHSM that fails where it is told to.
 class Pkcs11Faults : public Pkcs11Test {
  protected:
