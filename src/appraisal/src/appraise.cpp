@@ -93,14 +93,19 @@ Policy Policy::builtin() {
   return std::move(policy).value();
 }
 
-Appraisal decide(const Policy& policy, const attestation::AuthenticEvidence& evidence, const json::Value& reference_values) {
+Appraisal decide(const Policy& policy, const attestation::AuthenticEvidence& evidence, const json::Value& reference_values,
+                 const json::Value& more) {
   Appraisal out;
   out.policy_digest = policy.digest_;
   if (const auto& tcb = evidence.report().tcb;
       tcb && (tcb->status == TcbStatus::revoked || tcb->status == TcbStatus::not_supported)) {
     refuse(out, Error{Errc::tcb_status_not_accepted, "the TCB is " + std::string{attestation::to_string(tcb->status)}});
   }
-  evaluate(out, *policy.compiled_, claims_of(evidence), reference_values);
+  auto input = claims_of(evidence);
+  if (const auto* members = more.as_object()) {
+    for (const auto& [name, value] : *members) input.set(name, value);
+  }
+  evaluate(out, *policy.compiled_, input, reference_values);
   return out;
 }
 

@@ -52,7 +52,8 @@ class Policy {
   [[nodiscard]] const Digest32& digest() const noexcept { return digest_; }
 
  private:
-  friend Appraisal decide(const Policy&, const attestation::AuthenticEvidence&, const codec::json::Value&);
+  friend Appraisal decide(const Policy&, const attestation::AuthenticEvidence&, const codec::json::Value&,
+                          const codec::json::Value&);
   friend Appraisal decide_sample(const Policy&, const codec::json::Value&, const codec::json::Value&);
   Policy(std::shared_ptr<const rego::CompiledPolicy> compiled, const Digest32& digest)
       : compiled_{std::move(compiled)}, digest_{digest} {}
@@ -65,9 +66,10 @@ class Policy {
 
 /// The decision alone, also of evidence that nobody asked to be bound. `reference_values` is an object, or null for none.
 /// A policy that fails, gives no `trust_claims`, or claims that AR4SI does not have, accepts nothing; neither can any
-/// policy accept a TCB that is Revoked or NotSupported.
+/// policy accept a TCB that is Revoked or NotSupported. `more`: an object of further members of the input that the caller
+/// vouches for, or null.
 [[nodiscard]] Appraisal decide(const Policy& policy, const attestation::AuthenticEvidence& evidence,
-                               const codec::json::Value& reference_values);
+                               const codec::json::Value& reference_values, const codec::json::Value& more = {});
 
 /// What a policy says of claims that nothing vouches for: the sample evidence of Confidential Containers, which is for trying
 /// things out. Never for anything else.
