@@ -21,6 +21,7 @@ using rcar::Tee;
 constexpr std::size_t kMaxSubject = 256;  // of an audit leaf
 constexpr std::size_t kMaxReferenceValues = 512U << 10;
 constexpr std::size_t kMaxChanges = 256;  // of reference values at once
+constexpr std::size_t kMaxKnown = 1024;   // tokens that need not be verified again; some 10 KiB each
 constexpr std::string_view kResourcePolicySetting = "kbs-resource-policy";
 constexpr std::string_view kCpuPolicySetting = "kbs-attestation-policy-cpu";
 constexpr std::string_view kDevicePolicySetting = "kbs-attestation-policy-gpu";
@@ -330,8 +331,30 @@ Result<std::string> Broker::token_of(const Credentials& credentials, UnixTime no
   return Error{Errc::unauthenticated, "an attested session or a token expected"};
 }
 
+std::optional<AttestedGuest> Broker::known(const Digest32& token, UnixTime now) const {
+  const std::scoped_lock lock{mutex_};
+  const auto found = known_.find(token);
+  if (found == known_.end() || now < found->second.issued() || now >= found->second.expires()) return std::nullopt;
+  return found->second;
+}
+
+void Broker::remember(const Digest32& token, const AttestedGuest& guest, UnixTime now) const {
+  const std::scoped_lock lock{mutex_};
+  if (known_.size() >= kMaxKnown) std::erase_if(known_, [now](const auto& one) { return now >= one.second.expires(); });
+  if (known_.size() >= kMaxKnown) known_.erase(known_.begin());  // by digest: any of them
+  known_.insert_or_assign(token, guest);
+}
+
 Result<AttestedGuest> Broker::authenticate(const Credentials& credentials, UnixTime now) const {
   CLOISTER_TRY(text, token_of(credentials, now));
+  const auto digest = crypto::sha256(as_bytes(text));
+  if (auto guest = known(digest, now)) return *std::move(guest);
+  CLOISTER_TRY(guest, verify(text, now));
+  remember(digest, guest, now);
+  return guest;
+}
+
+Result<AttestedGuest> Broker::verify(std::string_view text, UnixTime now) const {
   token::Expected expected;
   expected.keys = services_.keys.published(now);
   expected.at = now;
@@ -354,7 +377,7 @@ Result<AttestedGuest> Broker::authenticate(const Credentials& credentials, UnixT
   }
   auto key = crypto::jose::EncryptionKey::parse(*jwk);
   if (!key) return key.error().in("token");
-  return AttestedGuest{*id->as_string(), *std::move(key), claims, verified.expires()};
+  return AttestedGuest{{*id->as_string(), *std::move(key), claims, verified.issued(), verified.expires()}};
 }
 
 Result<void> Broker::record_refusal(const AttestedGuest& guest, const rcar::ResourcePath& path, Errc code, const Digest32& policy,

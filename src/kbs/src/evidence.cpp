@@ -36,6 +36,7 @@ Result<Attested> appraise_tee(std::string_view tee, std::string_view evidence, c
   auto bound_terms = terms;
   bound_terms.report_data = report_data;
   bound_terms.more = policy_input(init_data);
+  bound_terms.explain = rego::Explain::no;
   std::string text{evidence};
   if (tee == rcar::to_string(rcar::Tee::snp)) {
     CLOISTER_TRY(raw, rcar::with_raw_snp_report(evidence));
@@ -76,7 +77,8 @@ Result<Attested> appraise_sample(rcar::Tee tee, const json::Value& evidence, con
     measured = codec::to_base64(init_data->digest);
     input.set("init_data", measured).set("init_data_claims", init_data->claims);
   }
-  CLOISTER_TRY(attester, token::Attester::of_sample(annotated, appraisal::decide_sample(rules.policy, input, rules.reference_values)));
+  const auto appraisal = appraisal::decide_sample(rules.policy, input, rules.reference_values, rego::Explain::no);
+  CLOISTER_TRY(attester, token::Attester::of_sample(annotated, appraisal));
   return Attested{std::move(attester), std::move(measured)};
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -39,22 +40,26 @@ inline constexpr std::string_view kRemoved = "resource.removed";
 inline constexpr std::string_view kPolicyChanged = "policy.changed";  // subject: "resource", "default_cpu", "default_gpu"
 inline constexpr std::string_view kReferenceChanged = "reference_value.changed";  // subject: its name
 
-/// A guest whose token was verified. Made by `Broker::authenticate` only; a value.
+/// A guest whose token was verified. Made by `Broker::authenticate` only; a value, cheap to copy.
 class AttestedGuest {
  public:
-  [[nodiscard]] const std::string& token_id() const noexcept { return token_id_; }
-  [[nodiscard]] const crypto::jose::EncryptionKey& key() const noexcept { return key_; }
-  [[nodiscard]] const codec::json::Value& claims() const noexcept { return claims_; }
-  [[nodiscard]] UnixTime expires() const noexcept { return expires_; }
+  [[nodiscard]] const std::string& token_id() const noexcept { return what_->token_id; }
+  [[nodiscard]] const crypto::jose::EncryptionKey& key() const noexcept { return what_->key; }
+  [[nodiscard]] const codec::json::Value& claims() const noexcept { return what_->claims; }
+  [[nodiscard]] UnixTime issued() const noexcept { return what_->issued; }
+  [[nodiscard]] UnixTime expires() const noexcept { return what_->expires; }
 
  private:
   friend class Broker;
-  AttestedGuest(std::string token_id, crypto::jose::EncryptionKey key, codec::json::Value claims, UnixTime expires)
-      : token_id_{std::move(token_id)}, key_{std::move(key)}, claims_{std::move(claims)}, expires_{expires} {}
-  std::string token_id_;
-  crypto::jose::EncryptionKey key_;
-  codec::json::Value claims_;
-  UnixTime expires_;
+  struct What {
+    std::string token_id;
+    crypto::jose::EncryptionKey key;
+    codec::json::Value claims;
+    UnixTime issued;
+    UnixTime expires;
+  };
+  explicit AttestedGuest(What what) : what_{std::make_shared<const What>(std::move(what))} {}
+  std::shared_ptr<const What> what_;  // shared with those that are known, and immutable
 };
 
 /// That this guest may have this resource, now. Made by `Broker::decide` only, used up by `release`.
@@ -177,14 +182,18 @@ class Broker {
   [[nodiscard]] Result<std::string> conclude(const storage::broker_sessions::Id& id, const rcar::Attestation& message,
                                              const Result<Appraised>& appraised, UnixTime now);
   [[nodiscard]] Result<std::string> token_of(const Credentials& credentials, UnixTime now) const;
+  [[nodiscard]] Result<AttestedGuest> verify(std::string_view token, UnixTime now) const;
+  [[nodiscard]] std::optional<AttestedGuest> known(const Digest32& token, UnixTime now) const;
+  void remember(const Digest32& token, const AttestedGuest& guest, UnixTime now) const;
   [[nodiscard]] Result<void> record_refusal(const AttestedGuest& guest, const rcar::ResourcePath& path, Errc code,
                                             const Digest32& policy, UnixTime now);
   Services services_;
   Options options_;
   mutable storage::Resources resources_;  // opens values, which only caches keys
   std::mutex changing_;                   // one change at a time
-  mutable std::mutex mutex_;              // guards the one below
+  mutable std::mutex mutex_;              // guards the two below
   RulesPtr rules_;
+  mutable std::map<Digest32, AttestedGuest> known_;  // by the digest of a token that was verified: spares its signature
 };
 
 }  // namespace cloister::kbs
