@@ -276,9 +276,9 @@ class Server {
       CLOISTER_TRY(found, services_->collateral(quote));
       return evidence::parse_documents(found);
     };
-    guests_ = std::make_unique<kbs::Broker>(kbs::Broker::Services{*database_, *sealer_, *log_, refusals_, *result_keys_, anchors_,
-                                                                  find, random_, &known_},
-                                            std::move(options));
+    kbs::Broker::Services services{*database_, *sealer_, *log_, refusals_, *result_keys_, anchors_, find, random_, &known_};
+    CLOISTER_TRY(guests, kbs::Broker::open(std::move(services), std::move(options)));
+    guests_ = std::move(guests);
     services_->guests = guests_.get();
     services_->secure_cookies = config_.tls_certificate.has_value();
     return {};

@@ -19,6 +19,33 @@ except ImportError:
 
 KINDS = [("EC", "P-256"), ("EC", "P-384"), ("EC", "P-521"), ("RSA", None)]
 ALLOW_ALL = "package policy\nallow = true\n"
+# What Trustee's policy asks of sample evidence.
+SAMPLE_POLICY = """package policy
+
+import rego.v1
+
+default hardware := 97
+
+default executables := 33
+
+default configuration := 36
+
+hardware := 2 if {
+	input.sample.svn in query_reference_value("svn")
+	input.sample.platform_version.major == query_reference_value("major_version")
+	input.sample.platform_version.minor >= query_reference_value("minimum_minor_version")
+}
+
+executables := 3 if input.sample.launch_digest in query_reference_value("launch_digest")
+
+configuration := 2 if input.sample.debug == false
+
+trust_claims := {"hardware": hardware, "executables": executables, "configuration": configuration}
+"""
+
+
+def unpadded(data):
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
 def b64url(text):
@@ -279,6 +306,102 @@ class KeyBroker(harness.System):
             status, body, _ = guest.send(method, path, b"x" if method == "POST" else None)
             self.assertEqual(status, 401)
             refusal(body)
+
+    def post(self, path, body):
+        return self.guest().send("POST", path, body, self.admin)
+
+    def set_resource_policy(self, rego):
+        answer = self.post("/resource-policy", {"policy": unpadded(rego.encode())})
+        self.assertEqual(answer[:2], (200, b""))
+
+    def set_attestation_policy(self, rego, name="default_cpu"):
+        answer = self.post("/attestation-policy", {"type": "rego", "policy_id": name, "policy": unpadded(rego.encode())})
+        self.assertEqual(answer[:2], (200, b""))
+
+    def set_reference_value(self, name, value):
+        payload = base64.b64encode(json.dumps({name: value}).encode()).decode()
+        answer = self.post("/reference-value", {"version": "0.1.0", "type": "sample", "payload": payload})
+        self.assertEqual(answer[:2], (200, b""))
+
+    def fetched(self, **options):
+        """The secret, or the kind of the refusal, of a fresh guest."""
+        guest = self.guest()
+        answer = guest.handshake(**options)
+        if answer[0] == 200:
+            answer = guest.send("GET", "/resource/default/key/1")
+        return guest.opened(answer[1]) if answer[0] == 200 else refusal(answer[1])[0]
+
+    def test_policies_hold_at_once_and_after_a_restart(self):
+        self.assertEqual(self.fetched(), b"the disk's key")
+        self.set_resource_policy("package policy\ndefault allow = false\n")
+        self.assertEqual(self.fetched(), "PolicyDeny")
+        self.kill("server")
+        self.start_server()
+        self.url = self.server["url"]
+        self.assertEqual(self.fetched(), "PolicyDeny")
+        for allowing in (ALLOW_ALL, 'package policy\nimport rego.v1\ndefault allow := false\nallow if data.plugin == "resource"\n',
+                         'package policy\nallow if data["resource-path"] == ["default", "key", "1"]\n'):
+            self.set_resource_policy(allowing)
+            self.assertEqual(self.fetched(), b"the disk's key")
+        for denying in ("package other\nallow = true\n", 'package policy\nallow = "yes"\n', "package policy\nx = 1\n",
+                        'package policy\nallow if data["resource-path"][0] == "other"\n'):
+            self.set_resource_policy(denying)
+            self.assertEqual(self.fetched(), "PolicyDeny")
+        answer = self.post("/resource-policy", {"policy": unpadded(b"package policy\nallow if {\n")})
+        self.refused(answer, "PolicyEngineError", "resource:", status=400)
+        self.refused(self.post("/resource-policy", {"policy": "YT8/fg=="}), "ParsePolicyError", status=400)
+        self.assertEqual(self.fetched(), "PolicyDeny")
+
+    def test_a_status_is_as_the_reference_values_say(self):
+        self.set_resource_policy('package policy\nallow if input["submods"]["cpu0"]["ear.status"] == "affirming"\n')
+        self.set_attestation_policy(SAMPLE_POLICY)
+        for name, value in (("minimum_minor_version", 1), ("svn", ["1"]), ("launch_digest", ["abcde"]), ("major_version", 1)):
+            self.assertEqual(self.fetched(), "PolicyDeny", name)
+            self.set_reference_value(name, value)
+        self.assertEqual(self.fetched(), b"the disk's key")
+        status, body, _ = self.guest().send("GET", "/reference-value/svn", headers=self.admin)
+        self.assertEqual((status, json.loads(body)), (200, ["1"]))
+        self.set_reference_value("svn", ["2"])
+        self.assertEqual(self.fetched(), "PolicyDeny")
+
+    def test_a_device_has_a_policy_of_its_own(self):
+        self.set_attestation_policy('package policy\ntrust_claims := {"hardware": 2}\n')
+        self.set_attestation_policy('package policy\ntrust_claims := {"hardware": 2} if input.sampledevice.svn == "2"\n', "default_gpu")
+        self.set_resource_policy('package policy\nallow if input.submods.gpu0["ear.status"] == "affirming"\n')
+        self.assertEqual(self.fetched(), "PolicyDeny")
+        for svn, expected in (("2", b"the disk's key"), ("1", "AttestationError")):  # a policy that says nothing gives no token
+            guest = self.guest()
+            nonce = json.loads(guest.open()[1])["nonce"]
+            data = report_data({"nonce": nonce, "tee-pubkey": guest.tee_pubkey})
+            device = json.dumps({"sampledevice": {"svn": svn, "report_data": base64.b64encode(data).decode()}})
+            answer = guest.attest(guest.message(nonce, device))
+            if answer[0] == 200:
+                answer = guest.send("GET", "/resource/default/key/1")
+            self.assertEqual(guest.opened(answer[1]) if answer[0] == 200 else refusal(answer[1])[0], expected)
+
+    def test_policies_see_init_data(self):
+        self.set_resource_policy('package policy\nallow if input.submods.cpu0["ear.veraison.annotated-evidence"].init_data_claims'
+                                 '.agent_policy_claims.containers[1].OCI.Process.Args[0] == "/run"\n')
+        self.assertEqual(self.fetched(), "PolicyDeny")
+        data = {"containers": [{}, {"OCI": {"Process": {"Args": ["/run"]}}}]}
+        body = ('version = "0.1.0"\nalgorithm = "sha256"\n[data]\n"policy.rego" = \'\'\'\npackage agent_policy\n'
+                f"policy_data := {json.dumps(data)}\n'''\n")
+        self.assertEqual(self.fetched(init_data={"format": "toml", "body": body}), b"the disk's key")
+        status, answer, _ = self.guest().handshake(init_data={"format": "toml", "body": body})
+        self.assertEqual(status, 200)
+        claims = json.loads(b64url(json.loads(answer)["token"].split(".")[1]))
+        annotated = claims["submods"]["cpu0"]["ear.veraison.annotated-evidence"]
+        self.assertEqual(annotated["init_data"], base64.b64encode(hashlib.sha256(body.encode()).digest()).decode())
+        self.assertEqual(self.fetched(init_data={"format": "toml", "body": body.replace("/run", "/bin/sh")}), "PolicyDeny")
+        self.assertEqual(self.fetched(init_data={"format": "json", "body": "{}"}), "AttestationError")
+
+    def test_nobody_else_administers(self):
+        for path in ("/resource-policy", "/attestation-policy", "/reference-value"):
+            for headers in ({}, {"Authorization": "Bearer x"}):
+                status, body, _ = self.guest().send("POST", path, {}, headers)
+                self.assertEqual(status, 401)
+                refusal(body)
+        self.assertEqual(json.loads(self.guest().send("GET", "/resource-policy", headers=self.admin)[1]), ["default"])
 
     def test_foreign_tokens(self):
         guest = self.guest()

@@ -11,6 +11,8 @@
 #include "cloister/crypto/hash.hpp"
 #include "cloister/crypto/jose.hpp"
 #include "cloister/kbs/broker.hpp"
+#include "cloister/rcar/administration.hpp"
+#include "cloister/rcar/init_data.hpp"
 #include "cloister/rcar/refusal.hpp"
 #include "cloister/token/verify.hpp"
 #include "world.hpp"
@@ -111,13 +113,15 @@ class KeyBrokerTest : public testing::Test {
   }
   /// Between requests only.
   void configure(kbs::Broker::Options with) {
-    broker = std::make_unique<kbs::Broker>(
+    auto opened = kbs::Broker::open(
         kbs::Broker::Services{*world.database, *world.sealer, *world.log, refusals, *keys, world.anchors,
                               [this](const evidence::Quote&) -> Result<evidence::CollateralDocuments> {
                                 return evidence::parse_documents(world.collateral);
                               },
                               random},
         std::move(with));
+    ASSERT_TRUE(opened.ok()) << opened.error().text();
+    broker = *std::move(opened);
     services->guests = broker.get();
   }
 
@@ -474,11 +478,45 @@ TEST_F(KeyBrokerTest, RefusesKeysThatNothingCanBeSealedTo) {
   EXPECT_THAT(refused([](json::Value& jwk) { jwk.set("kty", "AKP"); }), HasSubstr("EC or RSA expected"));
 }
 
-TEST_F(KeyBrokerTest, RefusesInitDataUntilItIsChecked) {
+const std::string kInitData = "version = \"0.1.0\"\nalgorithm = \"sha256\"\n[data]\nwho = \"a guest\"\n";
+
+TEST_F(KeyBrokerTest, ChecksInitDataAgainstWhatWasMeasured) {
+  // A TD that was launched with it, and the policy that wants it.
+  const auto digest = rcar::fitted(crypto::sha256(as_bytes(kInitData)), 48);
+  lab::tdx::TdParams params;
+  params.mrconfigid = to_array<48>(digest);
+  const measure::TdFile file{"cloister-guest", 0755, world.guest_program};
+  const auto configured = world.platform.launch(params, {&file, 1}).value();
+  auto with = options();
+  with.resource_policy = kbs::ResourcePolicy::compile("p.rego", R"(package policy
+allow if input.submods.cpu0["ear.veraison.annotated-evidence"].init_data_claims.who == "a guest")").value();
+  with.attestation_policy = appraisal::Policy::compile("a.rego", R"(package policy
+trust_claims := {"hardware": 2} if input.init_data_claims.who == "a guest"
+trust_claims := {"hardware": 97} if not input.init_data_claims)").value();
+  configure(std::move(with));
   auto evidence = tdx();
-  evidence.init_data = rcar::InitData{"toml", "version = \"0.1.0\""};
+  evidence.primary = [&](const Digest48& data) -> Result<std::string> {
+    const auto report = configured.tdg_mr_report(rcar::padded(data));
+    return json::write(json::Object{{"quote", codec::to_base64(world.platform.quote(*report).value())}});
+  };
+  evidence.init_data = rcar::InitData{"toml", kInitData};
   auto client = guest(p256());
-  EXPECT_THAT(client.attest(evidence).error().detail(), HasSubstr("init-data: not supported"));
+  const auto value = client.fetch(path("default/key/1"), evidence);
+  ASSERT_TRUE(value.ok()) << value.error().text();
+  // Another one, or another TD.
+  evidence.init_data->body += "# more\n";
+  EXPECT_THAT(client.attest(evidence).error().detail(), HasSubstr("binding_mismatch: init-data"));
+  auto other = tdx();
+  other.init_data = rcar::InitData{"toml", kInitData};
+  EXPECT_THAT(client.attest(other).error().detail(), HasSubstr("binding_mismatch: init-data"));
+  // Without it, nothing is claimed.
+  evidence.init_data.reset();
+  EXPECT_TRUE(client.attest(evidence).ok());
+  EXPECT_EQ(client.resource(path("default/key/1")).error().code(), Errc::unauthenticated);
+  for (const auto& wrong : {rcar::InitData{"json", kInitData}, rcar::InitData{"toml", "version ="}}) {
+    evidence.init_data = wrong;
+    EXPECT_THAT(client.attest(evidence).error().detail(), HasSubstr("init-data"));
+  }
 }
 
 TEST_F(KeyBrokerTest, RefusesWhatIsTooLarge) {
@@ -618,6 +656,67 @@ TEST_F(KeyBrokerTest, NobodyElseDoes) {
     EXPECT_TRUE(rcar::parse_refusal(send(method, target).text).ok());
   }
   EXPECT_TRUE(attested.resource(path("default/key/1")).ok());
+}
+
+TEST_F(KeyBrokerTest, AdministratorsSetPoliciesAndReferenceValues) {
+  configure({.tenant = world.tenant, .server_id = kServerId, .build = "cloisterd test"});
+  auto client = guest(p256());
+  EXPECT_EQ(client.fetch(path("default/key/1"), tdx()).error().code(), Errc::unauthenticated);  // nothing is known of what runs
+  const auto post = [this](const std::string& target, std::string_view body) { return send(Method::post, target, as(admin), body); };
+  const json::Value values = json::Object{{"mr_td", json::Array{codec::to_hex(world.version.reference.mrtd)}},
+                                          {"rtmr_1", json::Array{codec::to_hex(Digest48{})}}};
+  EXPECT_EQ(post("/reference-value", rcar::write_reference_values(values)).status, 200);
+  const json::Value more = json::Object{{"rtmr_2", json::Array{codec::to_hex(Digest48{})}}};
+  EXPECT_EQ(post("/reference-value", rcar::write_reference_values(more)).status, 200);
+  EXPECT_EQ(json::parse(send(Method::get, "/reference-value/rtmr_1", as(admin)).text).value(), *values.find("rtmr_1"));
+  EXPECT_EQ(send(Method::get, "/reference-value/none", as(admin)).status, 404);
+  EXPECT_TRUE(client.fetch(path("default/key/1"), tdx()).ok());
+
+  EXPECT_EQ(post("/resource-policy", rcar::write_resource_policy("package policy\ndefault allow = false")).status, 200);
+  EXPECT_EQ(client.resource(path("default/key/1")).error().code(), Errc::unauthenticated);
+  configure(options());  // what was set outlives a restart, and goes before what is configured
+  EXPECT_EQ(client.resource(path("default/key/1")).error().code(), Errc::unauthenticated);
+  EXPECT_EQ(post("/resource-policy", rcar::write_resource_policy(kAllowAll)).status, 200);
+  EXPECT_TRUE(client.resource(path("default/key/1")).ok());
+  EXPECT_EQ(send(Method::get, "/resource-policy", as(admin)).text, R"(["default"])");
+  const rcar::AttestationPolicy doubtful{"default_cpu", "package policy\ntrust_claims := {\"hardware\": 97}"};
+  EXPECT_EQ(post("/attestation-policy", rcar::write_attestation_policy(doubtful)).status, 200);
+  const auto token = client.attest(tdx()).value();
+  EXPECT_THAT(std::string{as_text(codec::from_base64url(token.substr(token.find('.') + 1, token.rfind('.') - token.find('.') - 1)).value())},
+              HasSubstr("contraindicated"));
+  EXPECT_EQ(post("/attestation-policy", rcar::write_attestation_policy({"default_gpu", "package policy\ntrust_claims := {}"})).status, 200);
+  for (const auto* subject : {"resource", "default_cpu", "default_gpu"}) EXPECT_TRUE(leaf(kbs::kPolicyChanged, subject)) << subject;
+  EXPECT_TRUE(leaf(kbs::kReferenceChanged, "mr_td"));
+}
+
+TEST_F(KeyBrokerTest, RefusesPoliciesThatDoNotHold) {
+  const auto post = [this](const std::string& target, std::string_view body) { return send(Method::post, target, as(admin), body); };
+  const auto broken = post("/resource-policy", rcar::write_resource_policy("package policy\nallow if {"));
+  EXPECT_EQ(broken.status, 400);
+  EXPECT_EQ(broken.kind(), "PolicyEngineError");
+  EXPECT_THAT(broken.detail(), HasSubstr("resource:2:"));
+  EXPECT_EQ(post("/attestation-policy", rcar::write_attestation_policy({"default_cpu", "package"})).kind(), "PolicyEngineError");
+  EXPECT_EQ(post("/attestation-policy", rcar::write_attestation_policy({"other", "package policy"})).status, 404);
+  EXPECT_EQ(post("/resource-policy", R"({"policy":"YT8/fg=="})").kind(), "ParsePolicyError");
+  EXPECT_EQ(post("/resource-policy", "{}").status, 400);
+  EXPECT_EQ(post("/reference-value", R"({"version":"0.1.0","type":"corim","payload":"e30="})").kind(), "RvpsError");
+  auto client = guest(p256());
+  EXPECT_TRUE(client.fetch(path("default/key/1"), tdx()).ok());  // nothing has changed
+  for (const auto* target : {"/resource-policy", "/attestation-policy", "/reference-value"}) {
+    EXPECT_EQ(send(Method::post, target, {}, "{}").status, 401) << target;
+    EXPECT_EQ(send(Method::post, target, as(operator_token(session::kClientRole, "default")), "{}").status, 403) << target;
+    EXPECT_EQ(send(Method::post, target, as(operator_token(session::kAdminRole, "other")), "{}").status, 403) << target;
+  }
+}
+
+TEST_F(KeyBrokerTest, APolicyThatLoopsIsBounded) {
+  const std::string loop = "package policy\nallow if { some i in numbers.range(1, 100000); some k in numbers.range(1, 100000); i * k == -1 }";
+  ASSERT_EQ(send(Method::post, "/resource-policy", as(admin), rcar::write_resource_policy(loop)).status, 200);
+  auto client = guest(p256());
+  const auto token = client.attest(tdx()).value();
+  const auto refused = get("default/key/1", as(token));
+  EXPECT_EQ(refused.status, 401) << refused.text;
+  EXPECT_EQ(refused.kind(), "PolicyEngineError");
 }
 
 // --- audit -----------------------------------------------------------------------------------------------------------

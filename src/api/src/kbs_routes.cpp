@@ -1,3 +1,4 @@
+#include "cloister/rcar/administration.hpp"
 #include "cloister/rcar/refusal.hpp"
 #include "handlers.hpp"
 
@@ -67,7 +68,7 @@ void set_cookie(const Services& s, Response& response, std::string_view session,
 std::string_view text_of(const Request& request) { return as_text({request.body.data(), request.body.size()}); }
 
 Result<Response> open(const Services& s, const Request& request) {
-  const auto opened = s.guests->open(text_of(request), s.clock.now());
+  const auto opened = s.guests->begin(text_of(request), s.clock.now());
   if (!opened) {
     const bool understood = opened.error().code() == Errc::unsupported || opened.error().code() == Errc::evidence_unsupported;
     return say_no(understood ? RefusalKind::attestation_error : RefusalKind::serde_error, 401, opened.error());
@@ -140,6 +141,48 @@ Result<Response> list(const Services& s, const Request& request) {
   return http::json_response(std::move(paths));
 }
 
+/// What an administrator sent and could not be taken: said with its place.
+Result<Response> concluded(const Result<void>& done, RefusalKind kind) {
+  if (done) return Response{};
+  return say_no(kind, http_status(done.error().code()), done.error());
+}
+
+Result<Response> set_resource_policy(const Services& s, const Request& request) {
+  CLOISTER_CHECK(administers(s, request));
+  auto policy = rcar::parse_resource_policy(text_of(request));
+  if (!policy) return say_no(RefusalKind::parse_policy_error, 400, policy.error());
+  return concluded(s.guests->set_resource_policy(*std::move(policy), request.principal->subject, s.clock.now()),
+                   RefusalKind::policy_engine_error);
+}
+
+Result<Response> resource_policies(const Services& s, const Request& request) {
+  CLOISTER_CHECK(administers(s, request));
+  return http::json_response(json::Array{"default"});
+}
+
+Result<Response> set_attestation_policy(const Services& s, const Request& request) {
+  CLOISTER_CHECK(administers(s, request));
+  auto policy = rcar::parse_attestation_policy(text_of(request));
+  if (!policy) return say_no(RefusalKind::parse_policy_error, 400, policy.error());
+  return concluded(
+      s.guests->set_attestation_policy(policy->id, std::move(policy->policy), request.principal->subject, s.clock.now()),
+      RefusalKind::policy_engine_error);
+}
+
+Result<Response> set_reference_values(const Services& s, const Request& request) {
+  CLOISTER_CHECK(administers(s, request));
+  const auto values = rcar::parse_reference_values(text_of(request));
+  if (!values) return say_no(RefusalKind::rvps_error, 400, values.error());
+  return concluded(s.guests->set_reference_values(*values, request.principal->subject, s.clock.now()), RefusalKind::rvps_error);
+}
+
+Result<Response> reference_value(const Services& s, const Request& request) {
+  CLOISTER_CHECK(administers(s, request));
+  const auto value = s.guests->reference_value(request.param("id"));
+  if (!value) return say_no(RefusalKind::rvps_error, 404, value.error());
+  return http::json_response(*value);
+}
+
 Result<Response> no_plugin(const Services&, const Request&) {
   return say_no(RefusalKind::plugin_not_found, 404, Error{Errc::not_found, "no such path"});
 }
@@ -159,6 +202,13 @@ void add_kbs_routes(http::Router& router, const Services& services) {
   router.add(Method::post, resource, admin, blocking(services, put), large);
   router.add(Method::del, resource, admin, blocking(services, remove));
   router.add(Method::get, "/kbs/v0/resource", admin, reading(services, list));
+  http::RouteOptions policy;
+  policy.max_body = rcar::kMaxPolicyMessage;
+  router.add(Method::post, "/kbs/v0/resource-policy", admin, blocking(services, set_resource_policy), policy);
+  router.add(Method::get, "/kbs/v0/resource-policy", admin, reading(services, resource_policies));
+  router.add(Method::post, "/kbs/v0/attestation-policy", admin, blocking(services, set_attestation_policy), policy);
+  router.add(Method::post, "/kbs/v0/reference-value", admin, blocking(services, set_reference_values), policy);
+  router.add(Method::get, "/kbs/v0/reference-value/{id}", admin, reading(services, reference_value));
   router.add(Method::get, "/kbs/v0/{rest...}", http::kPublic, reading(services, no_plugin));
   router.add(Method::post, "/kbs/v0/{rest...}", http::kPublic, reading(services, no_plugin), small);
 }

@@ -54,8 +54,9 @@ void refuse(Appraisal& out, const Error& error) { out.reasons.push_back({error.c
 bool forbids(const TrustClaim& claim) { return claim.value != 0 && tier_of(claim.value) != Tier::affirming; }
 
 /// Completes `out`, which may hold reasons already.
-void evaluate(Appraisal& out, const rego::CompiledPolicy& policy, const json::Value& input, const json::Value& reference_values) {
-  auto evaluation = policy.evaluate({input, {}, reference_values}, rego::Explain::yes);
+void evaluate(Appraisal& out, const rego::CompiledPolicy& policy, const json::Value& input, const json::Value& reference_values,
+              rego::Explain explain) {
+  auto evaluation = policy.evaluate({input, {}, reference_values}, explain);
   if (!evaluation) return refuse(out, evaluation.error());
   auto claims = read_claims(*evaluation);
   if (!claims) return refuse(out, claims.error());
@@ -93,21 +94,27 @@ Policy Policy::builtin() {
   return std::move(policy).value();
 }
 
-Appraisal decide(const Policy& policy, const attestation::AuthenticEvidence& evidence, const json::Value& reference_values) {
+Appraisal decide(const Policy& policy, const attestation::AuthenticEvidence& evidence, const json::Value& reference_values,
+                 const json::Value& more, rego::Explain explain) {
   Appraisal out;
   out.policy_digest = policy.digest_;
   if (const auto& tcb = evidence.report().tcb;
       tcb && (tcb->status == TcbStatus::revoked || tcb->status == TcbStatus::not_supported)) {
     refuse(out, Error{Errc::tcb_status_not_accepted, "the TCB is " + std::string{attestation::to_string(tcb->status)}});
   }
-  evaluate(out, *policy.compiled_, claims_of(evidence), reference_values);
+  auto input = claims_of(evidence);
+  if (const auto* members = more.as_object()) {
+    for (const auto& [name, value] : *members) input.set(name, value);
+  }
+  evaluate(out, *policy.compiled_, input, reference_values, explain);
   return out;
 }
 
-Appraisal decide_sample(const Policy& policy, const json::Value& claims, const json::Value& reference_values) {
+Appraisal decide_sample(const Policy& policy, const json::Value& claims, const json::Value& reference_values,
+                        rego::Explain explain) {
   Appraisal out;
   out.policy_digest = policy.digest_;
-  evaluate(out, *policy.compiled_, claims, reference_values);
+  evaluate(out, *policy.compiled_, claims, reference_values, explain);
   return out;
 }
 

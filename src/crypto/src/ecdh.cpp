@@ -41,6 +41,27 @@ ossl::PkeyPtr make_key(int selection, OSSL_PARAM* parameters) {
   return ossl::PkeyPtr{key};
 }
 
+/// A key of which only the curve matters: setting one up anew costs more than a key on it.
+EVP_PKEY* curve_template(DhCurve curve) {
+  static const auto p256 = ossl::made(ossl::PkeyPtr{EVP_EC_gen(group_name(DhCurve::p256))});
+  static const auto p384 = ossl::made(ossl::PkeyPtr{EVP_EC_gen(group_name(DhCurve::p384))});
+  static const auto p521 = ossl::made(ossl::PkeyPtr{EVP_EC_gen(group_name(DhCurve::p521))});
+  switch (curve) {
+    case DhCurve::p256: return p256.get();
+    case DhCurve::p384: return p384.get();
+    case DhCurve::p521: return p521.get();
+  }
+  return nullptr;
+}
+
+ossl::PkeyPtr fresh_key(DhCurve curve) {
+  const auto context = ossl::made(ossl::PkeyCtxPtr{EVP_PKEY_CTX_new_from_pkey(nullptr, curve_template(curve), nullptr)});
+  ossl::must(EVP_PKEY_keygen_init(context.get()));
+  EVP_PKEY* key = nullptr;
+  ossl::must(EVP_PKEY_generate(context.get(), &key));
+  return ossl::made(ossl::PkeyPtr{key});
+}
+
 Bytes point_of(const EVP_PKEY* key, DhCurve curve) {
   Bytes point(1 + 2 * coordinate_size(curve));
   std::size_t size = 0;
@@ -76,7 +97,7 @@ DhPrivateKey& DhPrivateKey::operator=(DhPrivateKey&&) noexcept = default;
 DhPrivateKey::~DhPrivateKey() = default;
 
 DhPrivateKey DhPrivateKey::generate(DhCurve curve) {
-  auto key = ossl::made(ossl::PkeyPtr{EVP_EC_gen(group_name(curve))});
+  auto key = fresh_key(curve);
   auto xy = point_of(key.get(), curve);
   using Handle = DhPublicKey::Handle;
   return DhPrivateKey{DhPublicKey{curve, std::move(xy), std::make_shared<const Handle>(Handle{std::move(key)})}};

@@ -1,6 +1,7 @@
 #include "evidence.hpp"
 
 #include "cloister/codec/text.hpp"
+#include "cloister/rcar/snp_evidence.hpp"
 
 namespace cloister::kbs {
 namespace {
@@ -15,20 +16,50 @@ json::Object sample_claims(const std::string& svn) {
           {"debug", false}};
 }
 
-}  // namespace
-
-Result<token::Attester> appraise_tee(std::string_view tee, std::string_view evidence, const Digest64& report_data,
-                                     const verdict::Terms& terms, const verdict::Sources& sources) {
-  auto bound_terms = terms;
-  bound_terms.report_data = report_data;
-  CLOISTER_TRY(judged, verdict::judge(as_bytes(evidence), tee, bound_terms, sources));
-  if (judged.bound && judged.appraisal) return token::Attester::of(*judged.bound, *judged.appraisal);
-  if (judged.error) return *judged.error;
-  return Error{Errc::internal, "evidence was judged without a reason"};
+/// Where a TEE has what it was configured with.
+ByteView configuration_of(const attestation::Claims& claims) {
+  if (const auto* td = claims.td()) return td->mr_config_id;
+  if (const auto* snp = claims.snp()) return snp->report.host_data;
+  return claims.sgx()->config_id;
 }
 
-Result<token::Attester> appraise_sample(rcar::Tee tee, const json::Value& evidence, const Digest48& report_data,
-                                        const Rules& rules) {
+json::Value policy_input(const std::optional<rcar::MeasuredInitData>& init_data) {
+  if (!init_data) return {};
+  return json::Object{{"init_data_claims", init_data->claims}};
+}
+
+}  // namespace
+
+Result<Attested> appraise_tee(std::string_view tee, std::string_view evidence, const Digest64& report_data,
+                              const std::optional<rcar::MeasuredInitData>& init_data, const verdict::Terms& terms,
+                              const verdict::Sources& sources) {
+  auto bound_terms = terms;
+  bound_terms.report_data = report_data;
+  bound_terms.more = policy_input(init_data);
+  bound_terms.explain = rego::Explain::no;
+  std::string text{evidence};
+  if (tee == rcar::to_string(rcar::Tee::snp)) {
+    CLOISTER_TRY(raw, rcar::with_raw_snp_report(evidence));
+    text = std::move(raw);
+  }
+  CLOISTER_TRY(judged, verdict::judge(as_bytes(text), tee, bound_terms, sources));
+  if (!judged.bound || !judged.appraisal) {
+    return judged.error ? *judged.error : Error{Errc::internal, "evidence was judged without a reason"};
+  }
+  json::Value measured;
+  if (init_data) {
+    const auto configuration = configuration_of(judged.bound->claims());
+    if (!same_bytes(configuration, rcar::fitted(init_data->digest, configuration.size()))) {
+      return Error{Errc::binding_mismatch, "init-data: its digest is not what the evidence has"};
+    }
+    measured = codec::to_hex(configuration);
+  }
+  CLOISTER_TRY(attester, token::Attester::of(*judged.bound, *judged.appraisal));
+  return Attested{std::move(attester), std::move(measured)};
+}
+
+Result<Attested> appraise_sample(rcar::Tee tee, const json::Value& evidence, const Digest48& report_data,
+                                 const std::optional<rcar::MeasuredInitData>& init_data, const SampleRules& rules) {
   const std::string name{rcar::to_string(tee)};
   json::Fields fields{evidence, name + " evidence"};
   const auto svn = fields.string("svn");
@@ -40,7 +71,15 @@ Result<token::Attester> appraise_sample(rcar::Tee tee, const json::Value& eviden
   auto claims = tee == rcar::Tee::sample ? sample_claims(svn) : json::Object{{"svn", svn}};
   const json::Value annotated{
       json::Object{{name, std::move(claims)}, {"report_data", codec::to_hex(report_data)}}};
-  return token::Attester::of_sample(annotated, appraisal::decide_sample(rules.policy, annotated, rules.reference_values));
+  auto input = annotated;
+  json::Value measured;
+  if (init_data) {
+    measured = codec::to_base64(init_data->digest);
+    input.set("init_data", measured).set("init_data_claims", init_data->claims);
+  }
+  const auto appraisal = appraisal::decide_sample(rules.policy, input, rules.reference_values, rego::Explain::no);
+  CLOISTER_TRY(attester, token::Attester::of_sample(annotated, appraisal));
+  return Attested{std::move(attester), std::move(measured)};
 }
 
 }  // namespace cloister::kbs

@@ -4,6 +4,7 @@
 #include "cloister/codec/json.hpp"
 #include "cloister/core/bytes.hpp"
 #include "cloister/core/result.hpp"
+#include "cloister/rcar/init_data.hpp"
 #include "cloister/rcar/messages.hpp"
 #include "cloister/token/trustee.hpp"
 #include "cloister/verdict/verdict.hpp"
@@ -11,19 +12,28 @@
 /// From what a guest sends to attesters of a token.
 namespace cloister::kbs {
 
-/// What evidence is appraised by.
-struct Rules {
+/// What sample evidence is appraised by.
+struct SampleRules {
   const appraisal::Policy& policy;
   const codec::json::Value& reference_values;
 };
 
-/// Evidence of a TEE, as Trustee's attesters write it: JSON with the quote or report, and beside it the event log or the
-/// certificates. `report_data` is what it has to be bound to. The verifier's errors.
-[[nodiscard]] Result<token::Attester> appraise_tee(std::string_view tee, std::string_view evidence, const Digest64& report_data,
-                                                   const verdict::Terms& terms, const verdict::Sources& sources);
+/// An attester, and what its evidence has in the place of init-data (null for none).
+struct Attested {
+  token::Attester attester;
+  codec::json::Value init_data;
+};
 
-/// {"svn","report_data"} of `sample` (48 bytes of standard base64), or of a `sampledevice`. `report_data_mismatch`.
-[[nodiscard]] Result<token::Attester> appraise_sample(rcar::Tee tee, const codec::json::Value& evidence,
-                                                      const Digest48& report_data, const Rules& rules);
+/// Evidence of a TEE, as Trustee's attesters write it: JSON with the quote or report, and beside it the event log or the
+/// certificates. `report_data` is what it has to be bound to. Init-data that is given must be what was measured:
+/// MRCONFIGID of a TD, HOST_DATA of an SNP guest, CONFIGID of an enclave, else `binding_mismatch`. The verifier's errors.
+[[nodiscard]] Result<Attested> appraise_tee(std::string_view tee, std::string_view evidence, const Digest64& report_data,
+                                            const std::optional<rcar::MeasuredInitData>& init_data, const verdict::Terms& terms,
+                                            const verdict::Sources& sources);
+
+/// {"svn","report_data"} of `sample` (48 bytes of standard base64), or of a `sampledevice`. `report_data_mismatch`. Nothing
+/// measures init-data here: it is what the guest says, as the rest.
+[[nodiscard]] Result<Attested> appraise_sample(rcar::Tee tee, const codec::json::Value& evidence, const Digest48& report_data,
+                                               const std::optional<rcar::MeasuredInitData>& init_data, const SampleRules& rules);
 
 }  // namespace cloister::kbs

@@ -17,10 +17,12 @@ std::string_view to_string(RefusalKind kind) noexcept {
     case RefusalKind::attestation_error: return "AttestationError";
     case RefusalKind::invalid_request_path: return "InvalidRequestPath";
     case RefusalKind::jwe_error: return "JweError";
+    case RefusalKind::parse_policy_error: return "ParsePolicyError";
     case RefusalKind::plugin_internal_error: return "PluginInternalError";
     case RefusalKind::plugin_not_found: return "PluginNotFound";
     case RefusalKind::policy_deny: return "PolicyDeny";
     case RefusalKind::policy_engine_error: return "PolicyEngineError";
+    case RefusalKind::rvps_error: return "RvpsError";
     case RefusalKind::serde_error: return "SerdeError";
     case RefusalKind::token_not_found: return "TokenNotFound";
     case RefusalKind::token_verifier_error: return "TokenVerifierError";

@@ -17,11 +17,27 @@ constexpr std::string_view kKey = "tee-pubkey";
 
 std::int64_t seconds(UnixTime time) { return std::chrono::floor<std::chrono::seconds>(time).time_since_epoch().count(); }
 
-json::Value submodule(Tier status, const json::Value& vector, json::Value evidence) {
-  return json::Object{{"ear.status", to_string(status)},
-                      {"ear.trustworthiness-vector", vector},
-                      {"ear.appraisal-policy-id", kPolicyId},
-                      {std::string{kAnnotated}, std::move(evidence)}};
+json::Value submodule(Tier status, const json::Value& vector, json::Value evidence, const json::Value& extensions) {
+  json::Value out{json::Object{{"ear.status", to_string(status)},
+                               {"ear.trustworthiness-vector", vector},
+                               {"ear.appraisal-policy-id", kPolicyId},
+                               {std::string{kAnnotated}, std::move(evidence)}}};
+  for (const auto& [name, value] : *extensions.as_object()) {
+    if (out.find(name) == nullptr) out.set(name, value);  // a policy adds, and changes nothing
+  }
+  return out;
+}
+
+/// `data.policy.extensions` of Trustee's policies: [{"name","key","value"}…].
+json::Value extensions_of(const json::Value& list) {
+  json::Value out{json::Object{}};
+  if (list.as_array() == nullptr) return out;
+  for (const auto& one : *list.as_array()) {
+    const auto* name = one.find("name");
+    const auto* value = one.find("value");
+    if (name != nullptr && name->as_string() != nullptr && value != nullptr) out.set(*name->as_string(), *value);
+  }
+  return out;
 }
 
 /// Reasons that are no status: the policy could not say anything.
@@ -44,6 +60,7 @@ Result<Attester> Attester::from(const json::Value& claims, const appraisal::Appr
   json::Object vector;
   for (const auto& claim : appraisal.claims) vector.emplace_back(claim.name, int{claim.value});
   out.vector_ = std::move(vector);
+  out.extensions_ = extensions_of(appraisal.extensions);
   out.evidence_ = claims;
   return out;
 }
@@ -72,13 +89,16 @@ Result<std::string> issue_trustee(const Attester& cpu, std::span<const Attester>
   evidence.set(kRuntimeData, json::Object{{"nonce", guest.nonce},
                                           {std::string{kKey}, guest.tee_pubkey},
                                           {"additional-evidence", guest.additional_evidence}});
-  json::Object submodules{{"cpu0", submodule(cpu.status_, cpu.vector_, std::move(evidence))}};
+  if (!guest.init_data.is_null()) {
+    evidence.set("init_data", guest.init_data).set("init_data_claims", guest.init_data_claims);
+  }
+  json::Object submodules{{"cpu0", submodule(cpu.status_, cpu.vector_, std::move(evidence), cpu.extensions_)}};
   for (std::size_t i = 0; i < devices.size(); ++i) {
     const auto& device = devices[i];
     lab = lab || device.lab_;
     sample = sample || device.sample_;
     if (device.until_) expires = std::min(expires, *device.until_);
-    submodules.emplace_back("gpu" + std::to_string(i), submodule(device.status_, device.vector_, device.evidence_));
+    submodules.emplace_back("gpu" + std::to_string(i), submodule(device.status_, device.vector_, device.evidence_, device.extensions_));
   }
   json::Value payload{json::Object{{"eat_profile", kTrusteeProfile},
                                    {"iss", issuer.name},

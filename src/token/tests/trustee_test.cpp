@@ -99,6 +99,17 @@ TEST_F(Trustee, GiveNoTokenWhenThePolicySaidNothing) {
   EXPECT_EQ(attester("package policy\ntrust_claims := {\"hardness\": 2}").error().code(), Errc::policy_evaluation_failed);
 }
 
+TEST_F(Trustee, CarryThePolicysExtensions) {
+  const auto token = verified(issue(attester(R"(package policy
+trust_claims := {"hardware": 2}
+extensions := [{"name": "ear.trustee.identifiers", "key": -18, "value": {"validated": {"x": 1}}},
+               {"name": "ear.status", "key": 1, "value": "none"}, {"name": 5, "value": 1}, {"name": "x"}])").value()));
+  const auto* cpu = token->claims().find("submods")->find("cpu0");
+  EXPECT_EQ(json::write(*cpu->find("ear.trustee.identifiers")), R"({"validated":{"x":1}})");
+  EXPECT_EQ(*cpu->find("ear.status"), json::Value{"affirming"});
+  EXPECT_EQ(cpu->find("x"), nullptr);
+}
+
 TEST_F(Trustee, NeverAffirmATcbThatIsRevoked) {
   for (auto& level : platform.tcb_info.levels) level.status = evidence::TcbStatus::revoked;
   const auto token = verified(issue(attester(kAffirms).value()));

@@ -52,8 +52,9 @@ class Policy {
   [[nodiscard]] const Digest32& digest() const noexcept { return digest_; }
 
  private:
-  friend Appraisal decide(const Policy&, const attestation::AuthenticEvidence&, const codec::json::Value&);
-  friend Appraisal decide_sample(const Policy&, const codec::json::Value&, const codec::json::Value&);
+  friend Appraisal decide(const Policy&, const attestation::AuthenticEvidence&, const codec::json::Value&,
+                          const codec::json::Value&, rego::Explain);
+  friend Appraisal decide_sample(const Policy&, const codec::json::Value&, const codec::json::Value&, rego::Explain);
   Policy(std::shared_ptr<const rego::CompiledPolicy> compiled, const Digest32& digest)
       : compiled_{std::move(compiled)}, digest_{digest} {}
   std::shared_ptr<const rego::CompiledPolicy> compiled_;
@@ -65,13 +66,16 @@ class Policy {
 
 /// The decision alone, also of evidence that nobody asked to be bound. `reference_values` is an object, or null for none.
 /// A policy that fails, gives no `trust_claims`, or claims that AR4SI does not have, accepts nothing; neither can any
-/// policy accept a TCB that is Revoked or NotSupported.
+/// policy accept a TCB that is Revoked or NotSupported. `more`: an object of further members of the input that the caller
+/// vouches for, or null. `explain`: whether claims name their rules, which costs more than the decision.
 [[nodiscard]] Appraisal decide(const Policy& policy, const attestation::AuthenticEvidence& evidence,
-                               const codec::json::Value& reference_values);
+                               const codec::json::Value& reference_values, const codec::json::Value& more = {},
+                               rego::Explain explain = rego::Explain::yes);
 
 /// What a policy says of claims that nothing vouches for: the sample evidence of Confidential Containers, which is for trying
 /// things out. Never for anything else.
-[[nodiscard]] Appraisal decide_sample(const Policy& policy, const codec::json::Value& claims, const codec::json::Value& reference_values);
+[[nodiscard]] Appraisal decide_sample(const Policy& policy, const codec::json::Value& claims,
+                                      const codec::json::Value& reference_values, rego::Explain explain = rego::Explain::yes);
 
 /// Evidence that was authentic, bound and affirmed. Made by `appraise` only.
 class Affirmed {

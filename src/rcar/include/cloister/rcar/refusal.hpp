@@ -14,10 +14,12 @@ enum class RefusalKind {
   attestation_error,
   invalid_request_path,
   jwe_error,
+  parse_policy_error,
   plugin_internal_error,  // also a resource that is not there, and a fault of the server's own
   plugin_not_found,
   policy_deny,
   policy_engine_error,
+  rvps_error,
   serde_error,
   token_not_found,
   token_verifier_error,

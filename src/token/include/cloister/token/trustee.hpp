@@ -24,6 +24,8 @@ struct GuestData {
   std::string nonce;
   codec::json::Value tee_pubkey;
   std::string additional_evidence;
+  codec::json::Value init_data{};         // as the evidence has it; null for none
+  codec::json::Value init_data_claims{};  // an object, checked against it
 };
 
 /// One attester of a token: the TEE, or a device of it.
@@ -47,7 +49,8 @@ class Attester {
   [[nodiscard]] static Result<Attester> from(const codec::json::Value& claims, const appraisal::Appraisal& appraisal);
   Tier status_ = Tier::none;
   codec::json::Value vector_;
-  codec::json::Value evidence_;  // annotated
+  codec::json::Value extensions_;  // of the policy: {name: value}
+  codec::json::Value evidence_;    // annotated
   std::optional<UnixTime> until_;  // the end of the collateral
   bool lab_ = false;
   bool sample_ = false;

@@ -30,6 +30,8 @@ struct Terms {
   std::optional<Bytes> event_log{};  // as `evidence::parse_event_log` takes it, in place of the one that the evidence brings
   std::optional<appraisal::Policy> rego = {};  // instead of `policy`, when given
   codec::json::Value reference_values = {};    // of the Rego policy: an object, or null for none
+  codec::json::Value more = {};                // further input of the Rego policy: an object, or null for none
+  rego::Explain explain = rego::Explain::yes;  // of the Rego policy: for people
   attestation::VerificationCache* cache = nullptr;  // of whoever judges often; changes no verdict
 };
 
