@@ -88,10 +88,10 @@ class Host::Impl {
     if (fresh && changed == story_changed_) return {};
     CLOISTER_TRY(lock, take_story_lock(options_.state));
     const auto story = read_story(options_.state, state_.platform.created());
-    if (!story && fresh) {
+    if (!story && issued_) {  // what was issued stands until the story can be read again
       if (changed != story_changed_) logger_.warn("lab_host_story_broken", {{"error", story.error().text()}});
       story_changed_ = changed;
-      return {};  // what was issued is still good
+      return {};
     }
     if (!story) return story.error();
     take_over_module(*story);
