@@ -46,6 +46,7 @@ void add_token(CLI::App& app, Context& context);
 void add_audit(CLI::App& app, Context& context);
 void add_receipt(CLI::App& app, Context& context);
 void add_lab(CLI::App& app, Context& context);
+void add_lab_snp_report(CLI::App& lab, Context& context);
 void add_validator(CLI::App& app, Context& context);
 void add_collateral(CLI::App& app, Context& context);
 
