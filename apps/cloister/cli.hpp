@@ -48,6 +48,7 @@ void add_receipt(CLI::App& app, Context& context);
 void add_lab(CLI::App& app, Context& context);
 /// The commands of `lab exercise`, in `lab`.
 void add_exercise(CLI::App& lab, Context& context);
+void add_lab_snp_report(CLI::App& lab, Context& context);
 void add_validator(CLI::App& app, Context& context);
 void add_collateral(CLI::App& app, Context& context);
 

@@ -5,12 +5,17 @@
 #include <memory>
 #include <mutex>
 #include <ostream>
+#include <optional>
 
 #include "cli.hpp"
 #include "cloister/codec/json.hpp"
 #include "cloister/collateral_service/serve.hpp"
 #include "lab_tcb.hpp"
 #include "cloister/lab_service/serve.hpp"
+#include "cloister/core/random.hpp"
+#include "cloister/lab_host/snp_state.hpp"
+#include "cloister/lab_kds/snp_documents.hpp"
+#include "cloister/lab_snp/firmware.hpp"
 
 namespace cloister::cli {
 
@@ -54,6 +59,12 @@ void add_serve(CLI::App& lab, Context& context) {
       context.fail(served.error(), "another program may use the port: --port N; a seed file is its owner's alone (mode 0600)");
     }
   });
+std::map<evidence::SnpProduct, evidence::SnpTcb> usual_tcbs() {
+  std::map<evidence::SnpProduct, evidence::SnpTcb> out;
+  for (const auto product : {evidence::SnpProduct::milan, evidence::SnpProduct::genoa, evidence::SnpProduct::turin}) {
+    out[product] = lab_snp::usual_tcb(product);
+  }
+  return out;
 }
 
 void add_collateral_service(CLI::App& lab, Context& context) {
@@ -61,12 +72,22 @@ void add_collateral_service(CLI::App& lab, Context& context) {
   const auto options = std::make_shared<collateral_service::ServeOptions>();
   const auto state = std::make_shared<std::filesystem::path>();
   auto* source = command->add_option_group("source")->require_option(1);
-  source->add_option("--state", *state, "directory of a platform: its collateral, as it is renewed");
+  source->add_option("--state", *state, "directory of a platform: its collateral, as it is renewed, and its AMD hierarchy");
   source->add_option("--data", options->data, "a QuoteCollateralV3 file, or a bundle of `cloister collateral export`");
   command->add_option("--port", options->port, "0: any that is free");
   command->callback([options, state, &context] {
-    if (!state->empty()) options->data = *state / "collateral.json";
     log::StderrLogger logger{"lab-collateral", log::Level::info};
+    std::optional<lab_snp::Authority> authority;
+    std::optional<lab_kds::SnpDocuments> amd;
+    if (!state->empty()) {
+      SystemRandom random;
+      auto opened = lab_host::open_snp_authority(*state, context.clock, random);
+      if (!opened) return context.fail(opened.error());
+      authority.emplace(std::move(opened).value());
+      amd.emplace(*authority, context.clock, usual_tcbs());
+      options->also = &*amd;
+      options->data = *state / "collateral.json";
+    }
     if (auto served = collateral_service::serve(*options, context.out, logger); !served) {
       context.fail(served.error(), "a running `cloister lab platform` writes collateral into its --state");
     }
@@ -102,6 +123,7 @@ void add_lab(CLI::App& app, Context& context) {
   add_lab_tcb(*lab, context);
   add_exercise(*lab, context);
   add_serve(*lab, context);
+  add_lab_snp_report(*lab, context);
 }
 
 }  // namespace cloister::cli

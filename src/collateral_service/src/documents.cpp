@@ -80,4 +80,11 @@ std::size_t FileDocuments::count() const {
   return documents_.size();
 }
 
+std::optional<collateral::Document> JoinedDocuments::find(const collateral::Key& key) const {
+  for (const auto* source : sources_) {
+    if (auto found = source->find(key)) return found;
+  }
+  return std::nullopt;
+}
+
 }  // namespace cloister::collateral_service

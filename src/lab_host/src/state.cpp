@@ -22,42 +22,8 @@ constexpr std::size_t kSeedSize = 32;
 constexpr std::size_t kMaxRootSize = 64U << 10;
 constexpr mode_t kOthers = 077;
 
-/// Makes the directory, or sees that it is ours alone.
-Result<void> secure_directory(const fs::path& directory) {
-  std::error_code failed;
-  if (directory.has_parent_path()) fs::create_directories(directory.parent_path(), failed);
-  if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) return errno_error("create " + directory.string());
-  struct stat status {};
-  if (::lstat(directory.c_str(), &status) != 0) return errno_error(directory.string());
-  if (!S_ISDIR(status.st_mode) || status.st_uid != ::geteuid() || (status.st_mode & 022) != 0) {
-    return Error{Errc::configuration_invalid,
-                 directory.string() + ": a directory of this user that no other may write to expected"};
-  }
-  return {};
-}
-
-Result<Bytes> read_small(const fs::path& path, std::size_t max) {
-  CLOISTER_TRY(fd, process::open_file(path));
-  Bytes out(max + 1);
-  std::size_t have = 0;
-  while (have < out.size()) {
-    const auto got = ::read(fd.get(), out.data() + have, out.size() - have);
-    if (got < 0) return errno_error("read " + path.string());
-    if (got == 0) break;
-    have += static_cast<std::size_t>(got);
-  }
-  if (have > max) return Error{Errc::configuration_invalid, path.string() + ": longer than expected"};
-  out.resize(have);
-  return out;
-}
-
 Result<crypto::Secret<32>> read_seed(const fs::path& path) {
-  struct stat status {};
-  if (::lstat(path.c_str(), &status) != 0) return errno_error(path.string());
-  if ((status.st_mode & kOthers) != 0) {
-    return Error{Errc::configuration_invalid, path.string() + ": others may read it; mode 0600 expected"};
-  }
-  CLOISTER_TRY(bytes, read_small(path, kSeedSize));
+  CLOISTER_TRY(bytes, read_secret(path, kSeedSize));
   if (bytes.size() != kSeedSize) return Error{Errc::configuration_invalid, path.string() + ": 32 bytes expected"};
   auto seed = crypto::Secret<32>::copy_of(bytes);
   crypto::cleanse(bytes);
@@ -152,6 +118,43 @@ Result<Opened> open_platform(const fs::path& directory) {
   return with_story(directory, platform);
 }
 
+Result<void> secure_directory(const fs::path& directory) {
+  std::error_code failed;
+  if (directory.has_parent_path()) fs::create_directories(directory.parent_path(), failed);
+  if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) return errno_error("create " + directory.string());
+  struct stat status {};
+  if (::lstat(directory.c_str(), &status) != 0) return errno_error(directory.string());
+  if (!S_ISDIR(status.st_mode) || status.st_uid != ::geteuid() || (status.st_mode & 022) != 0) {
+    return Error{Errc::configuration_invalid,
+                 directory.string() + ": a directory of this user that no other may write to expected"};
+  }
+  return {};
+}
+
+Result<Bytes> read_small(const fs::path& path, std::size_t max) {
+  CLOISTER_TRY(fd, process::open_file(path));
+  Bytes out(max + 1);
+  std::size_t have = 0;
+  while (have < out.size()) {
+    const auto got = ::read(fd.get(), out.data() + have, out.size() - have);
+    if (got < 0) return errno_error("read " + path.string());
+    if (got == 0) break;
+    have += static_cast<std::size_t>(got);
+  }
+  if (have > max) return Error{Errc::configuration_invalid, path.string() + ": longer than expected"};
+  out.resize(have);
+  return out;
+}
+
+Result<Bytes> read_secret(const fs::path& path, std::size_t max) {
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) != 0) return errno_error(path.string());
+  if ((status.st_mode & kOthers) != 0) {
+    return Error{Errc::configuration_invalid, path.string() + ": others may read it; mode 0600 expected"};
+  }
+  return read_small(path, max);
+}
+
 Result<void> replace_file(const fs::path& path, ByteView contents, unsigned mode) {
   const fs::path fresh = path.native() + ".new";
   ::unlink(fresh.c_str());
@@ -165,6 +168,14 @@ Result<void> replace_file(const fs::path& path, ByteView contents, unsigned mode
   if (::fsync(fd.get()) != 0) return errno_error("fsync " + fresh.string());
   if (::rename(fresh.c_str(), path.c_str()) != 0) return errno_error("rename " + fresh.string());
   return {};
+}
+
+Result<crypto::Secret<32>> open_seed(const fs::path& directory, Random& random) {
+  CLOISTER_CHECK(secure_directory(directory));
+  const auto path = directory / kSeedFile;
+  if (fs::exists(path)) return read_seed(path);
+  CLOISTER_TRY(lock, take_platform_lock(directory));
+  return fs::exists(path) ? read_seed(path) : make_seed(path, random);
 }
 
 Result<State> open_state(const fs::path& directory, const Clock& clock, Random& random) {

@@ -51,6 +51,17 @@ struct Opened {
                                                    const lab::Platform& platform, const lab::TcbStory& story,
                                                    UnixTime now);
 
+/// The seed of the platform in this directory, which is made where it is not there. `conflict` while a platform that is
+/// starting makes it, else as `open_state`.
+[[nodiscard]] Result<crypto::Secret<32>> open_seed(const std::filesystem::path& directory, Random& random);
+
+/// Makes the directory, or sees that it is this user's and that no other may write to it.
+[[nodiscard]] Result<void> secure_directory(const std::filesystem::path& directory);
+/// The whole file of at most `max` bytes; `configuration_invalid` for a longer one.
+[[nodiscard]] Result<Bytes> read_small(const std::filesystem::path& path, std::size_t max);
+/// The same of a file that nobody else may read.
+[[nodiscard]] Result<Bytes> read_secret(const std::filesystem::path& path, std::size_t max);
+
 /// Replaces the file whole or not at all, and only once the new contents are on disk.
 [[nodiscard]] Result<void> replace_file(const std::filesystem::path& path, ByteView contents, unsigned mode);
 

@@ -62,6 +62,16 @@ std::string_view to_string(Status status) noexcept {
   return "UNKNOWN";
 }
 
+evidence::SnpTcb usual_tcb(evidence::SnpProduct product) noexcept {
+  switch (product) {
+    case evidence::SnpProduct::milan: return {.fmc = {}, .bootloader = 4, .tee = 0, .snp = 24, .microcode = 219};
+    case evidence::SnpProduct::genoa: return {.fmc = {}, .bootloader = 10, .tee = 0, .snp = 23, .microcode = 84};
+    case evidence::SnpProduct::turin: return {.fmc = 1, .bootloader = 1, .tee = 1, .snp = 4, .microcode = 82};
+    case evidence::SnpProduct::venice: break;
+  }
+  return {};
+}
+
 PlatformOptions PlatformOptions::at(evidence::SnpProduct product, const evidence::SnpTcb& tcb) {
   PlatformOptions out;
   out.product = product;

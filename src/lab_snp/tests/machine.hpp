@@ -20,10 +20,6 @@ inline const Authority& authority() {
   return made;
 }
 
-/// Firmware of a guest (OVMF, as far as its metadata goes): one page, with a page of zeros, secrets, CPUID and a section for
-/// the hashes of a kernel.
-[[nodiscard]] Bytes small_firmware();
-
 struct Machine {
   explicit Machine(const PlatformOptions& options = PlatformOptions::at(evidence::SnpProduct::milan, tcb_of(evidence::SnpProduct::milan)),
                    std::size_t pages = 64)

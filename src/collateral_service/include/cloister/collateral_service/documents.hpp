@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <vector>
 
 #include "cloister/collateral/document.hpp"
 #include "cloister/core/result.hpp"
@@ -48,6 +49,16 @@ class FileDocuments final : public DocumentSource {
   mutable std::mutex mutex_;
   mutable std::filesystem::file_time_type read_at_{};
   mutable std::map<std::string, collateral::Document> documents_;
+};
+
+/// What several sources have; the first that has a document gives it. They outlive this. Thread-safe.
+class JoinedDocuments final : public DocumentSource {
+ public:
+  explicit JoinedDocuments(std::vector<const DocumentSource*> sources) : sources_{std::move(sources)} {}
+  [[nodiscard]] std::optional<collateral::Document> find(const collateral::Key& key) const override;
+
+ private:
+  std::vector<const DocumentSource*> sources_;
 };
 
 }  // namespace cloister::collateral_service

@@ -20,6 +20,9 @@
 /// sockets, CPUID and TSC messages.
 namespace cloister::lab_snp {
 
+/// What the lab's machines run unless somebody says otherwise.
+[[nodiscard]] evidence::SnpTcb usual_tcb(evidence::SnpProduct product) noexcept;
+
 /// What a machine is.
 struct PlatformOptions {
   evidence::SnpProduct product = evidence::SnpProduct::milan;

@@ -9,6 +9,10 @@
 /// LAB ONLY - NOT HARDWARE. The host's part of a launch: what a VMM does with firmware's commands.
 namespace cloister::lab_snp {
 
+/// The smallest firmware that can be launched and ask: one page, whose metadata (OVMF's form) want a page of zeros, secrets, CPUID
+/// and the hashes of a kernel.
+[[nodiscard]] Bytes small_firmware();
+
 /// A guest to be launched.
 struct GuestSetup {
   measure::SnpLaunch launch;  // its firmware, kernel and virtual CPUs

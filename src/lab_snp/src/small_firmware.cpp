@@ -1,9 +1,8 @@
-#include "machine.hpp"
-
 #include <algorithm>
 
 #include "cloister/codec/cursor.hpp"
 #include "cloister/codec/text.hpp"
+#include "cloister/lab_snp/host.hpp"
 
 namespace cloister::lab_snp {
 
@@ -26,7 +25,9 @@ Bytes small_firmware() {
   out.u16le(static_cast<std::uint16_t>(out.size() - metadata + 18));
   out.raw(codec::from_hex("de82b596b21ff745baeaa366c55a082d").value());
   out.zeros(32);
-  Bytes page(kSmallPage, 0xF4);
+  constexpr std::string_view kText = "LAB ONLY - NOT HARDWARE";
+  Bytes page(kSmallPage);
+  std::ranges::copy(as_bytes(kText), page.begin());
   std::ranges::copy(out.bytes(), page.end() - static_cast<std::ptrdiff_t>(out.size()));
   return page;
 }
