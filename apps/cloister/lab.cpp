@@ -1,5 +1,7 @@
 #include "cloister/lab_host/serve.hpp"
 
+#include "lab_device.hpp"
+
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -99,6 +101,7 @@ void add_collateral_service(CLI::App& lab, Context& context) {
 void add_lab(CLI::App& app, Context& context) {
   auto* lab = app.add_subcommand("lab", "The lab: simulated TEEs. LAB ONLY - NOT HARDWARE");
   lab->require_subcommand(1);
+  add_lab_device(*lab, context);
   auto* platform = lab->add_subcommand("platform", "Run a simulated machine with TDX until Ctrl-C");
   const auto options = std::make_shared<lab_host::HostOptions>();
   const auto level = std::make_shared<log::Level>(log::Level::info);

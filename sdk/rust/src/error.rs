@@ -48,6 +48,14 @@ pub enum Error {
         /// By field, where the lab says so (422).
         problems: Vec<Problem>,
     },
+    /// The TEE of a [`crate::tee::Tee`] answered, and the answer is no.
+    #[error("the TEE refused ({code}): {detail}")]
+    TeeRefused {
+        /// Of Cloister's error codes.
+        code: String,
+        /// A sentence.
+        detail: String,
+    },
     /// Nobody answered, or not in time.
     #[error("the lab cannot be reached: {0}")]
     Unreachable(String),

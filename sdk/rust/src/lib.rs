@@ -35,6 +35,8 @@
 //! # Ok::<(), cloister_lab::Error>(())
 //! ```
 //!
+//! [`tee`] is the other side: a program that is itself in a TEE of the lab's asks it for reports and quotes.
+//!
 //! Nothing here verifies evidence: `cloister verify` does.
 
 pub mod client;
@@ -42,6 +44,7 @@ pub mod enclave;
 mod error;
 pub mod kms;
 mod measurement;
+pub mod tee;
 pub mod vm;
 pub mod wire;
 

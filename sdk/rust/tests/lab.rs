@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
+use cloister_lab::tee::Tee;
 use cloister_lab::wire::{Counter, Inference, KeywordSearch, SealedSecret};
 use cloister_lab::{Client, Error, Nonce};
 use serde_json::{json, Map, Value};
@@ -21,29 +22,73 @@ impl Drop for Lab {
     }
 }
 
-/// A lab of the test's own on a free port.
-fn lab() -> Option<Lab> {
+/// The program, if it has this command of `lab`; else says that the test is skipped.
+fn program(command: &str) -> Option<std::ffi::OsString> {
     let Some(program) = std::env::var_os("CLOISTER_LAB_BINARY") else {
         eprintln!("SKIPPED: CLOISTER_LAB_BINARY is not set");
         return None;
     };
-    let help = Command::new(&program).args(["lab", "serve", "--help"]).output();
+    let help = Command::new(&program).args(["lab", command, "--help"]).output();
     let help = help.expect("CLOISTER_LAB_BINARY can be started");
-    if !String::from_utf8_lossy(&help.stdout).contains("lab serve") {
-        eprintln!("SKIPPED: {} has no `lab serve`", program.to_string_lossy());
+    if !String::from_utf8_lossy(&help.stdout).contains(&format!("lab {command}")) {
+        eprintln!("SKIPPED: {} has no `lab {command}`", program.to_string_lossy());
         return None;
     }
-    let mut process = Command::new(&program)
-        .args(["lab", "serve", "--port", "0", "--json"])
+    Some(program)
+}
+
+/// A process that says in one JSON line that it is ready, and the line.
+fn start(program: &std::ffi::OsStr, arguments: &[&str]) -> (Child, Value) {
+    let mut process = Command::new(program)
+        .arg("lab")
+        .args(arguments)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .expect("the lab starts");
+        .expect("the program starts");
     let mut line = String::new();
     BufReader::new(process.stdout.take().expect("a pipe")).read_line(&mut line).expect("its first line");
-    let ready: Value = serde_json::from_str(&line).expect("a JSON line once the lab answers");
+    (process, serde_json::from_str(&line).expect("a JSON line once it is ready"))
+}
+
+/// A lab of the test's own on a free port.
+fn lab() -> Option<Lab> {
+    let (process, ready) = start(&program("serve")?, &["serve", "--port", "0", "--json"]);
     let client = Client::new(ready["url"].as_str().expect("its url")).expect("a URL that this client takes");
     Some(Lab { process, client })
+}
+
+/// A folder of the test's own, removed at its end.
+struct Folder(std::path::PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn asks_the_tee_that_a_program_is_in() {
+    let Some(program) = program("device") else { return };
+    let folder = Folder(std::env::temp_dir().join(format!("cloister-sdk-{}", std::process::id())));
+    std::fs::create_dir(&folder.0).unwrap();
+    let path = |name: &str| folder.0.join(name).to_str().unwrap().to_owned();
+    let arguments = ["device", "--state", &path("machine"), "--socket", &path("tee.sock"), "--program", "/bin/true"];
+    let (mut process, ready) = start(&program, &arguments);
+    let mut tee = Tee::connect(ready["socket"].as_str().unwrap()).unwrap();
+    let before = tee.report(&[7; 64]).unwrap();
+    assert_eq!((before.len(), &before[128..192]), (1024, &[7; 64][..]));
+    tee.extend_rtmr(3, &[1; 48]).unwrap();
+    let after = tee.report(&[7; 64]).unwrap();
+    assert_ne!(before[512 + 352..512 + 400], after[512 + 352..512 + 400], "RTMR3 of TDINFO");
+    let refused = tee.extend_rtmr(1, &[1; 48]).unwrap_err();
+    assert!(matches!(&refused, Error::TeeRefused { code, .. } if code == "permission_denied"), "{refused}");
+    let quote = tee.quote(&[9; 64]).unwrap().evidence;
+    assert_eq!((&quote[..2], &quote[48 + 520..48 + 584]), (&[4, 0][..], &[9; 64][..]), "version 4, over our bytes");
+    assert_eq!(hex::encode(&quote[48 + 136..48 + 184]), ready["mrtd"].as_str().unwrap());
+    process.kill().unwrap();
+    process.wait().unwrap();
+    assert!(matches!(tee.report(&[7; 64]), Err(Error::Unreachable(_))));
 }
 
 #[test]

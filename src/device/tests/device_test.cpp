@@ -5,7 +5,9 @@
 #include "cloister/codec/text.hpp"
 #include "cloister/device/boot.hpp"
 #include "cloister/device/lab_socket_device.hpp"
+#include "cloister/device/tee_service.hpp"
 #include "cloister/device/tee_wire.hpp"
+#include "cloister/process/unix_socket.hpp"
 #include "support/support.hpp"
 
 namespace cloister::device {
@@ -126,6 +128,85 @@ TEST(LabSocketDevice, SaysThatThePlatformIsGone) {
   LabSocketDevice device{std::move(pair->first)};
   pair->second.reset();
   EXPECT_EQ(device.quote(data64()).error().code(), Errc::peer_closed);
+}
+
+/// A device that answers from a script of its own.
+class Scripted final : public TeeDevice {
+ public:
+  Result<Bytes> report(const Digest64& data) override { return to_bytes(ByteView{data}); }
+  Result<void> extend_rtmr(unsigned index, const Digest48& digest) override {
+    if (index < 2) return Error{Errc::permission_denied, "RTMR"};
+    extended.emplace_back(index, digest);
+    return {};
+  }
+  Result<Quote> quote(const Digest64& data) override { return Quote{.evidence = Bytes(100'000, data[0]), .collateral = Bytes{7}}; }
+  std::vector<std::pair<unsigned, Digest48>> extended;
+};
+
+TEST(TeeService, AnswersWithWhatTheDeviceGives) {
+  Scripted device;
+  EXPECT_EQ(*decode_report_answer(answer_tee_request(device, encode(ReportRequest{data64()}))), to_bytes(ByteView{data64()}));
+  EXPECT_EQ(decode_quote_answer(answer_tee_request(device, encode(QuoteRequest{data64()})))->collateral, Bytes{7});
+  EXPECT_TRUE(decode_extend_answer(answer_tee_request(device, encode(ExtendRequest{.index = 3, .digest = digest48()}))));
+  EXPECT_EQ(device.extended, (std::vector<std::pair<unsigned, Digest48>>{{3, digest48()}}));
+  const auto denied = answer_tee_request(device, encode(ExtendRequest{.index = 0, .digest = digest48()}));
+  EXPECT_EQ(decode_extend_answer(denied).error().code(), Errc::permission_denied);
+  EXPECT_FALSE(decode_quote_answer(answer_tee_request(device, Bytes{0x80})));
+}
+
+class TeeSocketTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    auto listener = process::listen_at(path());
+    ASSERT_TRUE(listener) << listener.error().text();
+    listener_ = std::move(*listener);
+    auto stop = process::stream_pair();
+    ASSERT_TRUE(stop);
+    stop_ = std::move(*stop);
+    thread_ = std::thread{[this] { ended_ = serve_tee_socket(device_, listener_.get(), stop_.first.get()).ok(); }};
+  }
+  void TearDown() override {
+    stop_.second.reset();
+    thread_.join();
+    EXPECT_TRUE(ended_);
+  }
+  [[nodiscard]] std::filesystem::path path() const { return dir_.path() / "tee.sock"; }
+  [[nodiscard]] process::UniqueFd connect() const { return *process::connect_to(path()); }
+
+  test::TempDir dir_;
+  Scripted device_;
+  process::UniqueFd listener_;
+  std::pair<process::UniqueFd, process::UniqueFd> stop_;
+  std::thread thread_;
+  bool ended_ = false;
+};
+
+TEST_F(TeeSocketTest, ServesSeveralAtOnceThroughTheDeviceOfTheLab) {
+  LabSocketDevice first{connect()};
+  LabSocketDevice second{connect()};
+  for (int round = 0; round < 3; ++round) {
+    EXPECT_EQ(first.quote(data64())->evidence, Bytes(100'000, 0x5A));
+    EXPECT_EQ(*second.report(data64()), to_bytes(ByteView{data64()}));
+    EXPECT_EQ(second.extend_rtmr(1, digest48()).error().code(), Errc::permission_denied);
+  }
+}
+
+TEST_F(TeeSocketTest, OneThatBreaksTheFramesEndsAndOthersGoOn) {
+  LabSocketDevice good{connect()};
+  process::FrameSocket bad{connect(), {}};
+  const Deadline deadline{std::chrono::steady_clock::now() + std::chrono::seconds{10}};
+  ASSERT_TRUE(bad.send(Bytes(kMaxTeeRequest + 1), {}, deadline));
+  EXPECT_FALSE(bad.receive(deadline));
+  process::FrameSocket smuggler{connect(), {}};
+  const std::array<int, 1> descriptors{0};
+  ASSERT_TRUE(smuggler.send(encode(ReportRequest{data64()}), descriptors, deadline));
+  EXPECT_FALSE(smuggler.receive(deadline));
+  process::FrameSocket odd{connect(), {}};
+  ASSERT_TRUE(odd.send(Bytes{0x80}, {}, deadline));
+  auto answer = odd.receive(deadline);
+  ASSERT_TRUE(answer) << "told, and not ended";
+  EXPECT_FALSE(decode_report_answer(answer->payload));
+  EXPECT_TRUE(good.report(data64()));
 }
 
 Boot boot() { return {.configuration = {1, 2}, .blobs = {{Digest32{1}, 6}, {Digest32{2}, 7}}}; }

@@ -1,30 +1,17 @@
 #include "cloister/lab_host/serve.hpp"
 
-#include <signal.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 
 #include <algorithm>
 #include <ostream>
 
 #include "cloister/codec/json.hpp"
+#include "ending_signals.hpp"
 
 namespace cloister::lab_host {
 namespace {
 
 namespace json = codec::json;
-
-/// Readable once one of the signals that end a service has come.
-Result<process::UniqueFd> ending_signals() {
-  sigset_t signals;
-  ::sigemptyset(&signals);
-  ::sigaddset(&signals, SIGTERM);
-  ::sigaddset(&signals, SIGINT);
-  if (::pthread_sigmask(SIG_BLOCK, &signals, nullptr) != 0) return process::errno_error("block signals");
-  process::UniqueFd fd{::signalfd(-1, &signals, SFD_CLOEXEC)};
-  if (!fd.valid()) return process::errno_error("signalfd");
-  return fd;
-}
 
 /// Each TD holds four descriptors, and a start brings up to two hundred for a moment.
 void allow_many_descriptors() {
