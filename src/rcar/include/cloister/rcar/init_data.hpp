@@ -14,11 +14,10 @@ struct MeasuredInitData {
   codec::json::Value claims;  // an object: below
 };
 
-/// TOML with `version` "0.1.0", `algorithm` "sha256", "sha384" or "sha512", and texts under `[data]`. The claims are these
-/// texts by name; "aa.toml" and "cdh.toml" as the JSON that they stand for, where they are TOML; and in the place of a
-/// "policy.rego" that ends with `policy_data := {…}` in JSON, "agent_policy_claims" with that object.
-/// `unsupported` for another format, version, algorithm or member; `malformed` with line and column; `limit_exceeded` for
-/// more than 1024 dots outside texts, each of which may nest a table.
+/// TOML with `version` "0.1.0", `algorithm` "sha256", "sha384" or "sha512", and at most 256 texts under `[data]`; of TOML no more
+/// than that: texts in its four forms, names bare or quoted, comments. The claims are the texts by name, and in the place of
+/// a "policy.rego" that ends with `policy_data := {…}` in JSON, "agent_policy_claims" with that object. `unsupported` for
+/// another format, version, algorithm or member; `malformed` with the line; `duplicate_member`; `limit_exceeded`.
 [[nodiscard]] Result<MeasuredInitData> read_init_data(const InitData& init_data);
 
 /// A digest as a register of `size` bytes has it: zeros behind it, or what of it fits.
