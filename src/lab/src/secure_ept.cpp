@@ -34,10 +34,15 @@ Status SecureEpt::walk(std::uint64_t gpa, unsigned level) const {
   return {};
 }
 
-Status SecureEpt::put(std::uint64_t gpa, unsigned level, SeptState state, Hpa page) {
+Status SecureEpt::check_free(std::uint64_t gpa, unsigned level) const {
   if (const auto walked = walk(gpa, level); !walked.ok()) return walked;
-  const bool was_free = entries_.emplace(key(gpa, level), SeptEntry{.state = state, .page = page}).second;
-  return was_free ? Status{} : kWrongState;
+  return entry(gpa, level).state == SeptState::free ? Status{} : kWrongState;
+}
+
+Status SecureEpt::put(std::uint64_t gpa, unsigned level, SeptState state, Hpa page) {
+  if (const auto free = check_free(gpa, level); !free.ok()) return free;
+  entries_.emplace(key(gpa, level), SeptEntry{.state = state, .page = page});
+  return {};
 }
 
 Status SecureEpt::add_table(std::uint64_t gpa, unsigned level, Hpa page) {

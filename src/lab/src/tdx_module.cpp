@@ -281,7 +281,7 @@ Status Module::tdh_mem_sept_add(std::uint64_t gpa, unsigned level, Hpa tdr, Hpa 
   if (td == nullptr) return not_a_root(Operand::rdx);
   CLOISTER_LEAF_TRY(in_state(*td, {OpState::initialized, OpState::runnable}));
   if (!SecureEpt::valid(gpa, level, 1, SecureEpt::kTopLevel)) return {Code::operand_invalid, Operand::rcx};
-  CLOISTER_LEAF_TRY(td->sept.walk(gpa, level));
+  CLOISTER_LEAF_TRY(td->sept.check_free(gpa, level));
   CLOISTER_LEAF_TRY(pamt_.check_free(page, 0, Operand::r8));
   CLOISTER_LEAF_TRY(td->sept.add_table(gpa, level, page));
   pamt_.assign(page, {PageType::ept, tdr});
@@ -293,7 +293,7 @@ Status Module::tdh_mem_page_add(std::uint64_t gpa, Hpa tdr, Hpa page, measure::T
   if (td == nullptr) return not_a_root(Operand::rdx);
   CLOISTER_LEAF_TRY(in_state(*td, {OpState::initialized}));
   if (!SecureEpt::valid(gpa, 0, 0, 0)) return {Code::operand_invalid, Operand::rcx};
-  CLOISTER_LEAF_TRY(td->sept.walk(gpa, 0));
+  CLOISTER_LEAF_TRY(td->sept.check_free(gpa, 0));
   CLOISTER_LEAF_TRY(pamt_.check_free(page, 0, Operand::r8));
   CLOISTER_LEAF_TRY(td->sept.add_page(gpa, page));
   pamt_.assign(page, {PageType::reg, tdr});
@@ -307,9 +307,9 @@ Status Module::tdh_mr_extend(std::uint64_t gpa, Hpa tdr) {
   if (td == nullptr) return not_a_root(Operand::rdx);
   CLOISTER_LEAF_TRY(in_state(*td, {OpState::initialized}));
   if (gpa % measure::kTdChunkSize != 0 || gpa >= SecureEpt::kGpaLimit) return {Code::operand_invalid, Operand::rcx};
-  CLOISTER_LEAF_TRY(td->sept.walk(gpa, 0));
+  if (!td->sept.walk(gpa, 0).ok()) return {Code::ept_entry_not_present, Operand::rcx};
   const auto entry = td->sept.entry(gpa, 0);
-  if (entry.state != SeptState::mapped) return {Code::ept_entry_state_incorrect, Operand::rcx};
+  if (entry.state != SeptState::mapped) return Code::ept_entry_not_present;
   const measure::TdPage page{*contents_.at(entry.page)};
   td->measurement.extend(gpa, measure::TdChunk{page.subspan(gpa % kFrameSize).first<measure::kTdChunkSize>()});
   return {};
@@ -333,7 +333,7 @@ Status Module::tdh_mem_page_aug(std::uint64_t gpa, unsigned level, Hpa tdr, Hpa 
   if (td == nullptr) return not_a_root(Operand::rdx);
   CLOISTER_LEAF_TRY(in_state(*td, {OpState::initialized, OpState::runnable}));
   if (!SecureEpt::valid(gpa, level, 0, 1)) return {Code::operand_invalid, Operand::rcx};
-  CLOISTER_LEAF_TRY(td->sept.walk(gpa, level));
+  CLOISTER_LEAF_TRY(td->sept.check_free(gpa, level));
   CLOISTER_LEAF_TRY(pamt_.check_free(page, level, Operand::r8));
   CLOISTER_LEAF_TRY(td->sept.augment(gpa, level, page));
   pamt_.assign(page, {PageType::reg, tdr, level});
@@ -414,7 +414,8 @@ Status Module::tdh_mem_page_demote(std::uint64_t gpa, unsigned level, Hpa tdr, H
   if (!SecureEpt::valid(gpa, level, 1, 1)) return {Code::operand_invalid, Operand::rcx};
   CLOISTER_LEAF_TRY(td->sept.walk(gpa, level));
   const auto entry = td->sept.entry(gpa, level);
-  if (!is_table(entry.state)) CLOISTER_LEAF_TRY(removable(*td, entry));
+  if (entry.state == SeptState::free || is_table(entry.state)) return {Code::ept_entry_state_incorrect, Operand::rcx};
+  CLOISTER_LEAF_TRY(removable(*td, entry));
   CLOISTER_LEAF_TRY(pamt_.check_free(table, 0, Operand::r8));
   CLOISTER_LEAF_TRY(td->sept.demote(gpa, table));
   pamt_.assign(table, {PageType::ept, tdr});

@@ -31,6 +31,7 @@ std::string_view to_string(Code code) noexcept {
     case Code::max_vcpus_exceeded: return "TDX_MAX_VCPUS_EXCEEDED";
     case Code::hkid_not_free: return "TDX_HKID_NOT_FREE";
     case Code::ept_walk_failed: return "TDX_EPT_WALK_FAILED";
+    case Code::ept_entry_not_present: return "TDX_EPT_ENTRY_NOT_PRESENT";
     case Code::gpa_range_not_blocked: return "TDX_GPA_RANGE_NOT_BLOCKED";
     case Code::tlb_tracking_not_done: return "TDX_TLB_TRACKING_NOT_DONE";
     case Code::ept_invalid_promote_conditions: return "TDX_EPT_INVALID_PROMOTE_CONDITIONS";

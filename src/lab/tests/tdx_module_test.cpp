@@ -258,6 +258,7 @@ TEST_F(ModuleMemory, NoPageIsGivenToTwo) {
   EXPECT_EQ(module_.tdh_mem_page_add(kGpa, kOther, kTdr, contents_), kTaken);
   EXPECT_EQ(module_.tdh_mem_page_add(kGpa, kOther, Hpa{std::uint64_t{1} << 32}, contents_),
             (Status{Code::operand_addr_range_error, Operand::r8}));
+  EXPECT_EQ(module_.tdh_mem_page_add(kGpa, kTdr, mine, contents_), (Status{Code::ept_entry_state_incorrect, kRcx}));
   EXPECT_EQ(module_.td(kOther)->sept.entry(kGpa, 0).state, SeptState::free);
   EXPECT_EQ(module_.pamt().find(mine)->owner, kTdr);
 }
@@ -265,14 +266,14 @@ TEST_F(ModuleMemory, NoPageIsGivenToTwo) {
 TEST_F(ModuleMemory, ExtendsOnlyChunksOfPagesThatAreThere) {
   init();
   sept();
-  EXPECT_EQ(module_.tdh_mr_extend(kGpa, kTdr), (Status{Code::ept_entry_state_incorrect, kRcx}));
+  EXPECT_EQ(module_.tdh_mr_extend(kGpa, kTdr), Status{Code::ept_entry_not_present});
   ASSERT_TRUE(module_.tdh_mem_page_add(kGpa, kTdr, page(), contents_).ok());
   EXPECT_EQ(module_.tdh_mr_extend(kGpa + 128, kTdr), (Status{Code::operand_invalid, kRcx}));
   EXPECT_EQ(module_.tdh_mr_extend(SecureEpt::kGpaLimit, kTdr), (Status{Code::operand_invalid, kRcx}));
-  EXPECT_EQ(module_.tdh_mr_extend(0x40000000, kTdr), (Status{Code::ept_walk_failed, kRcx}));
+  EXPECT_EQ(module_.tdh_mr_extend(0x40000000, kTdr), (Status{Code::ept_entry_not_present, kRcx}));
   EXPECT_TRUE(module_.tdh_mr_extend(kGpa + 0xF00, kTdr).ok());
   ASSERT_TRUE(module_.tdh_mem_page_aug(kGpa + 0x1000, 0, kTdr, page()).ok());
-  EXPECT_EQ(module_.tdh_mr_extend(kGpa + 0x1000, kTdr), (Status{Code::ept_entry_state_incorrect, kRcx}));
+  EXPECT_EQ(module_.tdh_mr_extend(kGpa + 0x1000, kTdr), Status{Code::ept_entry_not_present});
 }
 
 TEST_F(ModuleMemory, OnlyWhatSucceededIsMeasured) {

@@ -69,6 +69,8 @@ class SecureEpt {
 
   /// `ept_walk_failed` unless every table above the entry is there and not blocked.
   [[nodiscard]] Status walk(std::uint64_t gpa, unsigned level) const;
+  /// What `add_table`, `add_page` and `augment` ask first: the tables are there, and the entry is free.
+  [[nodiscard]] Status check_free(std::uint64_t gpa, unsigned level) const;
   /// The entry of this level that covers the address.
   [[nodiscard]] SeptEntry entry(std::uint64_t gpa, unsigned level) const;
   /// Entries in use by level and first address, for who shows or checks them.

@@ -38,6 +38,7 @@ enum class Code : std::uint64_t {
   max_vcpus_exceeded = 0xC000070500000000,
   hkid_not_free = 0xC000082000000000,
   ept_walk_failed = 0xC0000B0000000000,
+  ept_entry_not_present = 0xC0000B0300000000,
   gpa_range_not_blocked = 0xC0000B0600000000,
   tlb_tracking_not_done = 0xC0000B0800000000,
   ept_invalid_promote_conditions = 0xC0000B0900000000,
