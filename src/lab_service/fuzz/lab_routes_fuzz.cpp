@@ -16,7 +16,8 @@ struct Lab {
   kms::SoftwareKms keys{crypto::Secret<32>{ByteArray<32>{1}}, random};
   std::unique_ptr<lab_service::Machine> machine =
       lab_service::Machine::create(crypto::Secret<32>{ByteArray<32>{1}}, UnixTime{std::chrono::hours{500'000}},
-                                   lab_snp::AuthorityKeys::generate(2048), keys, random).value();
+                                   lab_snp::AuthorityKeys::generate(2048), keys, random)
+          .value();
   lab_service::Service service{*machine, clock, log, {}};
   lab_service::RouteTable table{{}};
   Lab() {
@@ -50,13 +51,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     request.headers.add("Content-Type", "application/json");
     request.body = crypto::cleansed_copy(as_bytes(text));
     for (const auto* name : {"name", "vm_id"}) {
-      if (route.pattern.find('{' + std::string{name} + '}') != std::string::npos) request.params[name] = target->segments.back();
+      if (route.pattern.find('{' + std::string{name} + '}') != std::string::npos)
+        request.params[name] = target->segments.back();
     }
     const auto response = lab.table.answer(route, request);
     if (response.status >= 500 || !codec::json::parse(as_text(response.body))) std::abort();
   }
   // What was made goes again: the lab is for any number of inputs.
-  for (const auto* enclave : lab.service.enclaves.all()) std::ignore = lab.service.enclaves.remove(std::string{enclave->name});
+  for (const auto* enclave : lab.service.enclaves.all())
+    std::ignore = lab.service.enclaves.remove(std::string{enclave->name});
   for (const auto* vm : lab.service.vms.all()) std::ignore = lab.service.vms.remove(std::string{vm->id});
   return 0;
 }

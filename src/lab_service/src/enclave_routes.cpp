@@ -33,9 +33,12 @@ std::vector<Field> info_fields() {
 }
 
 Field enclave_name() { return text("enclave_name", "Loaded at its first use", kMaxName); }
-Field nonce() { return hex("nonce", "The verifier's, which makes the evidence fresh; else one is made", 16).optional(); }
+Field nonce() {
+  return hex("nonce", "The verifier's, which makes the evidence fresh; else one is made", 16).optional();
+}
 
-Result<json::Value> attest(Service& service, const std::string& name, const std::string& policy_version, const std::optional<Nonce16>& nonce) {
+Result<json::Value> attest(Service& service, const std::string& name, const std::string& policy_version,
+                           const std::optional<Nonce16>& nonce) {
   CLOISTER_TRY(made, service.enclaves.attest(name, policy_version, nonce));
   service.last_evidence = LastEvidence{.tee = "sgx", .subject = made.name, .bytes = made.quote};
   return json::Value{json::Object{{"mrenclave", codec::to_hex(made.mrenclave)},
@@ -48,8 +51,13 @@ Result<json::Value> attest(Service& service, const std::string& name, const std:
 }
 
 std::vector<Field> attest_fields() {
-  return {hex("mrenclave", "", 32),     text("signer", "", kMaxName),       hex("nonce", "", 16), text("policy_version", "", kMaxPolicyVersion),
-          hex("mrsigner", "", 32),      hex("report_data", "SHA-256 of the CBOR array [\"cloister/lab/1/enclave attest\", nonce, policy_version], then zeros", 64),
+  return {hex("mrenclave", "", 32),
+          text("signer", "", kMaxName),
+          hex("nonce", "", 16),
+          text("policy_version", "", kMaxPolicyVersion),
+          hex("mrsigner", "", 32),
+          hex("report_data",
+              "SHA-256 of the CBOR array [\"cloister/lab/1/enclave attest\", nonce, policy_version], then zeros", 64),
           base64("quote", "DCAP, version 3")};
 }
 
@@ -59,9 +67,12 @@ std::vector<std::string_view> names_of(const std::vector<lab_workload::Workload>
   return out;
 }
 
-void add_seed_routes(RouteTable& table, Service& s) {
+void add_first_routes(RouteTable& table, Service& s) {
   auto& enclaves = s.enclaves;
-  table.add({.method = Method::post, .pattern = "/enclave/compute", .tag = "enclaves", .summary = "Runs a workload in an enclave",
+  table.add({.method = Method::post,
+             .pattern = "/enclave/compute",
+             .tag = "enclaves",
+             .summary = "Runs a workload in an enclave",
              .takes = {enclave_name(), choice("workload", "", names_of(enclaves.workloads())),
                        object("payload", "What the workload takes: see /workloads").or_else(json::Object{})},
              .answers = {hex("mrenclave", "", 32), object("result", "")},
@@ -69,19 +80,31 @@ void add_seed_routes(RouteTable& table, Service& s) {
              .run = [&enclaves](const Input& in) -> Result<json::Value> {
                CLOISTER_TRY(result, enclaves.ecall(in.text("enclave_name"), in.text("workload"), in.value("payload")));
                CLOISTER_TRY(enclave, enclaves.find(in.text("enclave_name")));
-               return json::Value{json::Object{{"mrenclave", codec::to_hex(enclave->mrenclave)}, {"result", std::move(result)}}};
+               return json::Value{
+                   json::Object{{"mrenclave", codec::to_hex(enclave->mrenclave)}, {"result", std::move(result)}}};
              }});
-  table.add({.method = Method::post, .pattern = "/enclave/attest", .tag = "enclaves", .summary = "A quote of the enclave that binds a nonce",
+  table.add({.method = Method::post,
+             .pattern = "/enclave/attest",
+             .tag = "enclaves",
+             .summary = "A quote of the enclave that binds a nonce",
              .takes = {enclave_name(), text("policy_version", "", kMaxPolicyVersion).or_else("v1"), nonce()},
-             .answers = attest_fields(), .refusals = {409, 422},
-             .run = [&s](const Input& in) { return attest(s, in.text("enclave_name"), in.text("policy_version"), in.bytes<16>("nonce")); }});
-  table.add({.method = Method::post, .pattern = "/enclave/seal", .tag = "enclaves",
+             .answers = attest_fields(),
+             .refusals = {409, 422},
+             .run = [&s](const Input& in) {
+               return attest(s, in.text("enclave_name"), in.text("policy_version"), in.bytes<16>("nonce"));
+             }});
+  table.add({.method = Method::post,
+             .pattern = "/enclave/seal",
+             .tag = "enclaves",
              .summary = "Seals data to the enclave's measurement and an identity",
-             .takes = {enclave_name(), text("identity", "Whose it is", kMaxName), object("data", "At most 64 KiB").or_else(json::Object{})},
-             .answers = {text("token", "base64url", kMaxBody)}, .refusals = {400, 409, 422},
+             .takes = {enclave_name(), text("identity", "Whose it is", kMaxName),
+                       object("data", "At most 64 KiB").or_else(json::Object{})},
+             .answers = {text("token", "base64url", kMaxBody)},
+             .refusals = {400, 409, 422},
              .run = [&enclaves](const Input& in) -> Result<json::Value> {
                const auto data = json::write(in.value("data"));
-               if (data.size() > kMaxSealed) return Error{Errc::invalid_argument, "data: at most 65536 bytes of JSON expected"};
+               if (data.size() > kMaxSealed)
+                 return Error{Errc::invalid_argument, "data: at most 65536 bytes of JSON expected"};
                CLOISTER_TRY(token, enclaves.seal(in.text("enclave_name"), in.text("identity"), as_bytes(data)));
                return json::Value{json::Object{{"token", std::move(token)}}};
              }});
@@ -89,46 +112,64 @@ void add_seed_routes(RouteTable& table, Service& s) {
 
 void add_call_routes(RouteTable& table, Service& s) {
   auto& enclaves = s.enclaves;
-  table.add({.method = Method::post, .pattern = "/enclave/unseal", .tag = "enclaves",
+  table.add({.method = Method::post,
+             .pattern = "/enclave/unseal",
+             .tag = "enclaves",
              .summary = "Opens what this enclave sealed for this identity; refuses what a newer one replaced",
              .takes = {enclave_name(), text("identity", "", kMaxName), text("token", "", 256 << 10),
                        boolean("allow_stale", "Open older data, too, and tell").or_else(false)},
-             .answers = {object("data", ""), integer("version", "Of this data", 0, INT64_MAX), integer("current", "The newest", 0, INT64_MAX),
-                         boolean("stale", "")},
+             .answers = {object("data", ""), integer("version", "Of this data", 0, INT64_MAX),
+                         integer("current", "The newest", 0, INT64_MAX), boolean("stale", "")},
              .refusals = {400, 409, 422},
              .run = [&enclaves](const Input& in) -> Result<json::Value> {
-               CLOISTER_TRY(opened, enclaves.unseal(in.text("enclave_name"), in.text("identity"), in.text("token"), in.flag("allow_stale")));
+               CLOISTER_TRY(opened, enclaves.unseal(in.text("enclave_name"), in.text("identity"), in.text("token"),
+                                                    in.flag("allow_stale")));
                CLOISTER_TRY(data, json::parse(as_text(opened.plaintext.reveal())));
-               return json::Value{json::Object{{"data", std::move(data)}, {"version", opened.version}, {"current", opened.current},
+               return json::Value{json::Object{{"data", std::move(data)},
+                                               {"version", opened.version},
+                                               {"current", opened.current},
                                                {"stale", opened.version != opened.current}}};
              }});
-  const std::vector<Field> begun{enclave_name(), any("result", "Null when it is to be stepped"), any("next", "The first step, or null")};
-  table.add({.method = Method::post, .pattern = "/enclave/ecall", .tag = "enclaves",
-             .summary = "An ECALL by its name; with step, /enclaves/{name}/step goes on",
-             .takes = {enclave_name(), text("call", "A name that the enclave does not have is refused before it is entered", kMaxName),
-                       object("payload", "").or_else(json::Object{}), boolean("step", "").or_else(false)},
-             .answers = begun, .refusals = {404, 409, 422},
-             .run = [&enclaves](const Input& in) -> Result<json::Value> {
-               const auto& name = in.text("enclave_name");
-               if (in.flag("step")) {
-                 CLOISTER_TRY(enclave, enclaves.begin_ecall(name, in.text("call"), in.value("payload")));
-                 return json::Value{json::Object{{"enclave_name", name}, {"result", nullptr}, {"next", enclave->plan.next()}}};
-               }
-               CLOISTER_TRY(result, enclaves.ecall(name, in.text("call"), in.value("payload")));
-               return json::Value{json::Object{{"enclave_name", name}, {"result", std::move(result)}, {"next", nullptr}}};
-             }});
-  table.add({.method = Method::post, .pattern = "/enclave/ocall", .tag = "enclaves",
+  const std::vector<Field> begun{enclave_name(), any("result", "Null when it is to be stepped"),
+                                 any("next", "The first step, or null")};
+  table.add(
+      {.method = Method::post,
+       .pattern = "/enclave/ecall",
+       .tag = "enclaves",
+       .summary = "An ECALL by its name; with step, /enclaves/{name}/step goes on",
+       .takes = {enclave_name(),
+                 text("call", "A name that the enclave does not have is refused before it is entered", kMaxName),
+                 object("payload", "").or_else(json::Object{}), boolean("step", "").or_else(false)},
+       .answers = begun,
+       .refusals = {404, 409, 422},
+       .run = [&enclaves](const Input& in) -> Result<json::Value> {
+         const auto& name = in.text("enclave_name");
+         if (in.flag("step")) {
+           CLOISTER_TRY(enclave, enclaves.begin_ecall(name, in.text("call"), in.value("payload")));
+           return json::Value{
+               json::Object{{"enclave_name", name}, {"result", nullptr}, {"next", enclave->plan.next()}}};
+         }
+         CLOISTER_TRY(result, enclaves.ecall(name, in.text("call"), in.value("payload")));
+         return json::Value{json::Object{{"enclave_name", name}, {"result", std::move(result)}, {"next", nullptr}}};
+       }});
+  table.add({.method = Method::post,
+             .pattern = "/enclave/ocall",
+             .tag = "enclaves",
              .summary = "An OCALL: the enclave is left with the payload, the host echoes it, and the enclave goes on",
-             .takes = {enclave_name(), text("ocall", "", kMaxName), object("payload", "Leaves the enclave in the clear, at most 4 KiB").or_else(json::Object{}),
+             .takes = {enclave_name(), text("ocall", "", kMaxName),
+                       object("payload", "Leaves the enclave in the clear, at most 4 KiB").or_else(json::Object{}),
                        boolean("step", "").or_else(false)},
-             .answers = {text("ocall", "", kMaxName), any("payload", "Null when it is to be stepped"), any("next", "The first step, or null")},
+             .answers = {text("ocall", "", kMaxName), any("payload", "Null when it is to be stepped"),
+                         any("next", "The first step, or null")},
              .refusals = {409, 422},
              .run = [&enclaves](const Input& in) -> Result<json::Value> {
                const auto& name = in.text("enclave_name");
-               if (json::write(in.value("payload")).size() > 4096) return Error{Errc::invalid_argument, "payload: at most 4096 bytes of JSON expected"};
+               if (json::write(in.value("payload")).size() > 4096)
+                 return Error{Errc::invalid_argument, "payload: at most 4096 bytes of JSON expected"};
                if (in.flag("step")) {
                  CLOISTER_TRY(enclave, enclaves.begin_ocall(name, in.text("ocall"), in.value("payload")));
-                 return json::Value{json::Object{{"ocall", in.text("ocall")}, {"payload", nullptr}, {"next", enclave->plan.next()}}};
+                 return json::Value{
+                     json::Object{{"ocall", in.text("ocall")}, {"payload", nullptr}, {"next", enclave->plan.next()}}};
                }
                CLOISTER_TRY(answer, enclaves.ocall(name, in.text("ocall"), in.value("payload")));
                answer.set("next", nullptr);
@@ -138,58 +179,101 @@ void add_call_routes(RouteTable& table, Service& s) {
 
 void add_management_routes(RouteTable& table, Service& s) {
   auto& enclaves = s.enclaves;
-  table.add({.method = Method::get, .pattern = "/enclaves", .tag = "enclaves", .summary = "The enclaves, by name",
-             .takes = {}, .answers = {array("enclaves", "")}, .refusals = {},
+  table.add({.method = Method::get,
+             .pattern = "/enclaves",
+             .tag = "enclaves",
+             .summary = "The enclaves, by name",
+             .takes = {},
+             .answers = {array("enclaves", "")},
+             .refusals = {},
              .run = [&enclaves](const Input&) -> Result<json::Value> {
                json::Array list;
                for (const auto* enclave : enclaves.all()) list.push_back(info_of(*enclave));
                return json::Value{json::Object{{"enclaves", std::move(list)}}};
              }});
-  table.add({.method = Method::post, .pattern = "/enclaves", .tag = "enclaves",
+  table.add({.method = Method::post,
+             .pattern = "/enclaves",
+             .tag = "enclaves",
              .summary = "Loads an enclave, whole or, with step, one instruction at a time",
-             .takes = {enclave_name(), boolean("step", "").or_else(false)}, .answers = info_fields(), .refusals = {409, 422},
+             .takes = {enclave_name(), boolean("step", "").or_else(false)},
+             .answers = info_fields(),
+             .refusals = {409, 422},
              .run = [&enclaves](const Input& in) -> Result<json::Value> {
                CLOISTER_TRY(enclave, enclaves.load(in.text("enclave_name"), in.flag("step")));
                return info_of(*enclave);
              }});
-  table.add({.method = Method::get, .pattern = "/enclaves/{name}", .tag = "enclaves", .summary = "One enclave",
-             .takes = {}, .answers = info_fields(), .refusals = {404},
+  table.add({.method = Method::get,
+             .pattern = "/enclaves/{name}",
+             .tag = "enclaves",
+             .summary = "One enclave",
+             .takes = {},
+             .answers = info_fields(),
+             .refusals = {404},
              .run = [&enclaves](const Input& in) -> Result<json::Value> {
                CLOISTER_TRY(enclave, enclaves.find(in.text("name")));
                return info_of(*enclave);
              }});
-  table.add({.method = Method::del, .pattern = "/enclaves/{name}", .tag = "enclaves", .summary = "Stops and forgets an enclave",
-             .takes = {}, .answers = {text("deleted", "", kMaxName)}, .refusals = {404},
+  table.add({.method = Method::del,
+             .pattern = "/enclaves/{name}",
+             .tag = "enclaves",
+             .summary = "Stops and forgets an enclave",
+             .takes = {},
+             .answers = {text("deleted", "", kMaxName)},
+             .refusals = {404},
              .run = [&enclaves](const Input& in) -> Result<json::Value> {
                CLOISTER_CHECK(enclaves.remove(in.text("name")));
                return json::Value{json::Object{{"deleted", in.text("name")}}};
              }});
-  table.add({.method = Method::post, .pattern = "/enclaves/{name}/stop", .tag = "enclaves", .summary = "EREMOVE of every page",
-             .takes = {}, .answers = info_fields(), .refusals = {404, 409},
+  table.add({.method = Method::post,
+             .pattern = "/enclaves/{name}/stop",
+             .tag = "enclaves",
+             .summary = "EREMOVE of every page",
+             .takes = {},
+             .answers = info_fields(),
+             .refusals = {404, 409},
              .run = [&enclaves](const Input& in) -> Result<json::Value> {
                CLOISTER_TRY(enclave, enclaves.stop(in.text("name")));
                return info_of(*enclave);
-             }, .in_query = true});
-  table.add({.method = Method::post, .pattern = "/enclaves/{name}/step", .tag = "enclaves", .summary = "The next step of what was begun",
-             .takes = {}, .answers = step_fields(), .refusals = {404, 409, 422},
+             },
+             .in_query = true});
+  table.add({.method = Method::post,
+             .pattern = "/enclaves/{name}/step",
+             .tag = "enclaves",
+             .summary = "The next step of what was begun",
+             .takes = {},
+             .answers = step_fields(),
+             .refusals = {404, 409, 422},
              .run = [&enclaves](const Input& in) -> Result<json::Value> {
                CLOISTER_TRY(step, enclaves.step(in.text("name")));
                return to_json(step);
-             }, .in_query = true});
-  table.add({.method = Method::get, .pattern = "/enclaves/{name}/measurement", .tag = "enclaves",
+             },
+             .in_query = true});
+  table.add({.method = Method::get,
+             .pattern = "/enclaves/{name}/measurement",
+             .tag = "enclaves",
              .summary = "MRENCLAVE, record by record: the digest as it would be if EINIT came then",
-             .takes = {}, .answers = {hex("mrenclave", "", 32), text("signer", "", kMaxName), array("records", "")}, .refusals = {404},
+             .takes = {},
+             .answers = {hex("mrenclave", "", 32), text("signer", "", kMaxName), array("records", "")},
+             .refusals = {404},
              .run = [&enclaves](const Input& in) -> Result<json::Value> {
                CLOISTER_TRY(enclave, enclaves.find(in.text("name")));
                CLOISTER_TRY(records, enclaves.records(in.text("name")));
                json::Array list;
                for (const auto& one : records) {
-                 list.emplace_back(json::Object{{"leaf", one.leaf}, {"offset", one.offset}, {"digest", codec::to_hex(one.digest)}});
+                 list.emplace_back(
+                     json::Object{{"leaf", one.leaf}, {"offset", one.offset}, {"digest", codec::to_hex(one.digest)}});
                }
-               return json::Value{json::Object{{"mrenclave", codec::to_hex(enclave->mrenclave)}, {"signer", Enclaves::kSigner}, {"records", std::move(list)}}};
+               return json::Value{json::Object{{"mrenclave", codec::to_hex(enclave->mrenclave)},
+                                               {"signer", Enclaves::kSigner},
+                                               {"records", std::move(list)}}};
              }});
-  table.add({.method = Method::get, .pattern = "/enclaves/{name}/quote", .tag = "enclaves", .summary = "As /enclave/attest, of an enclave that is there",
-             .takes = {text("policy_version", "", kMaxPolicyVersion).or_else("v1"), nonce()}, .answers = attest_fields(), .refusals = {404, 409, 422},
+  table.add({.method = Method::get,
+             .pattern = "/enclaves/{name}/quote",
+             .tag = "enclaves",
+             .summary = "As /enclave/attest, of an enclave that is there",
+             .takes = {text("policy_version", "", kMaxPolicyVersion).or_else("v1"), nonce()},
+             .answers = attest_fields(),
+             .refusals = {404, 409, 422},
              .run = [&s](const Input& in) -> Result<json::Value> {
                CLOISTER_TRY(enclave, s.enclaves.find(in.text("name")));
                return attest(s, enclave->name, in.text("policy_version"), in.bytes<16>("nonce"));
@@ -199,7 +283,7 @@ void add_management_routes(RouteTable& table, Service& s) {
 }  // namespace
 
 void add_enclave_routes(RouteTable& table, Service& service) {
-  add_seed_routes(table, service);
+  add_first_routes(table, service);
   add_call_routes(table, service);
   add_management_routes(table, service);
 }

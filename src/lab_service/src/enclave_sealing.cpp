@@ -30,8 +30,14 @@ Result<lab_sgx::Key> seal_key(const lab_sgx::Cpu& cpu, unsigned processor, const
 lab_sgx::KeyRequest own_request(const lab_sgx::Cpu& cpu, unsigned processor) {
   const auto* own = cpu.identity_on(processor);
   CLOISTER_ASSERT(own != nullptr);  // the processor is inside
-  return {.name = lab_sgx::KeyName::seal, .policy = lab_sgx::key_policy::kMrEnclave, .isv_svn = own->isv_svn, .cpu_svn = cpu.cpu_svn(),
-          .attribute_mask = {}, .key_id = {}, .misc_mask = 0, .config_svn = own->config_svn};
+  return {.name = lab_sgx::KeyName::seal,
+          .policy = lab_sgx::key_policy::kMrEnclave,
+          .isv_svn = own->isv_svn,
+          .cpu_svn = cpu.cpu_svn(),
+          .attribute_mask = {},
+          .key_id = {},
+          .misc_mask = 0,
+          .config_svn = own->config_svn};
 }
 
 /// Everything before the ciphertext.
@@ -51,22 +57,25 @@ crypto::Secret<32> identity_key(const lab_sgx::Key& key, std::string_view identi
 
 }  // namespace
 
-Result<std::string> seal_for(const lab_sgx::Cpu& cpu, unsigned processor, std::string_view identity, std::uint64_t version,
-                             ByteView plaintext, Random& random) {
-  lab_sgx::SealedBlob blob{.request = own_request(cpu, processor), .version = version_of(identity, version), .sealed = {}};
+Result<std::string> seal_for(const lab_sgx::Cpu& cpu, unsigned processor, std::string_view identity,
+                             std::uint64_t version, ByteView plaintext, Random& random) {
+  lab_sgx::SealedBlob blob{
+      .request = own_request(cpu, processor), .version = version_of(identity, version), .sealed = {}};
   blob.request.key_id = random.array<32>();
   CLOISTER_TRY(key, seal_key(cpu, processor, blob.request));
   blob.sealed = crypto::aes_gcm_seal(identity_key(key, identity).reveal(), kIv, header_of(blob), plaintext);
   return codec::to_base64url(lab_sgx::encode_sealed(blob));
 }
 
-Result<Opened> open_for(const lab_sgx::Cpu& cpu, unsigned processor, std::string_view identity, std::string_view token) {
+Result<Opened> open_for(const lab_sgx::Cpu& cpu, unsigned processor, std::string_view identity,
+                        std::string_view token) {
   while (token.ends_with('=')) token.remove_suffix(1);
   const auto bytes = codec::from_base64url(token);
   if (!bytes) return Error{Errc::malformed, "Token was not valid base64"};
   const auto blob = lab_sgx::parse_sealed(*bytes);
   if (!blob) return integrity(blob.error().detail());
-  if (!blob->version || blob->version->counter != version_of(identity, 0).counter) return integrity("sealed for another identity");
+  if (!blob->version || blob->version->counter != version_of(identity, 0).counter)
+    return integrity("sealed for another identity");
   const auto key = seal_key(cpu, processor, blob->request);
   if (!key) return integrity(key.error().detail());
   auto opened = crypto::aes_gcm_open(identity_key(*key, identity).reveal(), kIv, header_of(*blob), blob->sealed);

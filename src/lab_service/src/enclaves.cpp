@@ -27,8 +27,8 @@ constexpr std::uint16_t kIsvProdId = 1;
 constexpr std::uint16_t kIsvSvn = 1;
 constexpr ByteArray<16> kAttributes{evidence::sgx_flag::kMode64, 0, 0, 0, 0, 0, 0, 0, 3};
 
-/// The one page of code. The lab's enclaves are modelled and their workloads run natively: what is measured says who they
-/// are, so that enclaves of other names have other measurements.
+/// The one page of code. The lab's enclaves are modelled and their workloads run natively: what is measured says who
+/// they are, so that enclaves of other names have other measurements.
 lab_sgx::PageBytes code_page(std::string_view name) {
   codec::cbor::Writer text;
   text.array(4).text("cloister/lab/1/enclave").text("init").text(name).text(Enclaves::kSigner);
@@ -48,9 +48,12 @@ std::int64_t size_of(const json::Value& payload) { return static_cast<std::int64
 
 std::string_view to_string(EnclaveState state) noexcept {
   switch (state) {
-    case EnclaveState::loading: return "loading";
-    case EnclaveState::initialized: return "initialized";
-    case EnclaveState::stopped: return "stopped";
+    case EnclaveState::loading:
+      return "loading";
+    case EnclaveState::initialized:
+      return "initialized";
+    case EnclaveState::stopped:
+      return "stopped";
   }
   return "stopped";
 }
@@ -66,15 +69,18 @@ Digest64 enclave_report_data(const Nonce16& nonce, std::string_view policy_versi
 /// What a workload sees while its enclave is entered.
 class Enclaves::Inside final : public lab_workload::Enclave {
  public:
-  Inside(Enclaves& owner, lab_service::Enclave& enclave, unsigned processor) : owner_{owner}, enclave_{enclave}, processor_{processor} {}
+  Inside(Enclaves& owner, lab_service::Enclave& enclave, unsigned processor)
+      : owner_{owner}, enclave_{enclave}, processor_{processor} {}
 
   Result<std::string> seal(std::string_view identity, ByteView plaintext) override {
     auto version = enclave_.versions.find(identity);
     if (version == enclave_.versions.end()) {
-      if (enclave_.versions.size() >= kMaxIdentities) return Error{Errc::conflict, "identity: an enclave seals for at most 1024"};
+      if (enclave_.versions.size() >= kMaxIdentities)
+        return Error{Errc::conflict, "identity: an enclave seals for at most 1024"};
       version = enclave_.versions.emplace(std::string{identity}, 0).first;
     }
-    CLOISTER_TRY(token, seal_for(owner_.machine_.cpu, processor_, identity, version->second + 1, plaintext, owner_.machine_.random));
+    CLOISTER_TRY(token, seal_for(owner_.machine_.cpu, processor_, identity, version->second + 1, plaintext,
+                                 owner_.machine_.random));
     ++version->second;
     owner_.events_.add("sgx", enclave_.name, "SEAL", {{"identity", identity}, {"version", version->second}});
     return token;
@@ -88,14 +94,16 @@ class Enclaves::Inside final : public lab_workload::Enclave {
   Result<Unsealed> open(std::string_view identity, std::string_view token, bool allow_stale) {
     auto opened = open_for(owner_.machine_.cpu, processor_, identity, token);
     if (!opened) {
-      owner_.events_.add("sgx", enclave_.name, "UNSEAL_REFUSED", {{"identity", identity}, {"why", to_string(opened.error().code())}});
+      owner_.events_.add("sgx", enclave_.name, "UNSEAL_REFUSED",
+                         {{"identity", identity}, {"why", to_string(opened.error().code())}});
       return opened.error();
     }
     const auto found = enclave_.versions.find(identity);
     Unsealed out{std::move(opened->plaintext), opened->version, found == enclave_.versions.end() ? 0 : found->second};
     if (out.version != out.current && !allow_stale) {
       const auto relation = out.version < out.current ? " < " : " > ";
-      const auto why = "token: version " + std::to_string(out.version) + relation + "counter " + std::to_string(out.current);
+      const auto why =
+          "token: version " + std::to_string(out.version) + relation + "counter " + std::to_string(out.current);
       owner_.events_.add("sgx", enclave_.name, "UNSEAL_REFUSED", {{"identity", identity}, {"why", why}});
       return Error{Errc::conflict, why};
     }
@@ -135,7 +143,8 @@ Result<Enclave*> Enclaves::find(std::string_view name) {
 
 Result<Enclave*> Enclaves::load(std::string_view name, bool step) {
   if (enclaves_.contains(name)) return Error{Errc::conflict, "enclave_name: an enclave of this name is there already"};
-  if (enclaves_.size() >= kMax) return Error{Errc::conflict, "there are 64 enclaves, which is all that fit: delete one"};
+  if (enclaves_.size() >= kMax)
+    return Error{Errc::conflict, "there are 64 enclaves, which is all that fit: delete one"};
   auto made = std::make_unique<Enclave>();
   made->name = name;
   made->created = clock_.now();
@@ -152,8 +161,11 @@ Result<Enclave*> Enclaves::load(std::string_view name, bool step) {
     }
     events_.add("sgx", name, leaf, *std::move(fields));
   }
-  logger_.info("enclave_loaded", {{"enclave", name}, {"mrenclave", codec::to_hex(enclave->mrenclave)}, {"address", hex_number(enclave->base)},
-                                  {"len", static_cast<std::int64_t>(kSize)}, {"state", to_string(enclave->state)}});
+  logger_.info("enclave_loaded", {{"enclave", name},
+                                  {"mrenclave", codec::to_hex(enclave->mrenclave)},
+                                  {"address", hex_number(enclave->base)},
+                                  {"len", static_cast<std::int64_t>(kSize)},
+                                  {"state", to_string(enclave->state)}});
   return enclave;
 }
 
@@ -184,16 +196,22 @@ Result<void> Enclaves::plan_load(Enclave& enclave) {
 
   auto& plan = enclave.plan;
   plan.add("ECREATE", [&cpu, &enclave]() -> Result<json::Object> {
-    CLOISTER_CHECK(did("ECREATE", cpu.ecreate(enclave.secs, {.base = enclave.base, .size = kSize, .attributes = kAttributes})));
+    CLOISTER_CHECK(
+        did("ECREATE", cpu.ecreate(enclave.secs, {.base = enclave.base, .size = kSize, .attributes = kAttributes})));
     return json::Object{{"epc_page", enclave.secs}, {"address", hex_number(enclave.base)}, {"len", kSize}};
   });
   for (std::size_t i = 0; i < std::size(list); ++i) {
     const auto offset = list[i].offset;
-    plan.add("EADD", [&cpu, &enclave, i, offset, secinfo = list[i].secinfo, contents = i == 1 ? code : zero]() -> Result<json::Object> {
-      CLOISTER_CHECK(did("EADD", cpu.eadd(enclave.pages[i], enclave.secs, enclave.base + offset, secinfo, contents)));
-      return json::Object{{"epc_page", enclave.pages[i]}, {"address", hex_number(enclave.base + offset)}, {"len", measure::kSgxPageSize},
-                          {"type", i == 0 ? "tcs" : "reg"}};
-    });
+    plan.add("EADD",
+             [&cpu, &enclave, i, offset, secinfo = list[i].secinfo,
+              contents = i == 1 ? code : zero]() -> Result<json::Object> {
+               CLOISTER_CHECK(
+                   did("EADD", cpu.eadd(enclave.pages[i], enclave.secs, enclave.base + offset, secinfo, contents)));
+               return json::Object{{"epc_page", enclave.pages[i]},
+                                   {"address", hex_number(enclave.base + offset)},
+                                   {"len", measure::kSgxPageSize},
+                                   {"type", i == 0 ? "tcs" : "reg"}};
+             });
     for (std::size_t at = 0; at < measure::kSgxPageSize; at += measure::kSgxChunkSize) {
       plan.add("EEXTEND", [&cpu, &enclave, i, at, offset]() -> Result<json::Object> {
         CLOISTER_CHECK(did("EEXTEND", cpu.eextend(enclave.pages[i], at)));
@@ -222,14 +240,17 @@ Result<Enclave*> Enclaves::ready(std::string_view name) {
   const auto found = enclaves_.find(name);
   if (found == enclaves_.end()) return load(name, false);
   auto& enclave = *found->second;
-  if (enclave.state == EnclaveState::stopped) return Error{Errc::conflict, "the enclave was stopped: delete it to load it anew"};
-  if (!enclave.plan.done()) return Error{Errc::conflict, "the enclave is being stepped: next is " + enclave.plan.next()};
+  if (enclave.state == EnclaveState::stopped)
+    return Error{Errc::conflict, "the enclave was stopped: delete it to load it anew"};
+  if (!enclave.plan.done())
+    return Error{Errc::conflict, "the enclave is being stepped: next is " + enclave.plan.next()};
   return &enclave;
 }
 
 Result<Stepped> Enclaves::step(std::string_view name) {
   CLOISTER_TRY(enclave, find(name));
-  if (enclave->plan.done()) return Error{Errc::conflict, "there is nothing to step: the enclave is " + std::string{to_string(enclave->state)}};
+  if (enclave->plan.done())
+    return Error{Errc::conflict, "there is nothing to step: the enclave is " + std::string{to_string(enclave->state)}};
   Stepped out;
   out.did = enclave->plan.next();
   auto fields = enclave->plan.step();
@@ -239,10 +260,13 @@ Result<Stepped> Enclaves::step(std::string_view name) {
   }
   out.fields = *fields;
   // Entering, leaving and what the workload does are events of their own.
-  if (enclave->state != EnclaveState::initialized || out.did == "EINIT") events_.add("sgx", name, out.did, *std::move(fields));
+  if (enclave->state != EnclaveState::initialized || out.did == "EINIT")
+    events_.add("sgx", name, out.did, *std::move(fields));
   out.left = enclave->plan.left();
-  if (!enclave->plan.done()) out.next = enclave->plan.next();
-  else out.outcome = std::exchange(enclave->outcome, {});
+  if (!enclave->plan.done())
+    out.next = enclave->plan.next();
+  else
+    out.outcome = std::exchange(enclave->outcome, {});
   return out;
 }
 
@@ -294,24 +318,29 @@ Result<void> Enclaves::enter(const Enclave& enclave, unsigned processor, std::st
 }
 
 void Enclaves::leave(const Enclave& enclave, unsigned processor, std::string_view why) {
-  if (machine_.cpu.eexit(processor) == Code::success) events_.add("sgx", enclave.name, "EEXIT", {{"processor", processor}, {"for", why}});
+  if (machine_.cpu.eexit(processor) == Code::success)
+    events_.add("sgx", enclave.name, "EEXIT", {{"processor", processor}, {"for", why}});
 }
 
 json::Value Enclaves::host_answer(const Enclave& enclave, std::string_view ocall, json::Value payload) {
-  logger_.info("ocall", {{"enclave", enclave.name}, {"mrenclave", codec::to_hex(enclave.mrenclave)}, {"call", ocall}, {"payload", size_of(payload)}});
+  logger_.info("ocall", {{"enclave", enclave.name},
+                         {"mrenclave", codec::to_hex(enclave.mrenclave)},
+                         {"call", ocall},
+                         {"payload", size_of(payload)}});
   const json::Value answer = json::Object{{"ocall", ocall}, {"payload", std::move(payload)}};
   events_.add("sgx", enclave.name, "OCALL", *answer.as_object());
   return answer;
 }
 
-Result<lab_workload::Output> Enclaves::run(Enclave& enclave, const lab_workload::Workload& workload, const json::Value& payload,
-                                           unsigned processor) {
+Result<lab_workload::Output> Enclaves::run(Enclave& enclave, const lab_workload::Workload& workload,
+                                           const json::Value& payload, unsigned processor) {
   ++enclave.calls;
   events_.add("sgx", enclave.name, "ECALL", {{"call", workload.name}, {"len", size_of(payload)}});
   Inside view{*this, enclave, processor};
   auto output = workload.run(payload, view);
   if (!output) {
-    events_.add("sgx", enclave.name, "ECALL_FAILED", {{"call", workload.name}, {"why", to_string(output.error().code())}});
+    events_.add("sgx", enclave.name, "ECALL_FAILED",
+                {{"call", workload.name}, {"why", to_string(output.error().code())}});
     return output;
   }
   log_call(enclave, workload.name, payload, json::Value{output->logged});
@@ -326,7 +355,8 @@ std::invoke_result_t<Work&> Enclaves::inside(Enclave& enclave, std::string_view 
   return out;
 }
 
-void Enclaves::log_call(const Enclave& enclave, std::string_view call, const json::Value& payload, const json::Value& logged) {
+void Enclaves::log_call(const Enclave& enclave, std::string_view call, const json::Value& payload,
+                        const json::Value& logged) {
   const auto mrenclave = codec::to_hex(enclave.mrenclave);
   const auto size = size_of(payload);
   const auto text = [&logged](std::string_view name) {
@@ -338,16 +368,31 @@ void Enclaves::log_call(const Enclave& enclave, std::string_view call, const jso
     return member == nullptr ? 0.0 : member->as_double().value_or(0);
   };
   if (logged.find("keyword") != nullptr) {
-    logger_.info("ecall", {{"enclave", enclave.name}, {"mrenclave", mrenclave}, {"call", call}, {"workload", call}, {"payload", size},
-                           {"keyword", text("keyword")}, {"counts", number("counts")}});
+    logger_.info("ecall", {{"enclave", enclave.name},
+                           {"mrenclave", mrenclave},
+                           {"call", call},
+                           {"workload", call},
+                           {"payload", size},
+                           {"keyword", text("keyword")},
+                           {"counts", number("counts")}});
   } else if (logged.find("norm") != nullptr) {
-    logger_.info("ecall", {{"enclave", enclave.name}, {"mrenclave", mrenclave}, {"call", call}, {"workload", call}, {"payload", size},
+    logger_.info("ecall", {{"enclave", enclave.name},
+                           {"mrenclave", mrenclave},
+                           {"call", call},
+                           {"workload", call},
+                           {"payload", size},
                            {"norm", number("norm")}});
   } else if (logged.find("identity") != nullptr) {
-    logger_.info("ecall", {{"enclave", enclave.name}, {"mrenclave", mrenclave}, {"call", call}, {"workload", call}, {"payload", size},
+    logger_.info("ecall", {{"enclave", enclave.name},
+                           {"mrenclave", mrenclave},
+                           {"call", call},
+                           {"workload", call},
+                           {"payload", size},
                            {"identity", text("identity")}});
   } else {
-    logger_.info("ecall", {{"enclave", enclave.name}, {"mrenclave", mrenclave}, {"call", call}, {"workload", call}, {"payload", size}});
+    logger_.info(
+        "ecall",
+        {{"enclave", enclave.name}, {"mrenclave", mrenclave}, {"call", call}, {"workload", call}, {"payload", size}});
   }
 }
 
@@ -404,10 +449,11 @@ Result<Enclave*> Enclaves::begin_ocall(std::string_view name, std::string_view o
   };
   plan.add("EENTER", entering(std::string{ocall}));
   plan.add("EEXIT", leaving);
-  plan.add("OCALL", [this, enclave, ocall = std::string{ocall}, payload = std::move(payload)]() -> Result<json::Object> {
-    enclave->outcome = host_answer(*enclave, ocall, payload);
-    return *enclave->outcome.as_object();
-  });
+  plan.add("OCALL",
+           [this, enclave, ocall = std::string{ocall}, payload = std::move(payload)]() -> Result<json::Object> {
+             enclave->outcome = host_answer(*enclave, ocall, payload);
+             return *enclave->outcome.as_object();
+           });
   plan.add("EENTER", entering("return of an OCALL"));
   plan.add("EEXIT", leaving);
   return enclave;
@@ -415,28 +461,44 @@ Result<Enclave*> Enclaves::begin_ocall(std::string_view name, std::string_view o
 
 Result<std::string> Enclaves::seal(std::string_view name, std::string_view identity, ByteView plaintext) {
   CLOISTER_TRY(enclave, ready(name));
-  CLOISTER_TRY(token, inside(*enclave, "seal", [&] { return Inside{*this, *enclave, kCallProcessor}.seal(identity, plaintext); }));
-  logger_.info("seal", {{"enclave", name}, {"mrenclave", codec::to_hex(enclave->mrenclave)}, {"identity", identity}, {"len", plaintext.size()}});
+  CLOISTER_TRY(token, inside(*enclave, "seal", [&] {
+                 return Inside{*this, *enclave, kCallProcessor}.seal(identity, plaintext);
+               }));
+  logger_.info("seal", {{"enclave", name},
+                        {"mrenclave", codec::to_hex(enclave->mrenclave)},
+                        {"identity", identity},
+                        {"len", plaintext.size()}});
   return token;
 }
 
-Result<Unsealed> Enclaves::unseal(std::string_view name, std::string_view identity, std::string_view token, bool allow_stale) {
+Result<Unsealed> Enclaves::unseal(std::string_view name, std::string_view identity, std::string_view token,
+                                  bool allow_stale) {
   CLOISTER_TRY(enclave, ready(name));
-  CLOISTER_TRY(out, inside(*enclave, "unseal", [&] { return Inside{*this, *enclave, kCallProcessor}.open(identity, token, allow_stale); }));
-  logger_.info("unseal", {{"enclave", name}, {"mrenclave", codec::to_hex(enclave->mrenclave)}, {"identity", identity},
+  CLOISTER_TRY(out, inside(*enclave, "unseal", [&] {
+                 return Inside{*this, *enclave, kCallProcessor}.open(identity, token, allow_stale);
+               }));
+  logger_.info("unseal", {{"enclave", name},
+                          {"mrenclave", codec::to_hex(enclave->mrenclave)},
+                          {"identity", identity},
                           {"len", out.plaintext.size()}});
   return out;
 }
 
-Result<EnclaveQuote> Enclaves::attest(std::string_view name, std::string_view policy_version, const std::optional<Nonce16>& nonce) {
+Result<EnclaveQuote> Enclaves::attest(std::string_view name, std::string_view policy_version,
+                                      const std::optional<Nonce16>& nonce) {
   CLOISTER_TRY(enclave, ready(name));
-  EnclaveQuote out{.name = enclave->name, .mrenclave = enclave->mrenclave, .mrsigner = enclave->mrsigner,
-                   .nonce = nonce ? *nonce : machine_.random.array<16>(), .policy_version = std::string{policy_version}, .report_data = {},
+  EnclaveQuote out{.name = enclave->name,
+                   .mrenclave = enclave->mrenclave,
+                   .mrsigner = enclave->mrsigner,
+                   .nonce = nonce ? *nonce : machine_.random.array<16>(),
+                   .policy_version = std::string{policy_version},
+                   .report_data = {},
                    .quote = {}};
   out.report_data = enclave_report_data(out.nonce, policy_version);
   const auto& quoting = *machine_.quoting_enclave;
   CLOISTER_TRY(report, inside(*enclave, "attest", [&]() -> Result<lab_sgx::Report> {
-                 const auto made = machine_.cpu.ereport(kCallProcessor, lab_sgx::encode_target_info(quoting.target()), out.report_data);
+                 const auto made = machine_.cpu.ereport(kCallProcessor, lab_sgx::encode_target_info(quoting.target()),
+                                                        out.report_data);
                  CLOISTER_CHECK(did("EREPORT", made.code()));
                  events_.add("sgx", name, "EREPORT", {{"nonce", codec::to_hex(out.nonce)}});
                  return made.value();
@@ -444,7 +506,8 @@ Result<EnclaveQuote> Enclaves::attest(std::string_view name, std::string_view po
   CLOISTER_TRY(quote, quoting.quote(report));
   out.quote = std::move(quote);
   events_.add("sgx", name, "QUOTE", {{"nonce", codec::to_hex(out.nonce)}, {"len", out.quote.size()}});
-  logger_.info("enclave_attested", {{"enclave", name}, {"mrenclave", codec::to_hex(out.mrenclave)}, {"nonce", codec::to_hex(out.nonce)}});
+  logger_.info("enclave_attested",
+               {{"enclave", name}, {"mrenclave", codec::to_hex(out.mrenclave)}, {"nonce", codec::to_hex(out.nonce)}});
   return out;
 }
 
@@ -460,21 +523,30 @@ Result<std::vector<MeasuredRecord>> Enclaves::records(std::string_view name) {
   std::vector<Operation> operations;
   const auto page = [&](std::uint64_t offset, const SecInfo& secinfo, const lab_sgx::PageBytes& contents) {
     operations.push_back({offset, secinfo, &contents});
-    for (std::size_t at = 0; at < measure::kSgxPageSize; at += measure::kSgxChunkSize) operations.push_back({offset + at, {}, &contents});
+    for (std::size_t at = 0; at < measure::kSgxPageSize; at += measure::kSgxChunkSize)
+      operations.push_back({offset + at, {}, &contents});
   };
   page(0, SecInfo::tcs(), zero);
   page(kCodeOffset, SecInfo::reg(true, false, true), code);
   page(kDataOffset, SecInfo::reg(true, true, false), zero);
   std::vector<MeasuredRecord> out;
-  for (std::size_t count = 0; count <= operations.size(); ++count) {  // SHA-256 shows nothing on its way: each time anew
+  for (std::size_t count = 0; count <= operations.size();
+       ++count) {  // SHA-256 shows nothing on its way: each time anew
     measure::EnclaveMeasurement measurement{1, kSize};
     for (std::size_t i = 0; i < count; ++i) {
       const auto& one = operations[i];
-      if (one.added) measurement.add(one.offset, *one.added);
-      else measurement.extend(one.offset, measure::SgxChunk{std::span{*one.page}.subspan(one.offset % measure::kSgxPageSize).first<256>()});
+      if (one.added)
+        measurement.add(one.offset, *one.added);
+      else
+        measurement.extend(
+            one.offset,
+            measure::SgxChunk{std::span{*one.page}.subspan(one.offset % measure::kSgxPageSize).first<256>()});
     }
     const auto* last = count == 0 ? nullptr : &operations[count - 1];
-    out.push_back({last == nullptr ? "ECREATE" : last->added ? "EADD" : "EEXTEND", last == nullptr ? 0 : last->offset, measurement.finish()});
+    out.push_back({last == nullptr ? "ECREATE"
+                   : last->added   ? "EADD"
+                                   : "EEXTEND",
+                   last == nullptr ? 0 : last->offset, measurement.finish()});
   }
   return out;
 }

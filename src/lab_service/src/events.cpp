@@ -5,12 +5,15 @@
 namespace cloister::lab_service {
 
 codec::json::Value to_json(const Event& event) {
-  return codec::json::Object{{"seq", event.seq},         {"time", to_rfc3339(event.time)}, {"machine", event.machine},
-                             {"subject", event.subject}, {"event", event.what},            {"fields", event.fields}};
+  return codec::json::Object{{"seq", event.seq},         {"time", to_rfc3339(event.time)},
+                             {"machine", event.machine}, {"subject", event.subject},
+                             {"event", event.what},      {"fields", event.fields}};
 }
 
-void EventLog::add(std::string_view machine, std::string_view subject, std::string_view what, codec::json::Object fields) {
-  events_.push_back({++last_, clock_.now(), std::string{machine}, std::string{subject}, std::string{what}, std::move(fields)});
+void EventLog::add(std::string_view machine, std::string_view subject, std::string_view what,
+                   codec::json::Object fields) {
+  events_.push_back(
+      {++last_, clock_.now(), std::string{machine}, std::string{subject}, std::string{what}, std::move(fields)});
   if (events_.size() > capacity_) events_.pop_front();
   changed_.notify_all();
 }

@@ -19,7 +19,8 @@ crypto::RsaPrivateKey signer_of(const crypto::Secret<32>& seed, std::string_view
 
 }  // namespace
 
-Machine::Machine(lab::Platform made, crypto::RsaPrivateKey enclave_signer, lab_snp::Authority amd, const kms::Kms& kms, Random& source)
+Machine::Machine(lab::Platform made, crypto::RsaPrivateKey enclave_signer, lab_snp::Authority amd, const kms::Kms& kms,
+                 Random& source)
     : platform{std::move(made)},
       signer{std::move(enclave_signer)},
       cpu{platform.sgx_root(), {.cpu_svn = platform.machine().sgx_components}},
@@ -27,20 +28,23 @@ Machine::Machine(lab::Platform made, crypto::RsaPrivateKey enclave_signer, lab_s
       keys{kms},
       random{source} {}
 
-Result<std::unique_ptr<Machine>> Machine::create(const crypto::Secret<32>& seed, UnixTime created, lab_snp::AuthorityKeys authority,
-                                                 const kms::Kms& keys, Random& random) {
-  auto quoting_signer = std::async(std::launch::async, [&seed] { return signer_of(seed, "cloister/lab/1/signer of the quoting enclave"); });
-  auto out = std::make_unique<Machine>(lab::Platform::create(part_of(seed, "cloister/lab/1/SGX platform"), created),
-                                       signer_of(seed, "cloister/lab/1/signer of enclaves"),
-                                       lab_snp::Authority::create(part_of(seed, "cloister/lab/1/SNP platform"), std::move(authority), created),
-                                       keys, random);
+Result<std::unique_ptr<Machine>> Machine::create(const crypto::Secret<32>& seed, UnixTime created,
+                                                 lab_snp::AuthorityKeys authority, const kms::Kms& keys,
+                                                 Random& random) {
+  auto quoting_signer = std::async(std::launch::async,
+                                   [&seed] { return signer_of(seed, "cloister/lab/1/signer of the quoting enclave"); });
+  auto out = std::make_unique<Machine>(
+      lab::Platform::create(part_of(seed, "cloister/lab/1/SGX platform"), created),
+      signer_of(seed, "cloister/lab/1/signer of enclaves"),
+      lab_snp::Authority::create(part_of(seed, "cloister/lab/1/SNP platform"), std::move(authority), created), keys,
+      random);
   const auto& platform = out->platform;
   lab_sgx::Certification certification{
       .sign = [&platform](const evidence::SgxReport& report) { return platform.certify(report); },
       .pck_chain = platform.pck_chain(),
       .pce_svn = platform.machine().pcesvn};
-  CLOISTER_TRY(quoting, lab_sgx::QuotingEnclave::start(out->cpu, 0, kQuotingProcessor, platform.machine().qe_isvsvn, quoting_signer.get(),
-                                                       std::move(certification)));
+  CLOISTER_TRY(quoting, lab_sgx::QuotingEnclave::start(out->cpu, 0, kQuotingProcessor, platform.machine().qe_isvsvn,
+                                                       quoting_signer.get(), std::move(certification)));
   out->quoting_enclave.emplace(std::move(quoting));
   return out;
 }

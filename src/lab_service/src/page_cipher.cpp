@@ -7,7 +7,9 @@
 namespace cloister::lab_service {
 namespace {
 
-crypto::Secret<32> part_of(const crypto::Secret<32>& key, std::string_view use) { return crypto::hkdf32({}, key.reveal(), as_bytes(use)); }
+crypto::Secret<32> part_of(const crypto::Secret<32>& key, std::string_view use) {
+  return crypto::hkdf32({}, key.reveal(), as_bytes(use));
+}
 
 Bytes context_of(const PageId& id) {
   codec::cbor::Writer out;
@@ -34,7 +36,8 @@ SealedPage seal_page(const crypto::Secret<32>& key, const PageId& id, ByteView c
 
 Result<crypto::SecretBytes> open_page(const crypto::Secret<32>& key, const PageId& id, const SealedPage& page) {
   if (!crypto::equal(mac_of(key, id, page), page.mac)) {
-    return Error{Errc::decryption_failed, "page integrity check failed: the MAC does not hold, and nothing was decrypted"};
+    return Error{Errc::decryption_failed,
+                 "page integrity check failed: the MAC does not hold, and nothing was decrypted"};
   }
   return crypto::aes_gcm_open(part_of(key, "cipher").reveal(), page.iv, context_of(id), page.ciphertext);
 }

@@ -40,8 +40,10 @@ std::optional<Wrong> check_text(const Field& field, const std::string& text) {
     return Wrong{"literal_error", "one of " + all + " expected"};
   }
   const auto length = characters(text);
-  if (length < field.min) return Wrong{"string_too_short", "at least " + std::to_string(field.min) + " characters expected"};
-  if (length > field.max) return Wrong{"string_too_long", "at most " + std::to_string(field.max) + " characters expected"};
+  if (length < field.min)
+    return Wrong{"string_too_short", "at least " + std::to_string(field.min) + " characters expected"};
+  if (length > field.max)
+    return Wrong{"string_too_long", "at most " + std::to_string(field.max) + " characters expected"};
   return std::nullopt;
 }
 
@@ -56,15 +58,21 @@ std::optional<Wrong> check(const Field& field, const json::Value& value) {
     case Kind::integer: {
       const auto number = value.as_int();
       if (!number) return Wrong{"int_type", "an integer expected"};
-      if (*number < field.min) return Wrong{"greater_than_equal", "at least " + std::to_string(field.min) + " expected"};
+      if (*number < field.min)
+        return Wrong{"greater_than_equal", "at least " + std::to_string(field.min) + " expected"};
       if (*number > field.max) return Wrong{"less_than_equal", "at most " + std::to_string(field.max) + " expected"};
       return std::nullopt;
     }
-    case Kind::number: return value.as_double() ? std::nullopt : std::optional{Wrong{"float_type", "a number expected"}};
-    case Kind::boolean: return value.as_bool() != nullptr ? std::nullopt : std::optional{Wrong{"bool_type", "true or false expected"}};
-    case Kind::object: return value.as_object() != nullptr ? std::nullopt : std::optional{Wrong{"dict_type", "an object expected"}};
-    case Kind::array: return value.as_array() != nullptr ? std::nullopt : std::optional{Wrong{"list_type", "a list expected"}};
-    case Kind::any: return std::nullopt;
+    case Kind::number:
+      return value.as_double() ? std::nullopt : std::optional{Wrong{"float_type", "a number expected"}};
+    case Kind::boolean:
+      return value.as_bool() != nullptr ? std::nullopt : std::optional{Wrong{"bool_type", "true or false expected"}};
+    case Kind::object:
+      return value.as_object() != nullptr ? std::nullopt : std::optional{Wrong{"dict_type", "an object expected"}};
+    case Kind::array:
+      return value.as_array() != nullptr ? std::nullopt : std::optional{Wrong{"list_type", "a list expected"}};
+    case Kind::any:
+      return std::nullopt;
   }
   return std::nullopt;
 }
@@ -76,13 +84,16 @@ class Checker {
 
   void unknown(std::string_view name) {
     if (std::ranges::find(fields_, name, &Field::name) == fields_.end()) {
-      problems_.push_back(problem("extra_forbidden", json::Array{where_, std::string{name.substr(0, 64)}}, "no such field"));
+      problems_.push_back(
+          problem("extra_forbidden", json::Array{where_, std::string{name.substr(0, 64)}}, "no such field"));
     }
   }
   void take(const Field& field, const json::Value* value) {
     if (value == nullptr || (value->is_null() && !field.required)) {
-      if (field.required) problems_.push_back(problem("missing", json::Array{where_, field.name}, "field required"));
-      else if (!field.fallback.is_null()) values_.emplace(field.name, field.fallback);
+      if (field.required)
+        problems_.push_back(problem("missing", json::Array{where_, field.name}, "field required"));
+      else if (!field.fallback.is_null())
+        values_.emplace(field.name, field.fallback);
       return;
     }
     if (auto wrong = check(field, *value)) {
@@ -110,7 +121,9 @@ json::Value query_value(const Field& field, std::string_view text) {
   return text;
 }
 
-http::Response unprocessable(json::Array problems) { return http::json_response(json::Object{{"detail", std::move(problems)}}, 422); }
+http::Response unprocessable(json::Array problems) {
+  return http::json_response(json::Object{{"detail", std::move(problems)}}, 422);
+}
 
 bool takes_body(const Route& route) { return route.method == Method::post && !route.in_query; }
 
@@ -160,11 +173,20 @@ json::Value schema_of(const Field& field) {
       out.emplace_back("type", "integer");
       bounds("minimum", "maximum");
       break;
-    case Kind::number: out.emplace_back("type", "number"); break;
-    case Kind::boolean: out.emplace_back("type", "boolean"); break;
-    case Kind::object: out.emplace_back("type", "object"); break;
-    case Kind::array: out.emplace_back("type", "array"); break;
-    case Kind::any: break;
+    case Kind::number:
+      out.emplace_back("type", "number");
+      break;
+    case Kind::boolean:
+      out.emplace_back("type", "boolean");
+      break;
+    case Kind::object:
+      out.emplace_back("type", "object");
+      break;
+    case Kind::array:
+      out.emplace_back("type", "array");
+      break;
+    case Kind::any:
+      break;
   }
   if (!field.fallback.is_null()) out.emplace_back("default", field.fallback);
   return out;
@@ -195,9 +217,12 @@ std::vector<std::string> parameters_of(std::string_view pattern) {
 std::string operation_id(const Route& route) {
   std::string out;
   for (const char c : std::string{to_string(route.method)} + route.pattern) {
-    if (c >= 'A' && c <= 'Z') out += static_cast<char>(c + 32);
-    else if ((c >= 'a' && c <= 'z') || c == '_') out += c;
-    else if (!out.ends_with('_')) out += '_';
+    if (c >= 'A' && c <= 'Z')
+      out += static_cast<char>(c + 32);
+    else if ((c >= 'a' && c <= 'z') || c == '_')
+      out += c;
+    else if (!out.ends_with('_'))
+      out += '_';
   }
   while (out.ends_with('_')) out.pop_back();
   return out;
@@ -206,23 +231,29 @@ std::string operation_id(const Route& route) {
 json::Value operation_of(const Route& route) {
   json::Array parameters;
   for (const auto& name : parameters_of(route.pattern)) {
-    parameters.emplace_back(json::Object{{"name", name}, {"in", "path"}, {"required", true}, {"schema", json::Object{{"type", "string"}}}});
+    parameters.emplace_back(
+        json::Object{{"name", name}, {"in", "path"}, {"required", true}, {"schema", json::Object{{"type", "string"}}}});
   }
   json::Object out{{"summary", route.summary}, {"operationId", operation_id(route)}, {"tags", json::Array{route.tag}}};
   if (takes_body(route)) {
-    out.emplace_back("requestBody",
-                     json::Object{{"required", true}, {"x-max-bytes", std::uint64_t{kMaxBody}},
-                                  {"content", json::Object{{"application/json", json::Object{{"schema", schema_of(route.takes, true)}}}}}});
+    out.emplace_back(
+        "requestBody",
+        json::Object{
+            {"required", true},
+            {"x-max-bytes", std::uint64_t{kMaxBody}},
+            {"content", json::Object{{"application/json", json::Object{{"schema", schema_of(route.takes, true)}}}}}});
   } else {
     for (const auto& field : route.takes) {
-      parameters.emplace_back(json::Object{{"name", field.name}, {"in", "query"}, {"required", field.required}, {"schema", schema_of(field)}});
+      parameters.emplace_back(json::Object{
+          {"name", field.name}, {"in", "query"}, {"required", field.required}, {"schema", schema_of(field)}});
     }
   }
   if (!parameters.empty()) out.emplace_back("parameters", std::move(parameters));
   json::Object responses;
   json::Object good{{"description", "As the summary says"}};
   if (!route.answers.empty()) {
-    good.emplace_back("content", json::Object{{"application/json", json::Object{{"schema", schema_of(route.answers, false)}}}});
+    good.emplace_back("content",
+                      json::Object{{"application/json", json::Object{{"schema", schema_of(route.answers, false)}}}});
   }
   responses.emplace_back("200", std::move(good));
   for (const int status : route.refusals) {
@@ -246,12 +277,22 @@ Field base64(std::string_view name, std::string_view what) {
 Field integer(std::string_view name, std::string_view what, std::int64_t min, std::int64_t max) {
   return {.name = name, .kind = Kind::integer, .what = what, .required = true, .min = min, .max = max};
 }
-Field boolean(std::string_view name, std::string_view what) { return {.name = name, .kind = Kind::boolean, .what = what}; }
-Field object(std::string_view name, std::string_view what) { return {.name = name, .kind = Kind::object, .what = what}; }
+Field boolean(std::string_view name, std::string_view what) {
+  return {.name = name, .kind = Kind::boolean, .what = what};
+}
+Field object(std::string_view name, std::string_view what) {
+  return {.name = name, .kind = Kind::object, .what = what};
+}
 Field array(std::string_view name, std::string_view what) { return {.name = name, .kind = Kind::array, .what = what}; }
 Field any(std::string_view name, std::string_view what) { return {.name = name, .kind = Kind::any, .what = what}; }
 Field choice(std::string_view name, std::string_view what, std::vector<std::string_view> choices) {
-  return {.name = name, .kind = Kind::text, .what = what, .required = true, .min = 0, .max = 0, .choices = std::move(choices)};
+  return {.name = name,
+          .kind = Kind::text,
+          .what = what,
+          .required = true,
+          .min = 0,
+          .max = 0,
+          .choices = std::move(choices)};
 }
 
 const json::Value& Input::value(std::string_view name) const {
@@ -281,14 +322,16 @@ std::optional<Bytes> Input::decoded(std::string_view name) const {
 
 http::Response refusal(const Error& error) {
   const auto status = error.code() == Errc::invalid_argument ? 422 : http_status(error.code());
-  auto out = http::json_response(json::Object{{"detail", status == 500 ? std::string{"internal error"} : error.detail()}}, status);
+  auto out = http::json_response(
+      json::Object{{"detail", status == 500 ? std::string{"internal error"} : error.detail()}}, status);
   out.cause = error;
   return out;
 }
 
 Result<void> RouteTable::admit(const http::Request& request) const {
   if (!from_elsewhere(request, allowed_origins_)) return {};
-  return Error{Errc::permission_denied, "Origin, Host: pages of other origins may not use this server; see --allow-origin"};
+  return Error{Errc::permission_denied,
+               "Origin, Host: pages of other origins may not use this server; see --allow-origin"};
 }
 
 http::Response RouteTable::answer(const Route& route, const http::Request& request) const {
@@ -299,7 +342,8 @@ http::Response RouteTable::answer(const Route& route, const http::Request& reque
     auto parsed = http::json_body(request, {.bytes = kMaxBody, .depth = 32, .values = 100'000});
     if (!parsed) return unprocessable({problem("json_invalid", json::Array{"body"}, parsed.error().detail())});
     body = *std::move(parsed);
-    if (body.as_object() == nullptr) return unprocessable({problem("dict_type", json::Array{"body"}, "an object expected")});
+    if (body.as_object() == nullptr)
+      return unprocessable({problem("dict_type", json::Array{"body"}, "an object expected")});
   }
   const bool in_body = takes_body(route);
   const std::vector<Field> none;
@@ -331,8 +375,10 @@ void RouteTable::fill(http::Router& router) const {
   http::RouteOptions options;
   options.max_body = kMaxBody;
   for (const auto& route : routes_) {
-    router.add(route.method, route.pattern, http::kPublic,
-               [this, &route](http::Request request) -> runtime::Task<http::Response> { co_return answer(route, request); }, options);
+    router.add(
+        route.method, route.pattern, http::kPublic,
+        [this, &route](http::Request request) -> runtime::Task<http::Response> { co_return answer(route, request); },
+        options);
   }
 }
 
@@ -349,14 +395,23 @@ json::Value RouteTable::openapi() const {
   for (auto& [path, operations] : paths) sorted.emplace_back(path, std::move(operations));
   const json::Value refused = json::Object{
       {"description", "Why not: a sentence, or for each wrong field what is wrong and where"},
-      {"content", json::Object{{"application/json", json::Object{{"schema", json::Object{
-          {"type", "object"}, {"required", json::Array{"detail"}},
-          {"properties", json::Object{{"detail", json::Object{{"type", json::Array{"string", "array"}}}}}}}}}}}}};
-  return json::Object{{"openapi", "3.1.0"},
-                      {"info", json::Object{{"title", "Cloister lab"}, {"version", "1"},
-                                            {"description", "LAB ONLY - NOT HARDWARE. Simulated enclaves and VMs that speak the real formats."}}},
-                      {"paths", std::move(sorted)},
-                      {"components", json::Object{{"responses", json::Object{{"Refusal", refused}}}}}};
+      {"content",
+       json::Object{
+           {"application/json",
+            json::Object{
+                {"schema",
+                 json::Object{{"type", "object"},
+                              {"required", json::Array{"detail"}},
+                              {"properties",
+                               json::Object{{"detail", json::Object{{"type", json::Array{"string", "array"}}}}}}}}}}}}};
+  return json::Object{
+      {"openapi", "3.1.0"},
+      {"info", json::Object{{"title", "Cloister lab"},
+                            {"version", "1"},
+                            {"description",
+                             "LAB ONLY - NOT HARDWARE. Simulated enclaves and VMs that speak the real formats."}}},
+      {"paths", std::move(sorted)},
+      {"components", json::Object{{"responses", json::Object{{"Refusal", refused}}}}}};
 }
 
 }  // namespace cloister::lab_service

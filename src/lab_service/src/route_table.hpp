@@ -25,8 +25,15 @@ struct Field {
   std::vector<std::string_view> choices = {};
   codec::json::Value fallback = {};  // null: none
 
-  [[nodiscard]] Field optional() && { required = false; return std::move(*this); }
-  [[nodiscard]] Field or_else(codec::json::Value value) && { required = false; fallback = std::move(value); return std::move(*this); }
+  [[nodiscard]] Field optional() && {
+    required = false;
+    return std::move(*this);
+  }
+  [[nodiscard]] Field or_else(codec::json::Value value) && {
+    required = false;
+    fallback = std::move(value);
+    return std::move(*this);
+  }
 };
 [[nodiscard]] Field text(std::string_view name, std::string_view what, std::int64_t max, std::int64_t min = 1);
 [[nodiscard]] Field hex(std::string_view name, std::string_view what, std::int64_t bytes);
@@ -86,8 +93,8 @@ class RouteTable {
   [[nodiscard]] codec::json::Value openapi() const;
   /// Adds every route; the table must outlive the router.
   void fill(http::Router& router) const;
-  /// `permission_denied` for pages of other origins, and for a Host that is no name of loopback, which a page of another
-  /// origin has whose name was made to lead here.
+  /// `permission_denied` for pages of other origins, and for a Host that is no name of loopback, which a page of
+  /// another origin has whose name was made to lead here.
   [[nodiscard]] Result<void> admit(const http::Request& request) const;
   /// What the route says to a request: for the router, and for tests.
   [[nodiscard]] http::Response answer(const Route& route, const http::Request& request) const;

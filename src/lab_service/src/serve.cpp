@@ -19,12 +19,15 @@ constexpr unsigned kShortLivedBits = 2048;  // of a lab that ends with the proce
 
 /// "https://example.org", with a port or without: what browsers send, character by character.
 Result<void> check_origin(std::string_view origin) {
-  const auto rest = origin.starts_with("http://") ? origin.substr(7) : origin.starts_with("https://") ? origin.substr(8) : std::string_view{};
+  const auto rest = origin.starts_with("http://")    ? origin.substr(7)
+                    : origin.starts_with("https://") ? origin.substr(8)
+                                                     : std::string_view{};
   const bool good = !rest.empty() && std::ranges::all_of(rest, [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == ':' || c == '[' || c == ']';
   });
   if (good) return {};
-  return Error{Errc::configuration_invalid, "--allow-origin: scheme, host and port as browsers send them expected, e.g. https://example.org"};
+  return Error{Errc::configuration_invalid,
+               "--allow-origin: scheme, host and port as browsers send them expected, e.g. https://example.org"};
 }
 
 /// Says that it answers once a signal would be heard: what is posted runs when the only thread waits.
@@ -39,8 +42,10 @@ runtime::Task<Result<int>> announce_and_wait(runtime::IoContext& io, std::functi
 Result<void> serve(const ServeOptions& options, std::ostream& out, const Clock& clock, log::Logger& logger) {
   for (const auto& origin : options.allowed_origins) CLOISTER_CHECK(check_origin(origin));
   SystemRandom random;
-  CLOISTER_TRY(state, options.seed_file ? open_state(*options.seed_file, random)
-                                        : Result<LabState>{LabState{crypto::Secret<32>::random(random), lab_snp::AuthorityKeys::generate(kShortLivedBits)}});
+  CLOISTER_TRY(state, options.seed_file
+                          ? open_state(*options.seed_file, random)
+                          : Result<LabState>{LabState{crypto::Secret<32>::random(random),
+                                                      lab_snp::AuthorityKeys::generate(kShortLivedBits)}});
   const kms::SoftwareKms keys{crypto::hkdf32({}, state.seed.reveal(), as_bytes("cloister/lab/1/service keys")), random};
   CLOISTER_TRY(machine, Machine::create(state.seed, kCreated, std::move(state.authority), keys, random));
   runtime::IoContext connections;

@@ -3,7 +3,6 @@
 #include <charconv>
 
 #include "cloister/runtime/task_group.hpp"
-#include "cloister/runtime/task_group.hpp"
 #include "page.hpp"
 #include "routes.hpp"
 
@@ -71,7 +70,9 @@ Service::Service(Machine& on, const Clock& with, log::Logger& logger, Options op
       logger_{logger},
       max_streams_{options.max_streams} {
   using attestation::TrustAnchor;
-  anchors.add(TrustAnchor::make(crypto::x509::parse_certificate(on.platform.root()).value(), attestation::AnchorKind::lab).value());
+  anchors.add(
+      TrustAnchor::make(crypto::x509::parse_certificate(on.platform.root()).value(), attestation::AnchorKind::lab)
+          .value());
   anchors.add(TrustAnchor::make(on.authority.root(Machine::kProduct), attestation::AnchorKind::lab).value());
   add_system_routes(*table_, *this);
   add_enclave_routes(*table_, *this);
@@ -91,9 +92,10 @@ http::Router Service::router() {
   out.add(Method::get, "/lab.js", http::kPublic, fixed("text/javascript; charset=utf-8", page_lab_js));
   http::WebSocketLimits limits;
   limits.max_message = 1024;
-  out.add_websocket("/events/stream", http::kPublic, limits, [this](http::Request request, std::shared_ptr<http::WebSocket> socket) {
-    return stream(std::move(request), std::move(socket));
-  });
+  out.add_websocket("/events/stream", http::kPublic, limits,
+                    [this](http::Request request, std::shared_ptr<http::WebSocket> socket) {
+                      return stream(std::move(request), std::move(socket));
+                    });
   return out;
 }
 
@@ -121,7 +123,8 @@ Task<void> Service::stream(http::Request request, std::shared_ptr<http::WebSocke
   co_await runtime::finally(std::move(sending), std::move(ending));
 }
 
-Task<void> Service::send_events(std::shared_ptr<http::WebSocket> socket, std::shared_ptr<const bool> closed, std::uint64_t at) {
+Task<void> Service::send_events(std::shared_ptr<http::WebSocket> socket, std::shared_ptr<const bool> closed,
+                                std::uint64_t at) {
   while (!*closed) {
     const auto seen = events.changed().version();
     if (at > events.last()) at = events.last();  // of another run of the lab

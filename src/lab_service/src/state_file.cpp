@@ -29,7 +29,8 @@ Result<crypto::SecretBytes> read_private(const fs::path& path) {
   if (::fstat(fd.get(), &status) != 0) return failed(path);
   if (!S_ISREG(status.st_mode)) return bad(path, "a regular file expected");
   if ((status.st_mode & kOthers) != 0) return bad(path, "others may touch it; mode 0600 expected");
-  if (status.st_size < 0 || static_cast<std::size_t>(status.st_size) > kMaxFile) return bad(path, "longer than expected");
+  if (status.st_size < 0 || static_cast<std::size_t>(status.st_size) > kMaxFile)
+    return bad(path, "longer than expected");
   crypto::SecretBytes out{static_cast<std::size_t>(status.st_size)};
   std::size_t have = 0;
   while (have < out.size()) {

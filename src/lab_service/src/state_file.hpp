@@ -19,8 +19,9 @@ struct LabState {
   lab_snp::AuthorityKeys authority;
 };
 
-/// The seed in `file` and the keys in `<file>.amd-keys.pem`, each made where it is not there (mode 0600; the keys take some
-/// seconds). `configuration_invalid` for a file that others may touch, or that is not as written.
-[[nodiscard]] Result<LabState> open_state(const std::filesystem::path& file, Random& random, unsigned bits = crypto::RsaPssKey::kMaxBits);
+/// The seed in `file` and the keys in `<file>.amd-keys.pem`, each made where it is not there (mode 0600; the keys take
+/// some seconds). `configuration_invalid` for a file that others may touch, or that is not as written.
+[[nodiscard]] Result<LabState> open_state(const std::filesystem::path& file, Random& random,
+                                          unsigned bits = crypto::RsaPssKey::kMaxBits);
 
 }  // namespace cloister::lab_service

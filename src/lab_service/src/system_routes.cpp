@@ -14,18 +14,24 @@ Result<json::Value> workloads_of(const Service& s) {
   json::Array list;
   for (const auto& workload : s.enclaves.workloads()) {
     CLOISTER_TRY(schema, json::parse(workload.payload_schema));
-    list.emplace_back(json::Object{{"name", workload.name}, {"summary", workload.summary}, {"payload", std::move(schema)}});
+    list.emplace_back(
+        json::Object{{"name", workload.name}, {"summary", workload.summary}, {"payload", std::move(schema)}});
   }
   return json::Value{json::Object{{"workloads", std::move(list)}}};
 }
 
 std::string_view type_of(measure::SgxPageType type) {
   switch (type) {
-    case measure::SgxPageType::secs: return "secs";
-    case measure::SgxPageType::tcs: return "tcs";
-    case measure::SgxPageType::reg: return "reg";
-    case measure::SgxPageType::va: return "va";
-    case measure::SgxPageType::trim: return "trim";
+    case measure::SgxPageType::secs:
+      return "secs";
+    case measure::SgxPageType::tcs:
+      return "tcs";
+    case measure::SgxPageType::reg:
+      return "reg";
+    case measure::SgxPageType::va:
+      return "va";
+    case measure::SgxPageType::trim:
+      return "trim";
   }
   return "reg";
 }
@@ -37,9 +43,15 @@ json::Value epc_of(const Service& s) {
     const auto& entry = cpu.epcm(i);
     if (!entry.valid) continue;
     const auto& info = entry.secinfo;
-    const std::string rights = std::string{info.read ? "r" : "-"} + (info.write ? "w" : "-") + (info.execute ? "x" : "-");
-    rows.emplace_back(json::Object{{"page", i}, {"type", type_of(info.type)}, {"enclave", s.enclaves.owner_of(i)},
-                                   {"address", hex_number(entry.address)}, {"rights", rights}, {"blocked", entry.blocked}, {"pending", entry.pending}});
+    const std::string rights =
+        std::string{info.read ? "r" : "-"} + (info.write ? "w" : "-") + (info.execute ? "x" : "-");
+    rows.emplace_back(json::Object{{"page", i},
+                                   {"type", type_of(info.type)},
+                                   {"enclave", s.enclaves.owner_of(i)},
+                                   {"address", hex_number(entry.address)},
+                                   {"rights", rights},
+                                   {"blocked", entry.blocked},
+                                   {"pending", entry.pending}});
   }
   return json::Object{{"pages", cpu.pages()}, {"rows", std::move(rows)}};
 }
@@ -52,9 +64,15 @@ json::Value rmp_of(const Service& s) {
     if (!entry.assigned) continue;
     json::Array permissions;
     for (const auto one : entry.permissions) permissions.emplace_back(std::int64_t{one});
-    rows.emplace_back(json::Object{{"spa", hex_number(spa)}, {"state", to_string(state_of(entry))}, {"vm_id", s.vms.owner_of(entry.asid)},
-                                   {"gpa", hex_number(entry.gpa)}, {"asid", entry.asid}, {"validated", entry.validated},
-                                   {"immutable", entry.immutable}, {"vmsa", entry.vmsa}, {"permissions", std::move(permissions)}});
+    rows.emplace_back(json::Object{{"spa", hex_number(spa)},
+                                   {"state", to_string(state_of(entry))},
+                                   {"vm_id", s.vms.owner_of(entry.asid)},
+                                   {"gpa", hex_number(entry.gpa)},
+                                   {"asid", entry.asid},
+                                   {"validated", entry.validated},
+                                   {"immutable", entry.immutable},
+                                   {"vmsa", entry.vmsa},
+                                   {"permissions", std::move(permissions)}});
   }
   return json::Object{{"pages", std::uint64_t{rmp.pages()}}, {"rows", std::move(rows)}};
 }
@@ -66,9 +84,11 @@ Result<json::Value> verify(const Service& s, const Input& in) {
   const auto now = s.clock.now();
   verdict::Terms terms{.anchors = s.anchors, .at = now, .report_data = in.bytes<64>("report_data"), .policy = {}};
   const verdict::Sources sources{
-      .collateral = [&s, now](const evidence::Quote&) {
-        return evidence::parse_documents(s.machine.platform.sgx_collateral(now, s.machine.quoting_enclave->identity()));
-      },
+      .collateral =
+          [&s, now](const evidence::Quote&) {
+            return evidence::parse_documents(
+                s.machine.platform.sgx_collateral(now, s.machine.quoting_enclave->identity()));
+          },
       .endorsements = [&s, now](const evidence::SnpReport& report) -> Result<evidence::SnpEndorsements> {
         if (report.product() != Machine::kProduct) return evidence::SnpEndorsements{};
         return s.machine.authority.endorsements(Machine::kProduct, evidence::VekKind::vcek, Machine::kTcb, now);
@@ -89,14 +109,17 @@ Result<json::Value> last_evidence(const Service& s) {
     CLOISTER_TRY(report, evidence::parse_snp_report(last.bytes));
     map = map_report(report);
   }
-  return json::Value{json::Object{{"tee", last.tee}, {"subject", last.subject}, {"evidence", codec::to_base64(last.bytes)}, {"map", to_json(map)}}};
+  return json::Value{json::Object{
+      {"tee", last.tee}, {"subject", last.subject}, {"evidence", codec::to_base64(last.bytes)}, {"map", to_json(map)}}};
 }
 
 json::Value trust_of(const Service& s) {
   const auto pem = [](ByteView der) { return codec::to_pem("CERTIFICATE", der); };
-  json::Object out{{"sgx_root", pem(s.machine.platform.root())}, {"snp_root", pem(s.machine.authority.root(Machine::kProduct)->der)}};
+  json::Object out{{"sgx_root", pem(s.machine.platform.root())},
+                   {"snp_root", pem(s.machine.authority.root(Machine::kProduct)->der)}};
   const auto now = s.clock.now();
-  out.emplace_back("sgx_collateral", evidence::write_quote_collateral(s.machine.platform.sgx_collateral(now, s.machine.quoting_enclave->identity())));
+  out.emplace_back("sgx_collateral", evidence::write_quote_collateral(s.machine.platform.sgx_collateral(
+                                         now, s.machine.quoting_enclave->identity())));
   const auto vcek = s.machine.authority.issue_vek(Machine::kProduct, evidence::VekKind::vcek, Machine::kTcb);
   out.emplace_back("snp_chain", pem(vcek->der) + s.machine.authority.chain(Machine::kProduct, evidence::VekKind::vcek));
   return out;
@@ -120,44 +143,102 @@ json::Value to_json(const Stepped& step) {
 }
 
 std::vector<Field> step_fields() {
-  return {text("did", "", kMaxName), object("fields", ""), any("next", "The step after it, or null"), integer("left", "", 0, 64),
-          any("result", "Of a call, with its last step; else null")};
+  return {text("did", "", kMaxName), object("fields", ""), any("next", "The step after it, or null"),
+          integer("left", "", 0, 64), any("result", "Of a call, with its last step; else null")};
 }
 
 void add_system_routes(RouteTable& table, Service& s) {
-  table.add({.method = Method::get, .pattern = "/health", .tag = "system", .summary = "Whether the lab answers", .takes = {},
-             .answers = {text("status", "\"ok\"", 2), boolean("lab", "Always true: nothing here is hardware")}, .refusals = {},
-             .run = [](const Input&) -> Result<json::Value> { return json::Value{json::Object{{"status", "ok"}, {"lab", true}}}; }});
-  table.add({.method = Method::get, .pattern = "/workloads", .tag = "system", .summary = "What enclaves can run", .takes = {},
-             .answers = {array("workloads", "")}, .refusals = {}, .run = [&s](const Input&) { return workloads_of(s); }});
-  table.add({.method = Method::get, .pattern = "/memory/epc", .tag = "memory", .summary = "The enclave page cache map: every page that is somebody's",
-             .takes = {}, .answers = {integer("pages", "", 0, 1 << 20), array("rows", "")}, .refusals = {},
+  table.add({.method = Method::get,
+             .pattern = "/health",
+             .tag = "system",
+             .summary = "Whether the lab answers",
+             .takes = {},
+             .answers = {text("status", "\"ok\"", 2), boolean("lab", "Always true: nothing here is hardware")},
+             .refusals = {},
+             .run = [](const Input&) -> Result<json::Value> {
+               return json::Value{json::Object{{"status", "ok"}, {"lab", true}}};
+             }});
+  table.add({.method = Method::get,
+             .pattern = "/workloads",
+             .tag = "system",
+             .summary = "What enclaves can run",
+             .takes = {},
+             .answers = {array("workloads", "")},
+             .refusals = {},
+             .run = [&s](const Input&) { return workloads_of(s); }});
+  table.add({.method = Method::get,
+             .pattern = "/memory/epc",
+             .tag = "memory",
+             .summary = "The enclave page cache map: every page that is somebody's",
+             .takes = {},
+             .answers = {integer("pages", "", 0, 1 << 20), array("rows", "")},
+             .refusals = {},
              .run = [&s](const Input&) -> Result<json::Value> { return epc_of(s); }});
-  table.add({.method = Method::get, .pattern = "/memory/rmp", .tag = "memory", .summary = "The reverse map table: every page that is assigned",
-             .takes = {}, .answers = {integer("pages", "", 0, 1 << 20), array("rows", "")}, .refusals = {},
+  table.add({.method = Method::get,
+             .pattern = "/memory/rmp",
+             .tag = "memory",
+             .summary = "The reverse map table: every page that is assigned",
+             .takes = {},
+             .answers = {integer("pages", "", 0, 1 << 20), array("rows", "")},
+             .refusals = {},
              .run = [&s](const Input&) -> Result<json::Value> { return rmp_of(s); }});
-  table.add({.method = Method::post, .pattern = "/verify", .tag = "evidence",
+  table.add({.method = Method::post,
+             .pattern = "/verify",
+             .tag = "evidence",
              .summary = "Judges a quote or report under this lab's roots, as `cloister verify --json` does",
-             .takes = {text("evidence", "base64", 64 << 10), hex("report_data", "What the evidence must bind", 64).optional()},
-             .answers = {text("verdict", "accepted or rejected", 16), boolean("authentic", ""), boolean("bound", ""), boolean("lab", ""), array("checks", "")},
-             .refusals = {422}, .run = [&s](const Input& in) { return verify(s, in); }});
-  table.add({.method = Method::get, .pattern = "/evidence/last", .tag = "evidence", .summary = "The evidence that was made last, and which bytes are which field",
-             .takes = {}, .answers = {choice("tee", "", {"sgx", "snp"}), text("subject", "", kMaxName), base64("evidence", ""), object("map", "")},
-             .refusals = {404}, .run = [&s](const Input&) { return last_evidence(s); }});
-  table.add({.method = Method::get, .pattern = "/trust", .tag = "evidence", .summary = "The lab's roots, and what verifiers need beside its evidence",
-             .takes = {}, .answers = {text("sgx_root", "PEM", kMaxBody), text("snp_root", "PEM", kMaxBody), text("sgx_collateral", "QuoteCollateralV3", kMaxBody),
-                                      text("snp_chain", "PEM: VCEK, ASK, ARK", kMaxBody)},
-             .refusals = {}, .run = [&s](const Input&) -> Result<json::Value> { return trust_of(s); }});
-  table.add({.method = Method::get, .pattern = "/events", .tag = "events", .summary = "State transitions after a number, oldest first",
-             .takes = {integer("since", "The last one that is known", 0, INT64_MAX).or_else(0), integer("limit", "", 1, 1000).or_else(100)},
-             .answers = {integer("first", "The oldest that is still kept", 0, INT64_MAX), integer("last", "The newest", 0, INT64_MAX), array("events", "")},
-             .refusals = {422}, .run = [&s](const Input& in) { return events_after(s, in); }});
-  table.document_only({.method = Method::get, .pattern = "/events/stream", .tag = "events",
-                       .summary = "The same as a WebSocket, one JSON text a message, as they happen; {\"gap\": {\"from\", \"to\"}} where some are gone",
-                       .takes = {integer("since", "", 0, INT64_MAX).or_else(0)}, .answers = {}, .refusals = {422, 503}, .run = {}});
+             .takes = {text("evidence", "base64", 64 << 10),
+                       hex("report_data", "What the evidence must bind", 64).optional()},
+             .answers = {text("verdict", "accepted or rejected", 16), boolean("authentic", ""), boolean("bound", ""),
+                         boolean("lab", ""), array("checks", "")},
+             .refusals = {422},
+             .run = [&s](const Input& in) { return verify(s, in); }});
+  table.add({.method = Method::get,
+             .pattern = "/evidence/last",
+             .tag = "evidence",
+             .summary = "The evidence that was made last, and which bytes are which field",
+             .takes = {},
+             .answers = {choice("tee", "", {"sgx", "snp"}), text("subject", "", kMaxName), base64("evidence", ""),
+                         object("map", "")},
+             .refusals = {404},
+             .run = [&s](const Input&) { return last_evidence(s); }});
+  table.add({.method = Method::get,
+             .pattern = "/trust",
+             .tag = "evidence",
+             .summary = "The lab's roots, and what verifiers need beside its evidence",
+             .takes = {},
+             .answers = {text("sgx_root", "PEM", kMaxBody), text("snp_root", "PEM", kMaxBody),
+                         text("sgx_collateral", "QuoteCollateralV3", kMaxBody),
+                         text("snp_chain", "PEM: VCEK, ASK, ARK", kMaxBody)},
+             .refusals = {},
+             .run = [&s](const Input&) -> Result<json::Value> { return trust_of(s); }});
+  table.add({.method = Method::get,
+             .pattern = "/events",
+             .tag = "events",
+             .summary = "State transitions after a number, oldest first",
+             .takes = {integer("since", "The last one that is known", 0, INT64_MAX).or_else(0),
+                       integer("limit", "", 1, 1000).or_else(100)},
+             .answers = {integer("first", "The oldest that is still kept", 0, INT64_MAX),
+                         integer("last", "The newest", 0, INT64_MAX), array("events", "")},
+             .refusals = {422},
+             .run = [&s](const Input& in) { return events_after(s, in); }});
+  table.document_only({.method = Method::get,
+                       .pattern = "/events/stream",
+                       .tag = "events",
+                       .summary = "The same as a WebSocket, one JSON text a message, as they happen; {\"gap\": "
+                                  "{\"from\", \"to\"}} where some are gone",
+                       .takes = {integer("since", "", 0, INT64_MAX).or_else(0)},
+                       .answers = {},
+                       .refusals = {422, 503},
+                       .run = {}});
   const auto file = [&table](std::string pattern, std::string_view summary) {
-    table.document_only({.method = Method::get, .pattern = std::move(pattern), .tag = "system", .summary = summary, .takes = {}, .answers = {},
-                         .refusals = {}, .run = {}});
+    table.document_only({.method = Method::get,
+                         .pattern = std::move(pattern),
+                         .tag = "system",
+                         .summary = summary,
+                         .takes = {},
+                         .answers = {},
+                         .refusals = {},
+                         .run = {}});
   };
   file("/openapi.json", "This document");
   file("/", "The page of the lab");

@@ -17,7 +17,8 @@ using measure::SnpPageType;
 
 constexpr std::uint64_t kPage = measure::kSnpPageSize;
 constexpr std::uint64_t kFirmwarePages = 4;
-constexpr std::uint64_t kFirmwareGpa = (std::uint64_t{4} << 30) - kFirmwarePages * kPage;  // it ends at 4 GiB, as firmware does
+constexpr std::uint64_t kFirmwareGpa =
+    (std::uint64_t{4} << 30) - kFirmwarePages * kPage;  // it ends at 4 GiB, as firmware does
 constexpr std::uint64_t kSecretsGpa = 0x80D000;
 constexpr std::uint64_t kCpuidGpa = 0x80E000;
 constexpr std::uint64_t kPagesGpa = std::uint64_t{1} << 36;  // of the encrypted pages, 8 KiB each
@@ -33,8 +34,8 @@ PageContents firmware_page(std::uint64_t number) {
   return out;
 }
 
-/// The save area of a virtual CPU (AMD64 APM volume 2, appendix B, Table B-4): EFER.SVME, SEV_FEATURES.SNPActive, and RIP
-/// and RSP, which the lab begins at zero; everything else is zero.
+/// The save area of a virtual CPU (AMD64 APM volume 2, appendix B, Table B-4): EFER.SVME, SEV_FEATURES.SNPActive, and
+/// RIP and RSP, which the lab begins at zero; everything else is zero.
 PageContents vmsa_of(const Vcpu& vcpu) {
   PageContents out{};
   const auto put = [&out](std::size_t at, std::uint64_t value) {
@@ -51,12 +52,18 @@ PageContents vmsa_of(const Vcpu& vcpu) {
 
 std::string_view to_string(SnpPageType type) {
   switch (type) {
-    case SnpPageType::normal: return "normal";
-    case SnpPageType::vmsa: return "vmsa";
-    case SnpPageType::zero: return "zero";
-    case SnpPageType::unmeasured: return "unmeasured";
-    case SnpPageType::secrets: return "secrets";
-    case SnpPageType::cpuid: return "cpuid";
+    case SnpPageType::normal:
+      return "normal";
+    case SnpPageType::vmsa:
+      return "vmsa";
+    case SnpPageType::zero:
+      return "zero";
+    case SnpPageType::unmeasured:
+      return "unmeasured";
+    case SnpPageType::secrets:
+      return "secrets";
+    case SnpPageType::cpuid:
+      return "cpuid";
   }
   return "normal";
 }
@@ -67,9 +74,12 @@ Error full() { return Error{Errc::conflict, "the machine's memory is full: delet
 
 std::string_view to_string(VmState state) noexcept {
   switch (state) {
-    case VmState::launching: return "launching";
-    case VmState::running: return "running";
-    case VmState::stopped: return "stopped";
+    case VmState::launching:
+      return "launching";
+    case VmState::running:
+      return "running";
+    case VmState::stopped:
+      return "stopped";
   }
   return "stopped";
 }
@@ -132,8 +142,11 @@ Result<Vm*> Vms::launch(std::string_view owner, bool step) {
       return error;
     }
   }
-  logger_.info("vm_launched", {{"vm_id", vm->id}, {"owner", owner}, {"vcpu", vm->vcpu.id},
-                               {"measurement", codec::to_hex(measurement_of(*vm))}, {"state", to_string(vm->state)}});
+  logger_.info("vm_launched", {{"vm_id", vm->id},
+                               {"owner", owner},
+                               {"vcpu", vm->vcpu.id},
+                               {"measurement", codec::to_hex(measurement_of(*vm))},
+                               {"state", to_string(vm->state)}});
   return vm;
 }
 
@@ -145,7 +158,8 @@ void Vms::plan_launch(Vm& vm) {
   const auto update = [this, &vm, &plan](SnpPageType type, std::uint64_t gpa, const PageContents& contents) {
     plan.add("SNP_LAUNCH_UPDATE", [this, &vm, type, gpa, contents] { return launch_page(vm, type, gpa, contents); });
   };
-  for (std::uint64_t i = 0; i < kFirmwarePages; ++i) update(SnpPageType::normal, kFirmwareGpa + i * kPage, firmware_page(i));
+  for (std::uint64_t i = 0; i < kFirmwarePages; ++i)
+    update(SnpPageType::normal, kFirmwareGpa + i * kPage, firmware_page(i));
   update(SnpPageType::secrets, kSecretsGpa, {});
   update(SnpPageType::cpuid, kCpuidGpa, {});
   update(SnpPageType::vmsa, measure::kSnpVmsaGpa, vmsa_of(vm.vcpu));
@@ -166,16 +180,20 @@ Result<json::Object> Vms::launch_page(Vm& vm, SnpPageType type, std::uint64_t gp
   const auto given = machine_.rmp.rmpupdate(*spa, {.assigned = true, .immutable = true, .gpa = gpa, .asid = vm.asid});
   CLOISTER_ASSERT(given == RmpStatus::success);  // the page was free, and is small
   vm.digest.update(type, gpa, measure::contents_measured(type) ? contents : ByteView{});
-  const auto completed = machine_.rmp.complete_launch(*spa, type == SnpPageType::vmsa, {lab_snp::vmpl_permission::kAll, 0, 0, 0});
+  const auto completed =
+      machine_.rmp.complete_launch(*spa, type == SnpPageType::vmsa, {lab_snp::vmpl_permission::kAll, 0, 0, 0});
   CLOISTER_ASSERT(completed);
   vm.launched.push_back({type, gpa, *spa, vm.digest.value()});
-  return json::Object{{"type", to_string(type)}, {"gpa", hex_number(gpa)}, {"spa", hex_number(*spa)},
+  return json::Object{{"type", to_string(type)},
+                      {"gpa", hex_number(gpa)},
+                      {"spa", hex_number(*spa)},
                       {"digest", codec::to_hex(vm.digest.value())}};
 }
 
 Result<Stepped> Vms::step(std::string_view id) {
   CLOISTER_TRY(vm, find(id));
-  if (vm->plan.done()) return Error{Errc::conflict, "there is nothing to step: the VM is " + std::string{to_string(vm->state)}};
+  if (vm->plan.done())
+    return Error{Errc::conflict, "there is nothing to step: the VM is " + std::string{to_string(vm->state)}};
   Stepped out;
   out.did = vm->plan.next();
   CLOISTER_TRY(fields, vm->plan.step());
@@ -199,8 +217,10 @@ Result<std::uint64_t> Vms::give_page(Vm& vm, std::uint64_t gpa) {
   if (!spa) return full();
   const auto given = machine_.rmp.rmpupdate(*spa, {.assigned = true, .gpa = gpa, .asid = vm.asid});
   CLOISTER_ASSERT(given == RmpStatus::success);
-  events_.add("snp", vm.id, "RMPUPDATE", {{"spa", hex_number(*spa)}, {"gpa", hex_number(gpa)}, {"asid", vm.asid}, {"assigned", true}});
-  const auto accepted = machine_.rmp.pvalidate({.asid = vm.asid, .vmpl = 0, .gpa = gpa, .spa = *spa}, lab_snp::PageSize::small, true);
+  events_.add("snp", vm.id, "RMPUPDATE",
+              {{"spa", hex_number(*spa)}, {"gpa", hex_number(gpa)}, {"asid", vm.asid}, {"assigned", true}});
+  const auto accepted =
+      machine_.rmp.pvalidate({.asid = vm.asid, .vmpl = 0, .gpa = gpa, .spa = *spa}, lab_snp::PageSize::small, true);
   CLOISTER_ASSERT(accepted.ok());
   events_.add("snp", vm.id, "PVALIDATE", {{"gpa", hex_number(gpa)}});
   return *spa;
@@ -245,13 +265,16 @@ Result<crypto::Secret<32>> Vms::page_key(const Vm& vm, std::uint64_t page) const
   return machine_.keys.derive(info.take());
 }
 
-Result<const VmPage*> Vms::encrypt(std::string_view id, std::uint64_t page, const std::optional<std::string>& owner, ByteView contents) {
+Result<const VmPage*> Vms::encrypt(std::string_view id, std::uint64_t page, const std::optional<std::string>& owner,
+                                   ByteView contents) {
   CLOISTER_ASSERT(page <= kMaxPageId && !contents.empty() && contents.size() <= kMaxPageBytes);
   CLOISTER_TRY(vm, running(id));
   const auto found = vm->pages.find(page);
   if (owner && *owner != vm->owner) return Error{Errc::permission_denied, "owner: the VM is another's"};
-  if (found != vm->pages.end() && !owner) return Error{Errc::permission_denied, "owner: the page is there; its owner must say so to overwrite it"};
-  if (found == vm->pages.end() && vm->pages.size() >= kMaxPages) return Error{Errc::conflict, "page_id: a VM has at most 128 pages"};
+  if (found != vm->pages.end() && !owner)
+    return Error{Errc::permission_denied, "owner: the page is there; its owner must say so to overwrite it"};
+  if (found == vm->pages.end() && vm->pages.size() >= kMaxPages)
+    return Error{Errc::conflict, "page_id: a VM has at most 128 pages"};
   CLOISTER_TRY(key, page_key(*vm, page));
   VmPage fresh{.version = found == vm->pages.end() ? 1 : found->second.version + 1, .sealed = {}, .spas = {}};
   if (found != vm->pages.end()) fresh.spas = found->second.spas;
@@ -259,7 +282,8 @@ Result<const VmPage*> Vms::encrypt(std::string_view id, std::uint64_t page, cons
   while (fresh.spas.size() < wanted) {
     auto spa = give_page(*vm, kPagesGpa + page * kMaxPageBytes + fresh.spas.size() * kPage);
     if (!spa) {
-      for (std::size_t i = found == vm->pages.end() ? 0 : found->second.spas.size(); i < fresh.spas.size(); ++i) take_page(*vm, fresh.spas[i]);
+      for (std::size_t i = found == vm->pages.end() ? 0 : found->second.spas.size(); i < fresh.spas.size(); ++i)
+        take_page(*vm, fresh.spas[i]);
       return spa.error();
     }
     fresh.spas.push_back(*spa);
@@ -267,24 +291,32 @@ Result<const VmPage*> Vms::encrypt(std::string_view id, std::uint64_t page, cons
   fresh.sealed = seal_page(key, {.vm = vm->id, .page = page, .version = fresh.version}, contents);
   const auto& kept = vm->pages[page] = std::move(fresh);
   const auto measurement = codec::to_hex(measurement_of(*vm));
-  events_.add("snp", vm->id, "PAGE_ENCRYPTED", {{"page_id", page}, {"version", kept.version}, {"len", contents.size()}, {"measurement", measurement}});
-  logger_.info("vm_page_encrypted", {{"vm_id", vm->id}, {"owner", vm->owner}, {"page_id", static_cast<std::int64_t>(page)},
-                                     {"len", contents.size()}, {"measurement", measurement}});
+  events_.add("snp", vm->id, "PAGE_ENCRYPTED",
+              {{"page_id", page}, {"version", kept.version}, {"len", contents.size()}, {"measurement", measurement}});
+  logger_.info("vm_page_encrypted", {{"vm_id", vm->id},
+                                     {"owner", vm->owner},
+                                     {"page_id", static_cast<std::int64_t>(page)},
+                                     {"len", contents.size()},
+                                     {"measurement", measurement}});
   return &kept;
 }
 
-Result<crypto::SecretBytes> Vms::decrypt(std::string_view id, std::uint64_t page, std::string_view owner, const std::optional<SealedPage>& given) {
+Result<crypto::SecretBytes> Vms::decrypt(std::string_view id, std::uint64_t page, std::string_view owner,
+                                         const std::optional<SealedPage>& given) {
   CLOISTER_TRY(vm, running(id));
   if (owner != vm->owner) return Error{Errc::permission_denied, "owner: the VM is another's"};
   const auto found = vm->pages.find(page);
   if (found == vm->pages.end()) return Error{Errc::not_found, "Page not found"};
   for (std::size_t i = 0; i < found->second.spas.size(); ++i) {
-    const lab_snp::GuestView guest{.asid = vm->asid, .vmpl = 0, .gpa = kPagesGpa + page * kMaxPageBytes + i * kPage, .spa = found->second.spas[i]};
+    const lab_snp::GuestView guest{
+        .asid = vm->asid, .vmpl = 0, .gpa = kPagesGpa + page * kMaxPageBytes + i * kPage, .spa = found->second.spas[i]};
     CLOISTER_ASSERT(machine_.rmp.guest_access(guest, lab_snp::vmpl_permission::kRead) == Fault::none);
   }
   CLOISTER_TRY(key, page_key(*vm, page));
-  auto opened = open_page(key, {.vm = vm->id, .page = page, .version = found->second.version}, given ? *given : found->second.sealed);
-  events_.add("snp", vm->id, opened ? "PAGE_DECRYPTED" : "PAGE_REFUSED", {{"page_id", page}, {"version", found->second.version}});
+  auto opened = open_page(key, {.vm = vm->id, .page = page, .version = found->second.version},
+                          given ? *given : found->second.sealed);
+  events_.add("snp", vm->id, opened ? "PAGE_DECRYPTED" : "PAGE_REFUSED",
+              {{"page_id", page}, {"version", found->second.version}});
   logger_.info(opened ? "vm_page_decrypted" : "vm_page_refused",
                {{"vm_id", vm->id}, {"owner", vm->owner}, {"page_id", static_cast<std::int64_t>(page)}});
   return opened;
@@ -292,8 +324,12 @@ Result<crypto::SecretBytes> Vms::decrypt(std::string_view id, std::uint64_t page
 
 Result<VmReport> Vms::attest(std::string_view id, const std::optional<Nonce16>& nonce) {
   CLOISTER_TRY(vm, running(id));
-  VmReport out{.id = vm->id, .nonce = nonce ? *nonce : machine_.random.array<16>(), .measurement = measurement_of(*vm),
-               .launch_digest = *vm->launch_digest, .report_data = {}, .report = {}};
+  VmReport out{.id = vm->id,
+               .nonce = nonce ? *nonce : machine_.random.array<16>(),
+               .measurement = measurement_of(*vm),
+               .launch_digest = *vm->launch_digest,
+               .report_data = {},
+               .report = {}};
   out.report_data = vm_report_data(out.nonce, vm->id, out.measurement);
   codec::cbor::Writer identity;
   identity.array(3).text("cloister/lab/1/vm host data").text(vm->id).text(vm->owner);
@@ -314,10 +350,15 @@ Result<VmReport> Vms::attest(std::string_view id, const std::optional<Nonce16>& 
   body.current_version = body.committed_version = {.build = 21, .minor = 55, .major = 1};
   body.current_tcb = body.reported_tcb = body.committed_tcb = body.launch_tcb = tcb;
   body.chip_id = machine_.authority.chip_id(Machine::kProduct);
-  CLOISTER_TRY(report, lab_snp::sign_report(body, machine_.authority.secret(Machine::kProduct, evidence::VekKind::vcek, Machine::kTcb)));
+  CLOISTER_TRY(report, lab_snp::sign_report(
+                           body, machine_.authority.secret(Machine::kProduct, evidence::VekKind::vcek, Machine::kTcb)));
   out.report = to_bytes(report);
-  events_.add("snp", vm->id, "MSG_REPORT_REQ", {{"nonce", codec::to_hex(out.nonce)}, {"measurement", codec::to_hex(out.measurement)}});
-  logger_.info("vm_attested", {{"vm_id", vm->id}, {"owner", vm->owner}, {"vcpu", vm->vcpu.id}, {"nonce", codec::to_hex(out.nonce)},
+  events_.add("snp", vm->id, "MSG_REPORT_REQ",
+              {{"nonce", codec::to_hex(out.nonce)}, {"measurement", codec::to_hex(out.measurement)}});
+  logger_.info("vm_attested", {{"vm_id", vm->id},
+                               {"owner", vm->owner},
+                               {"vcpu", vm->vcpu.id},
+                               {"nonce", codec::to_hex(out.nonce)},
                                {"measurement", codec::to_hex(out.measurement)}});
   return out;
 }

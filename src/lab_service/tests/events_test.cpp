@@ -36,7 +36,8 @@ class Stream : public Lab {
     if (!origin.empty()) headers.add("Origin", origin);
     http::ClientOptions options{.base_url = server_->base_url(), .bearer = {}, .tls = {}};
     const Deadline deadline{std::chrono::steady_clock::now() + std::chrono::seconds{30}};
-    auto made = runtime::block_on(io_, http::WebSocketClient::connect(io_, options, "/events/stream" + query, headers, {}, deadline));
+    auto made = runtime::block_on(
+        io_, http::WebSocketClient::connect(io_, options, "/events/stream" + query, headers, {}, deadline));
     return made ? *made : nullptr;
   }
   Result<json::Value> next(http::WebSocket& socket) {

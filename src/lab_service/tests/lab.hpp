@@ -50,7 +50,8 @@ struct Hardware {
   std::unique_ptr<Machine> machine;
 
   explicit Hardware(std::uint8_t seed = 1) : keys{crypto::Secret<32>{ByteArray<32>{seed}}, random} {
-    auto made = Machine::create(crypto::Secret<32>{ByteArray<32>{seed}}, kCreated, lab_snp::AuthorityKeys::generate(2048), keys, random);
+    auto made = Machine::create(crypto::Secret<32>{ByteArray<32>{seed}}, kCreated,
+                                lab_snp::AuthorityKeys::generate(2048), keys, random);
     machine = std::move(made).value();
   }
   /// Making one takes a second: one for all tests that leave nothing behind.
@@ -88,18 +89,22 @@ class Lab : public testing::Test {
   ~Lab() override {
     runtime::block_on(connections_, server_->stop());
     handlers_.stop();
-    for (const auto* enclave : service_.enclaves.all()) EXPECT_TRUE(service_.enclaves.remove(std::string{enclave->name}).ok());
+    for (const auto* enclave : service_.enclaves.all())
+      EXPECT_TRUE(service_.enclaves.remove(std::string{enclave->name}).ok());
     for (const auto* vm : service_.vms.all()) EXPECT_TRUE(service_.vms.remove(std::string{vm->id}).ok());
   }
 
   Answer send(Method method, const std::string& target, http::Headers headers, std::string_view body) {
-    const auto response = client_->request(method, target, std::move(headers), to_bytes(body), std::chrono::seconds{30});
+    const auto response =
+        client_->request(method, target, std::move(headers), to_bytes(body), std::chrono::seconds{30});
     EXPECT_TRUE(response.ok()) << target;
     auto parsed = json::parse(as_text(response->body));
     EXPECT_TRUE(parsed.ok()) << target << as_text(response->body);
     Answer out{response->status, *std::move(parsed)};
-    if (out.status != 200) EXPECT_NE(out.body.find("detail"), nullptr) << target << out.text();
-    else as_documented(method, target.substr(0, target.find('?')), out);
+    if (out.status != 200)
+      EXPECT_NE(out.body.find("detail"), nullptr) << target << out.text();
+    else
+      as_documented(method, target.substr(0, target.find('?')), out);
     return out;
   }
   Answer post(const std::string& target, std::string_view body = "{}") {
@@ -107,12 +112,15 @@ class Lab : public testing::Test {
   }
   Answer get(const std::string& target) { return send(Method::get, target, {}, {}); }
   Answer del(const std::string& target) { return send(Method::del, target, {}, {}); }
-  std::string launch(const std::string& owner = "bob") { return post("/vm/launch", R"({"owner":")" + owner + "\"}")["vm_id"]; }
+  std::string launch(const std::string& owner = "bob") {
+    return post("/vm/launch", R"({"owner":")" + owner + "\"}")["vm_id"];
+  }
   /// The names of the events after a number, with spaces between them.
   std::string events_after(std::uint64_t seq) {
     std::string out;
     const auto answer = get("/events?limit=1000&since=" + std::to_string(seq));
-    for (const auto& event : *answer.body.find("events")->as_array()) out += (out.empty() ? "" : " ") + *event.find("event")->as_string();
+    for (const auto& event : *answer.body.find("events")->as_array())
+      out += (out.empty() ? "" : " ") + *event.find("event")->as_string();
     return out;
   }
   std::uint64_t last_event() { return *get("/events").body.find("last")->as_uint(); }
@@ -132,9 +140,12 @@ class Lab : public testing::Test {
       return pattern.empty() && rest.empty();
     };
     for (const auto& [pattern, operations] : *document_.find("paths")->as_object()) {
-      const auto* operation = operations.find(method == Method::get ? "get" : method == Method::post ? "post" : "delete");
+      const auto* operation = operations.find(method == Method::get    ? "get"
+                                              : method == Method::post ? "post"
+                                                                       : "delete");
       if (operation == nullptr || !fits(pattern)) continue;
-      const auto& schema = *operation->find("responses")->find("200")->find("content")->find("application/json")->find("schema");
+      const auto& schema =
+          *operation->find("responses")->find("200")->find("content")->find("application/json")->find("schema");
       for (const auto& name : *schema.find("required")->as_array()) {
         EXPECT_NE(answer.body.find(*name.as_string()), nullptr) << path << " lacks " << *name.as_string();
       }

@@ -19,7 +19,11 @@ TEST_F(Routes, AreThoseOfTheDocument) {
   std::vector<std::string> documented;
   for (const auto& [path, operations] : *document_.find("paths")->as_object()) {
     for (const auto& [method, operation] : *operations.as_object()) {
-      documented.push_back((path == "/events/stream" ? "WEBSOCKET" : method == "get" ? "GET" : method == "post" ? "POST" : "DELETE") + (' ' + path));
+      documented.push_back((path == "/events/stream" ? "WEBSOCKET"
+                            : method == "get"        ? "GET"
+                            : method == "post"       ? "POST"
+                                                     : "DELETE") +
+                           (' ' + path));
       EXPECT_FALSE(operation.find("summary")->as_string()->empty());
     }
   }
@@ -30,10 +34,13 @@ TEST_F(Routes, NameEveryWrongField) {
   const auto answer = post("/enclave/compute", R"({"workload":"x","payload":[],"extra":1})");
   EXPECT_EQ(answer.status, 422);
   std::vector<std::string> wrong;
-  for (const auto& one : *answer.body.find("detail")->as_array()) wrong.push_back(json::write(*one.find("loc")) + *one.find("type")->as_string());
-  EXPECT_THAT(wrong, testing::UnorderedElementsAre(R"(["body","enclave_name"]missing)", R"(["body","workload"]literal_error)",
-                                                   R"(["body","payload"]dict_type)", R"(["body","extra"]extra_forbidden)"));
-  EXPECT_EQ(json::write(*post("/vm/attest?vm=1", "").body.find("detail")->as_array()->front().find("loc")), R"(["query","vm"])");
+  for (const auto& one : *answer.body.find("detail")->as_array())
+    wrong.push_back(json::write(*one.find("loc")) + *one.find("type")->as_string());
+  EXPECT_THAT(wrong,
+              testing::UnorderedElementsAre(R"(["body","enclave_name"]missing)", R"(["body","workload"]literal_error)",
+                                            R"(["body","payload"]dict_type)", R"(["body","extra"]extra_forbidden)"));
+  EXPECT_EQ(json::write(*post("/vm/attest?vm=1", "").body.find("detail")->as_array()->front().find("loc")),
+            R"(["query","vm"])");
   EXPECT_EQ(get("/events?limit=0").status, 422);
   EXPECT_EQ(get("/events?since=-1").status, 422);
   EXPECT_EQ(get("/health?x=1").status, 422);
@@ -46,7 +53,8 @@ TEST_F(Routes, RefuseWhatIsNoJson) {
   std::string deep;
   for (int i = 0; i < 40; ++i) deep += R"({"a":)";
   EXPECT_EQ(post("/enclave/attest", deep).status, 422);
-  EXPECT_EQ(send(Method::post, "/enclave/attest", {{"Content-Type", "text/plain"}}, R"({"enclave_name":"e"})").status, 422);
+  EXPECT_EQ(send(Method::post, "/enclave/attest", {{"Content-Type", "text/plain"}}, R"({"enclave_name":"e"})").status,
+            422);
   EXPECT_EQ(send(Method::post, "/enclave/attest", {}, R"({"enclave_name":"e"})").status, 422);
   EXPECT_EQ(post("/enclave/attest", R"({"enclave_name":")" + std::string(1 << 20, 'x') + "\"}").status, 413);
 }
@@ -67,14 +75,16 @@ TEST_F(Routes, OfNoOtherPath) {
 }
 
 TEST_F(Routes, ServeThePageAsItIs) {
-  for (const auto& [path, type] : {std::pair{"/", "text/html; charset=utf-8"}, std::pair{"/lab.css", "text/css; charset=utf-8"},
-                                   std::pair{"/lab.js", "text/javascript; charset=utf-8"}}) {
+  for (const auto& [path, type] :
+       {std::pair{"/", "text/html; charset=utf-8"}, std::pair{"/lab.css", "text/css; charset=utf-8"},
+        std::pair{"/lab.js", "text/javascript; charset=utf-8"}}) {
     const auto response = client_->request(Method::get, path, {}, {}, std::chrono::seconds{30}).value();
     EXPECT_EQ(response.status, 200);
     EXPECT_EQ(response.headers.find("Content-Type"), type);
     EXPECT_EQ(response.headers.find("X-Content-Type-Options"), "nosniff");
     const auto name = path == std::string_view{"/"} ? std::string{"/index.html"} : std::string{path};
-    EXPECT_EQ(as_text(response.body), cloister::test::read_text(cloister::test::source_dir() / ("src/lab_service/page" + name)));
+    EXPECT_EQ(as_text(response.body),
+              cloister::test::read_text(cloister::test::source_dir() / ("src/lab_service/page" + name)));
   }
 }
 
@@ -111,17 +121,23 @@ TEST_F(Routes, HoldNoMoreThanTheySay) {
   for (std::size_t i = 0; i < Vms::kMax; ++i) vm = launch();
   EXPECT_EQ(post("/vm/launch", R"({"owner":"bob"})").status, 409);
   for (std::size_t i = 0; i < Vms::kMaxPages; ++i) {
-    EXPECT_EQ(post("/vm/encrypt", R"({"payload":"x","vm_id":")" + vm + R"(","page_id":)" + std::to_string(i) + "}").status, 200);
+    EXPECT_EQ(
+        post("/vm/encrypt", R"({"payload":"x","vm_id":")" + vm + R"(","page_id":)" + std::to_string(i) + "}").status,
+        200);
   }
   EXPECT_EQ(post("/vm/encrypt", R"({"payload":"x","page_id":999,"vm_id":")" + vm + "\"}").status, 409);
   const std::string most(8192, 'x');
   const auto write = [&](const std::string& payload) {
-    return post("/vm/encrypt", R"({"page_id":0,"owner":"bob","vm_id":")" + vm + R"(","payload":")" + payload + "\"}").status;
+    return post("/vm/encrypt", R"({"page_id":0,"owner":"bob","vm_id":")" + vm + R"(","payload":")" + payload + "\"}")
+        .status;
   };
   EXPECT_EQ(write(most), 200);
   EXPECT_EQ(write(most + 'x'), 422);
   EXPECT_EQ(write(""), 422);
-  EXPECT_EQ(post("/enclave/seal", R"({"enclave_name":"more","identity":"i","data":{"a":")" + std::string(65536, 'x') + "\"}}").status, 422);
+  EXPECT_EQ(
+      post("/enclave/seal", R"({"enclave_name":"more","identity":"i","data":{"a":")" + std::string(65536, 'x') + "\"}}")
+          .status,
+      422);
 }
 
 TEST_F(Routes, SealForAsManyIdentitiesAsTheySay) {
@@ -177,10 +193,13 @@ struct RoutesWithMore : Lab {
 };
 
 TEST_F(RoutesWithMore, RunAWorkloadThatWasAdded) {
-  const auto answer = post("/enclave/compute", R"({"enclave_name":"e","workload":"reverse","payload":{"numbers":[1,2]}})");
-  EXPECT_EQ(json::write(*answer.body.find("result")), R"({"numbers":[2,1],"host":{"ocall":"progress","payload":{"done":2}}})");
+  const auto answer =
+      post("/enclave/compute", R"({"enclave_name":"e","workload":"reverse","payload":{"numbers":[1,2]}})");
+  EXPECT_EQ(json::write(*answer.body.find("result")),
+            R"({"numbers":[2,1],"host":{"ocall":"progress","payload":{"done":2}}})");
   EXPECT_THAT(events_after(0), testing::EndsWith("EENTER ECALL EEXIT OCALL EENTER EEXIT"));
-  EXPECT_THAT(document_.find("paths") == nullptr ? "" : json::write(*document_.find("paths")->find("/enclave/compute")), testing::HasSubstr("\"reverse\""));
+  EXPECT_THAT(document_.find("paths") == nullptr ? "" : json::write(*document_.find("paths")->find("/enclave/compute")),
+              testing::HasSubstr("\"reverse\""));
 }
 
 }  // namespace

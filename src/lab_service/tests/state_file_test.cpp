@@ -34,7 +34,8 @@ TEST_F(StateFile, IsMadeOnceAndKept) {
   const auto second = open();
   ASSERT_TRUE(second.ok());
   EXPECT_TRUE(crypto::equal(first->seed.reveal(), second->seed.reveal()));
-  EXPECT_TRUE(same_bytes(lab_snp::write_authority_keys(first->authority).reveal(), lab_snp::write_authority_keys(second->authority).reveal()));
+  EXPECT_TRUE(same_bytes(lab_snp::write_authority_keys(first->authority).reveal(),
+                         lab_snp::write_authority_keys(second->authority).reveal()));
 }
 
 TEST_F(StateFile, MayBeHex) {

@@ -77,7 +77,9 @@ TEST_F(Steps, EnterAndLeaveForEachCall) {
 }
 
 TEST_F(Steps, ACallByItsSteps) {
-  EXPECT_EQ(post("/enclave/ecall", R"({"enclave_name":"e","call":"counter","payload":{"initial":4},"step":true})")["next"], "EENTER");
+  EXPECT_EQ(
+      post("/enclave/ecall", R"({"enclave_name":"e","call":"counter","payload":{"initial":4},"step":true})")["next"],
+      "EENTER");
   EXPECT_EQ(post("/enclave/compute", R"({"enclave_name":"e","workload":"counter"})").status, 409);
   EXPECT_EQ(run("/enclaves/e/step"), "EENTER ECALL EEXIT");
   EXPECT_EQ(*last_.body.find("result")->find("counter")->as_int(), 5);
@@ -109,11 +111,15 @@ TEST_F(Steps, AnOcallIsEchoedAndAnEvent) {
   EXPECT_EQ(answer.text(), R"({"ocall":"print","payload":{"text":"hello"},"next":null})");
   EXPECT_EQ(events_after(before), "EENTER EEXIT OCALL EENTER EEXIT");
   before = last_event();
-  EXPECT_EQ(post("/enclave/ocall", R"({"enclave_name":"e","ocall":"print","payload":{"n":1},"step":true})")["next"], "EENTER");
+  EXPECT_EQ(post("/enclave/ocall", R"({"enclave_name":"e","ocall":"print","payload":{"n":1},"step":true})")["next"],
+            "EENTER");
   EXPECT_EQ(run("/enclaves/e/step"), "EENTER EEXIT OCALL EENTER EEXIT");
   EXPECT_EQ(json::write(*last_.body.find("result")), R"({"ocall":"print","payload":{"n":1}})");
   EXPECT_EQ(events_after(before), "EENTER EEXIT OCALL EENTER EEXIT");
-  EXPECT_EQ(post("/enclave/ocall", R"({"enclave_name":"e","ocall":"print","payload":{"text":")" + std::string(4096, 'x') + "\"}}").status, 422);
+  EXPECT_EQ(post("/enclave/ocall",
+                 R"({"enclave_name":"e","ocall":"print","payload":{"text":")" + std::string(4096, 'x') + "\"}}")
+                .status,
+            422);
 }
 
 TEST_F(Steps, StoppedEnclavesAreGoneAndComeAgain) {
@@ -138,7 +144,8 @@ TEST_F(Steps, LaunchAVmByItsCommands) {
   const auto vm = begun["vm_id"];
   EXPECT_EQ(post("/vm/encrypt", R"({"page_id":0,"payload":"x","vm_id":")" + vm + "\"}").status, 409);
   EXPECT_EQ(post("/vm/attest?vm_id=" + vm, "").status, 409);
-  EXPECT_EQ(run("/vms/" + vm + "/step"), "SNP_LAUNCH_START " + times(7, "SNP_LAUNCH_UPDATE") + " SNP_LAUNCH_FINISH VMRUN");
+  EXPECT_EQ(run("/vms/" + vm + "/step"),
+            "SNP_LAUNCH_START " + times(7, "SNP_LAUNCH_UPDATE") + " SNP_LAUNCH_FINISH VMRUN");
   EXPECT_EQ(post("/vms/" + vm + "/step", "").status, 409);
   const auto info = get("/vms/" + vm);
   EXPECT_EQ(info["state"], "running");
@@ -195,8 +202,9 @@ TEST(Machines, OfOneSeedAreTheSame) {
     const auto* vm = vms.launch("bob", false).value();
     EXPECT_TRUE(vms.encrypt(vm->id, 3, std::nullopt, as_bytes("page")).ok());
     const auto quote = enclaves.attest("e", "v1", Nonce16{1}).value();
-    return vm->id + ' ' + codec::to_hex(measurement_of(*vm)) + ' ' + codec::to_hex(*vm->launch_digest) + ' ' + codec::to_hex(quote.mrsigner) + ' ' +
-           codec::to_hex(ByteView{quote.quote}.first(432)) + ' ' + codec::to_hex(hardware.machine->authority.chip_id(Machine::kProduct));
+    return vm->id + ' ' + codec::to_hex(measurement_of(*vm)) + ' ' + codec::to_hex(*vm->launch_digest) + ' ' +
+           codec::to_hex(quote.mrsigner) + ' ' + codec::to_hex(ByteView{quote.quote}.first(432)) + ' ' +
+           codec::to_hex(hardware.machine->authority.chip_id(Machine::kProduct));
   };
   const auto one = facts(7);
   EXPECT_EQ(one, facts(7));
@@ -209,13 +217,17 @@ TEST(PageCipher, OpensNothingThatChangedOrMoved) {
   const auto sealed = seal_page(key, id, as_bytes("contents"));
   EXPECT_EQ(as_text(open_page(key, id, sealed)->reveal()), "contents");
   const auto mac_fails = [](const Result<crypto::SecretBytes>& opened) {
-    return !opened && opened.error().code() == Errc::decryption_failed && opened.error().detail().find("nothing was decrypted") != std::string::npos;
+    return !opened && opened.error().code() == Errc::decryption_failed &&
+           opened.error().detail().find("nothing was decrypted") != std::string::npos;
   };
   for (std::size_t i = 0; i < 12 + sealed.ciphertext.size() + 32; ++i) {
     auto changed = sealed;
-    if (i < 12) changed.iv[i] ^= 1;
-    else if (i < 12 + sealed.ciphertext.size()) changed.ciphertext[i - 12] ^= 1;
-    else changed.mac[i - 12 - sealed.ciphertext.size()] ^= 1;
+    if (i < 12)
+      changed.iv[i] ^= 1;
+    else if (i < 12 + sealed.ciphertext.size())
+      changed.ciphertext[i - 12] ^= 1;
+    else
+      changed.mac[i - 12 - sealed.ciphertext.size()] ^= 1;
     EXPECT_TRUE(mac_fails(open_page(key, id, changed))) << i;
   }
   EXPECT_TRUE(mac_fails(open_page(key, {.vm = "vn", .page = 1, .version = 1}, sealed)));

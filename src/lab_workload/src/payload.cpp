@@ -12,20 +12,28 @@ namespace {
 
 /// Lower case of a character of two bytes in UTF-8 (Unicode, simple case mapping), by ranges that are regular.
 char32_t lower(char32_t c) noexcept {
-  if ((c >= 0xC0 && c <= 0xDE && c != 0xD7) || (c >= 0x391 && c <= 0x3AB && c != 0x3A2) || (c >= 0x410 && c <= 0x42F)) return c + 32;
+  if ((c >= 0xC0 && c <= 0xDE && c != 0xD7) || (c >= 0x391 && c <= 0x3AB && c != 0x3A2) || (c >= 0x410 && c <= 0x42F))
+    return c + 32;
   if (c >= 0x400 && c <= 0x40F) return c + 80;
-  if ((c >= 0x100 && c <= 0x12F) || (c >= 0x132 && c <= 0x137) || (c >= 0x14A && c <= 0x177) || (c >= 0x460 && c <= 0x481)) return c | 1;
+  if ((c >= 0x100 && c <= 0x12F) || (c >= 0x132 && c <= 0x137) || (c >= 0x14A && c <= 0x177) ||
+      (c >= 0x460 && c <= 0x481))
+    return c | 1;
   if (((c >= 0x139 && c <= 0x148) || (c >= 0x179 && c <= 0x17E)) && (c & 1) == 1) return c + 1;
   if (c == 0x178) return 0xFF;
   switch (c) {  // Greek with accents
-    case 0x386: return 0x3AC;
+    case 0x386:
+      return 0x3AC;
     case 0x388:
     case 0x389:
-    case 0x38A: return c + 37;
-    case 0x38C: return 0x3CC;
+    case 0x38A:
+      return c + 37;
+    case 0x38C:
+      return 0x3CC;
     case 0x38E:
-    case 0x38F: return c + 63;
-    default: return c;
+    case 0x38F:
+      return c + 63;
+    default:
+      return c;
   }
 }
 
@@ -77,7 +85,8 @@ std::size_t white_space(std::string_view text) noexcept {
 
 std::string python_float(double value) {
   std::array<char, 32> buffer{};
-  const auto [end, failure] = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::scientific);
+  const auto [end, failure] =
+      std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::scientific);
   CLOISTER_ASSERT(failure == std::errc{});
   const std::string_view text{buffer.data(), static_cast<std::size_t>(end - buffer.data())};
   const auto e = text.find('e');
@@ -88,8 +97,10 @@ std::string python_float(double value) {
   std::string out;
   std::string digits;
   for (const char c : text.substr(0, e)) {
-    if (c == '-') out += c;
-    else if (c != '.') digits += c;
+    if (c == '-')
+      out += c;
+    else if (c != '.')
+      digits += c;
   }
   if (exponent < 0) return out + "0." + std::string(static_cast<std::size_t>(-exponent - 1), '0') + digits;
   const auto whole = static_cast<std::size_t>(exponent) + 1;

@@ -6,7 +6,8 @@
 #include "cloister/crypto/hash.hpp"
 #include "cloister/lab_workload/payload.hpp"
 
-/// The norm of a vector, and a commitment to it: SHA-256 of the text that Python's json.dumps makes of the list of floats.
+/// The norm of a vector, and a commitment to it: SHA-256 of the text that Python's json.dumps makes of the list of
+/// floats.
 namespace cloister::lab_workload::inference {
 namespace {
 
@@ -34,7 +35,8 @@ Result<Output> run(const json::Value& payload, Enclave&) {
   text += ']';
   const auto norm = std::sqrt(squares);
   if (!std::isfinite(norm)) return Error{Errc::invalid_argument, "vector must have a norm that a double can hold"};
-  return Output{json::Object{{"norm", norm}, {"commitment", codec::to_hex(crypto::sha256(as_bytes(text)))}}, {{"norm", norm}}};
+  return Output{json::Object{{"norm", norm}, {"commitment", codec::to_hex(crypto::sha256(as_bytes(text)))}},
+                {{"norm", norm}}};
 }
 
 }  // namespace

@@ -29,7 +29,8 @@ Result<Output> run(const json::Value& payload, Enclave& enclave) {
   if (documents->size() > kMaxDocuments) return Error{Errc::invalid_argument, "documents must be at most 1024"};
   const auto* given = payload.find("keyword");
   const auto* keyword = given == nullptr ? nullptr : given->as_string();
-  if (keyword == nullptr || keyword->empty()) return Error{Errc::invalid_argument, "keyword must be a non-empty string"};
+  if (keyword == nullptr || keyword->empty())
+    return Error{Errc::invalid_argument, "keyword must be a non-empty string"};
   if (keyword->size() > kMaxKeyword) return Error{Errc::invalid_argument, "keyword must have at most 256 bytes"};
 
   const auto wanted = lower_case(*keyword);
@@ -51,7 +52,8 @@ Workload workload();
 Workload workload() {
   return {.name = "keyword_search",
           .summary = "How often a word is in each document",
-          .payload_schema = R"json({"type": "object", "additionalProperties": false, "required": ["keyword"], "properties": {
+          .payload_schema =
+              R"json({"type": "object", "additionalProperties": false, "required": ["keyword"], "properties": {
             "documents": {"type": "array", "items": {"type": "string"}, "maxItems": 1024, "default": []},
             "keyword": {"type": "string", "minLength": 1, "maxLength": 256}}})json",
           .run = run};

@@ -18,7 +18,8 @@ Result<Output> run(const json::Value& payload, Enclave& enclave) {
   };
   const auto* secret = text("secret");
   const auto* identity = text("identity");
-  if (secret == nullptr || identity == nullptr) return Error{Errc::invalid_argument, "secret and identity must be strings"};
+  if (secret == nullptr || identity == nullptr)
+    return Error{Errc::invalid_argument, "secret and identity must be strings"};
   if (secret->empty() || identity->empty()) return Error{Errc::invalid_argument, "secret and identity cannot be empty"};
   if (secret->size() > kMaxSecret) return Error{Errc::invalid_argument, "secret must have at most 65536 bytes"};
   if (identity->size() > kMaxIdentity) return Error{Errc::invalid_argument, "identity must have at most 128 bytes"};

@@ -16,9 +16,9 @@ namespace cloister::lab_service {
 struct Event {
   std::uint64_t seq = 0;  // from 1, without gaps
   UnixTime time{};
-  std::string machine;    // "sgx", "snp"
-  std::string subject;    // the enclave's name, the VM's id
-  std::string what;       // the instruction or command, or what became of a call: "EADD", "ECALL", "SNP_LAUNCH_FINISH"
+  std::string machine;  // "sgx", "snp"
+  std::string subject;  // the enclave's name, the VM's id
+  std::string what;     // the instruction or command, or what became of a call: "EADD", "ECALL", "SNP_LAUNCH_FINISH"
   codec::json::Object fields;
 };
 [[nodiscard]] codec::json::Value to_json(const Event& event);

@@ -17,13 +17,15 @@
 
 namespace cloister::lab_service {
 
-/// LAB ONLY - NOT HARDWARE. What the lab's enclaves and VMs run on, and who vouches for it: a CPU with SGX and its quoting
-/// enclave, the memory of a machine with SEV-SNP, the authorities of both, and a keeper of keys. One thread at a time.
+/// LAB ONLY - NOT HARDWARE. What the lab's enclaves and VMs run on, and who vouches for it: a CPU with SGX and its
+/// quoting enclave, the memory of a machine with SEV-SNP, the authorities of both, and a keeper of keys. One thread at
+/// a time.
 struct Machine {
-  /// `created` begins the certificates' validity. With the same seed and time, every key and every signed content is the
-  /// same, but for the three RSA keys of `authority`. Takes a second. `random` and `keys` outlive the machine.
+  /// `created` begins the certificates' validity. With the same seed and time, every key and every signed content is
+  /// the same, but for the three RSA keys of `authority`. Takes a second. `random` and `keys` outlive the machine.
   [[nodiscard]] static Result<std::unique_ptr<Machine>> create(const crypto::Secret<32>& seed, UnixTime created,
-                                                               lab_snp::AuthorityKeys authority, const kms::Kms& keys, Random& random);
+                                                               lab_snp::AuthorityKeys authority, const kms::Kms& keys,
+                                                               Random& random);
 
   static constexpr std::size_t kMemoryPages = 16384;  // of 4 KiB, of the machine with SEV-SNP
   static constexpr auto kProduct = evidence::SnpProduct::genoa;
@@ -38,7 +40,8 @@ struct Machine {
   Random& random;
   std::optional<lab_sgx::QuotingEnclave> quoting_enclave;  // always there once `create` returns
 
-  Machine(lab::Platform platform, crypto::RsaPrivateKey signer, lab_snp::Authority authority, const kms::Kms& keys, Random& random);
+  Machine(lab::Platform platform, crypto::RsaPrivateKey signer, lab_snp::Authority authority, const kms::Kms& keys,
+          Random& random);
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
 };

@@ -42,7 +42,7 @@ class Plan {
 struct Stepped {
   std::string did;
   codec::json::Object fields;
-  std::string next;         // empty: nothing
+  std::string next;  // empty: nothing
   std::size_t left = 0;
   codec::json::Value outcome;  // of the whole, with its last step; else null
 };

@@ -24,6 +24,7 @@ struct ServeOptions {
 
 /// Serves until SIGTERM or SIGINT. Writes one JSON line to `out` once it answers: {"url", "lab": true}.
 /// `configuration_invalid` for a seed file that others may read, or that is none, and for what is no origin.
-[[nodiscard]] Result<void> serve(const ServeOptions& options, std::ostream& out, const Clock& clock, log::Logger& logger);
+[[nodiscard]] Result<void> serve(const ServeOptions& options, std::ostream& out, const Clock& clock,
+                                 log::Logger& logger);
 
 }  // namespace cloister::lab_service

@@ -26,8 +26,8 @@ struct LastEvidence {
   Bytes bytes;
 };
 
-/// LAB ONLY - NOT HARDWARE. One machine with its enclaves and VMs, and its routes. One thread: the router's handlers run on
-/// an executor of one thread.
+/// LAB ONLY - NOT HARDWARE. One machine with its enclaves and VMs, and its routes. One thread: the router's handlers
+/// run on an executor of one thread.
 class Service {
  public:
   struct Options {
@@ -56,7 +56,8 @@ class Service {
 
  private:
   [[nodiscard]] runtime::Task<void> stream(http::Request request, std::shared_ptr<http::WebSocket> socket);
-  [[nodiscard]] runtime::Task<void> send_events(std::shared_ptr<http::WebSocket> socket, std::shared_ptr<const bool> closed, std::uint64_t at);
+  [[nodiscard]] runtime::Task<void> send_events(std::shared_ptr<http::WebSocket> socket,
+                                                std::shared_ptr<const bool> closed, std::uint64_t at);
   std::unique_ptr<RouteTable> table_;
   log::Logger& logger_;
   std::size_t max_streams_;

@@ -51,8 +51,10 @@ struct Vm {
   Plan plan;
 };
 
-/// The seed's measurement: SHA-256 over the CBOR array ["cloister/lab/1/vm", id, owner, [[page id, SHA-256 of IV and
-/// ciphertext, MAC], …]] of the pages by ascending id. It changes when a page is encrypted.
+/// The service's own measurement, beside the launch digest: SHA-256 over the CBOR array ["cloister/lab/1/vm", id,
+/// owner,
+/// [[page id, SHA-256 of IV and ciphertext, MAC], …]] of the pages by ascending id. It changes when a page is
+/// encrypted.
 [[nodiscard]] Digest32 measurement_of(const Vm& vm);
 
 struct VmReport {
@@ -89,7 +91,8 @@ class Vms {
 
   /// `contents`: 1 to `kMaxPageBytes` bytes. `owner`: who says to own the VM; needed to overwrite a page. `not_found`,
   /// `permission_denied`, `conflict`.
-  [[nodiscard]] Result<const VmPage*> encrypt(std::string_view id, std::uint64_t page, const std::optional<std::string>& owner, ByteView contents);
+  [[nodiscard]] Result<const VmPage*> encrypt(std::string_view id, std::uint64_t page,
+                                              const std::optional<std::string>& owner, ByteView contents);
   /// The page as it lies in memory, or as a host gives it back (`given`). `permission_denied` to others than its owner,
   /// `decryption_failed`.
   [[nodiscard]] Result<crypto::SecretBytes> decrypt(std::string_view id, std::uint64_t page, std::string_view owner,
@@ -100,7 +103,8 @@ class Vms {
 
  private:
   void plan_launch(Vm& vm);
-  [[nodiscard]] Result<codec::json::Object> launch_page(Vm& vm, measure::SnpPageType type, std::uint64_t gpa, ByteView contents);
+  [[nodiscard]] Result<codec::json::Object> launch_page(Vm& vm, measure::SnpPageType type, std::uint64_t gpa,
+                                                        ByteView contents);
   [[nodiscard]] std::optional<std::uint64_t> free_page() const;
   [[nodiscard]] Result<std::uint64_t> give_page(Vm& vm, std::uint64_t gpa);
   void take_page(const Vm& vm, std::uint64_t spa);

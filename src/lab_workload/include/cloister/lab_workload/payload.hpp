@@ -11,10 +11,11 @@
 namespace cloister::lab_workload {
 
 /// `invalid_argument` when the payload has a member that is not among `known`.
-[[nodiscard]] Result<void> known_members(const codec::json::Value& payload, std::initializer_list<std::string_view> known);
+[[nodiscard]] Result<void> known_members(const codec::json::Value& payload,
+                                         std::initializer_list<std::string_view> known);
 
-/// The text in lower case, character by character: ASCII, Latin-1, Latin Extended-A, Greek and Cyrillic; other characters
-/// stay. The text is UTF-8.
+/// The text in lower case, character by character: ASCII, Latin-1, Latin Extended-A, Greek and Cyrillic; other
+/// characters stay. The text is UTF-8.
 [[nodiscard]] std::string lower_case(std::string_view text);
 /// Calls `take` with each run of characters between white space (Unicode's White_Space, and the separators 1C to 1F).
 void for_each_word(std::string_view text, auto&& take);

@@ -20,8 +20,8 @@ class Enclave {
   Enclave& operator=(const Enclave&) = delete;
   /// A token (base64url) that this enclave's measurement opens again, for the same identity alone.
   [[nodiscard]] virtual Result<std::string> seal(std::string_view identity, ByteView plaintext) = 0;
-  /// `malformed` for what is no token, `decryption_failed` for another enclave's or identity's or a changed one, `conflict`
-  /// for one that a newer one replaced.
+  /// `malformed` for what is no token, `decryption_failed` for another enclave's or identity's or a changed one,
+  /// `conflict` for one that a newer one replaced.
   [[nodiscard]] virtual Result<crypto::SecretBytes> unseal(std::string_view identity, std::string_view token) = 0;
   /// HMAC-SHA-256 under a key of this enclave's measurement, one for each purpose.
   [[nodiscard]] virtual Result<Digest32> mac(std::string_view purpose, ByteView message) = 0;

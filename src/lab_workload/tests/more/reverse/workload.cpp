@@ -27,7 +27,8 @@ Workload workload();
 Workload workload() {
   return {.name = "reverse",
           .summary = "A list, backwards",
-          .payload_schema = R"json({"type": "object", "required": ["numbers"], "properties": {"numbers": {"type": "array"}}})json",
+          .payload_schema =
+              R"json({"type": "object", "required": ["numbers"], "properties": {"numbers": {"type": "array"}}})json",
           .run = run};
 }
 

@@ -2,17 +2,18 @@
 
 #include <ctime>
 
-/// What the tests of the seed assert, over HTTP, and the faults of the seed, each mended.
+/// What every lab of this contract answers, over HTTP: the nine assertions first, then what implementations before this
+/// one got wrong.
 namespace cloister::lab_service::test {
 namespace {
 
-class Seed : public Lab {};
+class Contract : public Lab {};
 
 constexpr auto kSealAlice = R"({"enclave_name":"e","identity":"alice","data":{"k":"v"}})";
 
-TEST_F(Seed, HealthIsOk) { EXPECT_EQ(get("/health")["status"], "ok"); }
+TEST_F(Contract, HealthIsOk) { EXPECT_EQ(get("/health")["status"], "ok"); }
 
-TEST_F(Seed, KeywordSearchCountsInEachDocument) {
+TEST_F(Contract, KeywordSearchCountsInEachDocument) {
   const auto answer = post("/enclave/compute", R"({"enclave_name":"e","workload":"keyword_search",
     "payload":{"documents":["alpha beta","alpha gamma"],"keyword":"alpha"}})");
   EXPECT_EQ(answer.status, 200);
@@ -20,13 +21,15 @@ TEST_F(Seed, KeywordSearchCountsInEachDocument) {
   EXPECT_EQ(answer["mrenclave"].size(), 64U);
 }
 
-TEST_F(Seed, KeywordSearchRefusesABadPayload) {
-  const auto answer = post("/enclave/compute", R"({"enclave_name":"e","workload":"keyword_search","payload":{"documents":"x","keyword":""}})");
+TEST_F(Contract, KeywordSearchRefusesABadPayload) {
+  const auto answer =
+      post("/enclave/compute",
+           R"({"enclave_name":"e","workload":"keyword_search","payload":{"documents":"x","keyword":""}})");
   EXPECT_EQ(answer.status, 422);
   EXPECT_EQ(answer["detail"], "documents must be a list of strings");
 }
 
-TEST_F(Seed, AttestHasMeasurementAndNonce) {
+TEST_F(Contract, AttestHasMeasurementAndNonce) {
   const auto answer = post("/enclave/attest", R"({"enclave_name":"e"})");
   EXPECT_EQ(answer.status, 200);
   EXPECT_EQ(answer["mrenclave"].size(), 64U);
@@ -35,20 +38,23 @@ TEST_F(Seed, AttestHasMeasurementAndNonce) {
   EXPECT_EQ(answer["policy_version"], "v1");
 }
 
-TEST_F(Seed, SealsAndRecoversASecret) {
+TEST_F(Contract, SealsAndRecoversASecret) {
   EXPECT_EQ(post("/enclave/seal", kSealAlice).status, 200);
-  const auto answer = post("/enclave/compute", R"({"enclave_name":"e","workload":"sealed_secret","payload":{"secret":"s3","identity":"alice"}})");
+  const auto answer =
+      post("/enclave/compute",
+           R"({"enclave_name":"e","workload":"sealed_secret","payload":{"secret":"s3","identity":"alice"}})");
   EXPECT_EQ(answer.status, 200);
   EXPECT_EQ(*answer.body.find("result")->find("recovered")->as_string(), "s3");
 }
 
-TEST_F(Seed, CounterRefusesNegativeIncrements) {
-  const auto answer = post("/enclave/compute", R"({"enclave_name":"e","workload":"counter","payload":{"initial":1,"increments":-1}})");
+TEST_F(Contract, CounterRefusesNegativeIncrements) {
+  const auto answer =
+      post("/enclave/compute", R"({"enclave_name":"e","workload":"counter","payload":{"initial":1,"increments":-1}})");
   EXPECT_EQ(answer.status, 422);
   EXPECT_EQ(answer["detail"], "increments must be non-negative");
 }
 
-TEST_F(Seed, LaunchesEncryptsAndAttests) {
+TEST_F(Contract, LaunchesEncryptsAndAttests) {
   const auto launched = post("/vm/launch", R"({"owner":"bob"})");
   EXPECT_EQ(launched.status, 200);
   EXPECT_EQ(launched["vm_id"].size(), 12U);
@@ -64,7 +70,7 @@ TEST_F(Seed, LaunchesEncryptsAndAttests) {
   EXPECT_EQ(attested["nonce"].size(), 32U);
 }
 
-TEST_F(Seed, KnowsNoOtherVm) {
+TEST_F(Contract, KnowsNoOtherVm) {
   const auto encrypted = post("/vm/encrypt", R"({"vm_id":"nope","page_id":0,"payload":"x"})");
   EXPECT_EQ(encrypted.status, 404);
   EXPECT_EQ(encrypted["detail"], "VM not found");
@@ -72,17 +78,18 @@ TEST_F(Seed, KnowsNoOtherVm) {
   EXPECT_EQ(post("/vm/attest", "").status, 422);
 }
 
-TEST_F(Seed, WhatIsSealedOpensAgain) {
+TEST_F(Contract, WhatIsSealedOpensAgain) {
   const auto token = post("/enclave/seal", kSealAlice)["token"];
   EXPECT_EQ(token.find_first_of("+/"), std::string::npos);
   for (const std::string padding : {"", "="}) {
-    const auto opened = post("/enclave/unseal", R"({"enclave_name":"e","identity":"alice","token":")" + token + padding + "\"}");
+    const auto opened =
+        post("/enclave/unseal", R"({"enclave_name":"e","identity":"alice","token":")" + token + padding + "\"}");
     EXPECT_EQ(opened.status, 200) << opened.text();
     EXPECT_EQ(json::write(*opened.body.find("data")), R"({"k":"v"})");
   }
 }
 
-TEST_F(Seed, AReversedTokenIsRefused) {
+TEST_F(Contract, AReversedTokenIsRefused) {
   auto token = post("/enclave/seal", kSealAlice)["token"];
   std::ranges::reverse(token);
   for (const auto& bad : {token, std::string{"%%%"}}) {
@@ -92,14 +99,18 @@ TEST_F(Seed, AReversedTokenIsRefused) {
   }
 }
 
-// --- the faults ---
+// --- what was wrong before ---
 
-TEST_F(Seed, PayloadsAreTextOrBase64AsTheRequestSays) {
+TEST_F(Contract, PayloadsAreTextOrBase64AsTheRequestSays) {
   const auto vm = launch();
-  const auto stored = [&](const std::string& page) { return post("/vm/decrypt", R"({"owner":"bob","page_id":)" + page + R"(,"vm_id":")" + vm + "\"}")["text"]; };
+  const auto stored = [&](const std::string& page) {
+    return post("/vm/decrypt", R"({"owner":"bob","page_id":)" + page + R"(,"vm_id":")" + vm + "\"}")["text"];
+  };
   EXPECT_EQ(post("/vm/encrypt", R"({"page_id":0,"payload":"aGVsbG8=","vm_id":")" + vm + "\"}").status, 200);
   EXPECT_EQ(stored("0"), "aGVsbG8=");
-  EXPECT_EQ(post("/vm/encrypt", R"({"page_id":1,"encoding":"base64","payload":"aGVsbG8=","vm_id":")" + vm + "\"}").status, 200);
+  EXPECT_EQ(
+      post("/vm/encrypt", R"({"page_id":1,"encoding":"base64","payload":"aGVsbG8=","vm_id":")" + vm + "\"}").status,
+      200);
   EXPECT_EQ(stored("1"), "hello");
   const auto bad = post("/vm/encrypt", R"({"page_id":2,"encoding":"base64","payload":"a!","vm_id":")" + vm + "\"}");
   EXPECT_EQ(bad.status, 422);
@@ -107,27 +118,32 @@ TEST_F(Seed, PayloadsAreTextOrBase64AsTheRequestSays) {
   EXPECT_EQ(post("/vm/encrypt", R"({"page_id":2,"encoding":"hex","payload":"aa","vm_id":")" + vm + "\"}").status, 422);
 }
 
-TEST_F(Seed, BooleansAreNoIntegers) {
+TEST_F(Contract, BooleansAreNoIntegers) {
   const auto vm = launch();
   for (const auto* number : {"true", "\"0\"", "0.0", "-1", "4294967296", "null"}) {
     const auto answer = post("/vm/encrypt", R"({"payload":"x","vm_id":")" + vm + R"(","page_id":)" + number + "}");
     EXPECT_EQ(answer.status, 422) << number;
     EXPECT_THAT(answer.text(), testing::HasSubstr(R"("loc":["body","page_id"])")) << number;
   }
-  EXPECT_EQ(post("/enclave/compute", R"({"enclave_name":"e","workload":"counter","payload":{"initial":true}})").status, 422);
+  EXPECT_EQ(post("/enclave/compute", R"({"enclave_name":"e","workload":"counter","payload":{"initial":true}})").status,
+            422);
 }
 
-TEST_F(Seed, CountsFarAtOnce) {
-  const auto answer = post("/enclave/compute", R"({"enclave_name":"e","workload":"counter","payload":{"increments":1000000000000000000}})");
+TEST_F(Contract, CountsFarAtOnce) {
+  const auto answer = post("/enclave/compute",
+                           R"({"enclave_name":"e","workload":"counter","payload":{"increments":1000000000000000000}})");
   EXPECT_EQ(*answer.body.find("result")->find("counter")->as_int(), 1'000'000'000'000'000'000);
 }
 
-TEST_F(Seed, NamesDoNotRunIntoOneAnother) {
+TEST_F(Contract, NamesDoNotRunIntoOneAnother) {
   const auto seal = [&](const std::string& enclave, const std::string& identity) {
-    return post("/enclave/seal", R"({"data":{},"enclave_name":")" + enclave + R"(","identity":")" + identity + "\"}")["token"];
+    return post("/enclave/seal",
+                R"({"data":{},"enclave_name":")" + enclave + R"(","identity":")" + identity + "\"}")["token"];
   };
   const auto open = [&](const std::string& enclave, const std::string& identity, const std::string& token) {
-    return post("/enclave/unseal", R"({"allow_stale":true,"enclave_name":")" + enclave + R"(","identity":")" + identity + R"(","token":")" + token + "\"}").status;
+    return post("/enclave/unseal", R"({"allow_stale":true,"enclave_name":")" + enclave + R"(","identity":")" +
+                                       identity + R"(","token":")" + token + "\"}")
+        .status;
   };
   const auto one = seal("c", "a:b");
   const auto other = seal("b:c", "a");
@@ -139,17 +155,19 @@ TEST_F(Seed, NamesDoNotRunIntoOneAnother) {
   EXPECT_EQ(open("b:c", "a:b", one), 400);
 }
 
-TEST_F(Seed, EachPageHasAKeyWithoutStretchingAPassword) {
+TEST_F(Contract, EachPageHasAKeyWithoutStretchingAPassword) {
   // 128 times 200 000 rounds of PBKDF2 would take a minute.
   const auto vm = launch();
   const auto begin = std::clock();
   for (int page = 0; page < 128; ++page) {
-    EXPECT_EQ(post("/vm/encrypt", R"({"payload":"x","vm_id":")" + vm + R"(","page_id":)" + std::to_string(page) + "}").status, 200);
+    EXPECT_EQ(
+        post("/vm/encrypt", R"({"payload":"x","vm_id":")" + vm + R"(","page_id":)" + std::to_string(page) + "}").status,
+        200);
   }
   EXPECT_LT(std::clock() - begin, 20 * CLOCKS_PER_SEC);
 }
 
-TEST_F(Seed, TheVerifiersNonceIsBound) {
+TEST_F(Contract, TheVerifiersNonceIsBound) {
   const std::string nonce = "000102030405060708090a0b0c0d0e0f";
   const auto quote = post("/enclave/attest", R"({"enclave_name":"e","nonce":")" + nonce + "\"}");
   EXPECT_EQ(quote["nonce"], nonce);
@@ -159,23 +177,30 @@ TEST_F(Seed, TheVerifiersNonceIsBound) {
   };
   EXPECT_EQ(verify(quote["quote"], expected)["verdict"], "accepted");
   EXPECT_EQ(verify(quote["quote"], codec::to_hex(enclave_report_data({}, "v1")))["verdict"], "rejected");
-  EXPECT_EQ(verify(quote["quote"], codec::to_hex(enclave_report_data(codec::array_from_hex<16>(nonce).value(), "v2")))["verdict"], "rejected");
+  EXPECT_EQ(verify(quote["quote"],
+                   codec::to_hex(enclave_report_data(codec::array_from_hex<16>(nonce).value(), "v2")))["verdict"],
+            "rejected");
 
   const auto vm = launch();
   const auto report = post("/vm/attest?vm_id=" + vm + "&nonce=" + nonce, "");
   EXPECT_EQ(report["nonce"], nonce);
   const auto measurement = codec::array_from_hex<32>(report["measurement"]).value();
-  EXPECT_EQ(verify(report["report"], codec::to_hex(vm_report_data(codec::array_from_hex<16>(nonce).value(), vm, measurement)))["verdict"], "accepted");
+  EXPECT_EQ(verify(report["report"],
+                   codec::to_hex(vm_report_data(codec::array_from_hex<16>(nonce).value(), vm, measurement)))["verdict"],
+            "accepted");
   EXPECT_EQ(verify(report["report"], codec::to_hex(vm_report_data({}, vm, measurement)))["verdict"], "rejected");
   for (const auto* bad : {"00", "zz0102030405060708090a0b0c0d0e0f", ""}) {
-    EXPECT_EQ(post("/enclave/attest", R"({"enclave_name":"e","nonce":")" + std::string{bad} + "\"}").status, 422) << bad;
+    EXPECT_EQ(post("/enclave/attest", R"({"enclave_name":"e","nonce":")" + std::string{bad} + "\"}").status, 422)
+        << bad;
   }
-  EXPECT_NE(post("/enclave/attest", R"({"enclave_name":"e"})")["nonce"], post("/enclave/attest", R"({"enclave_name":"e"})")["nonce"]);
+  EXPECT_NE(post("/enclave/attest", R"({"enclave_name":"e"})")["nonce"],
+            post("/enclave/attest", R"({"enclave_name":"e"})")["nonce"]);
 }
 
-TEST_F(Seed, EvidenceIsSigned) {
+TEST_F(Contract, EvidenceIsSigned) {
   const auto vm = launch();
-  for (const auto& text : {post("/enclave/attest", R"({"enclave_name":"e"})")["quote"], post("/vm/attest?vm_id=" + vm, "")["report"]}) {
+  for (const auto& text :
+       {post("/enclave/attest", R"({"enclave_name":"e"})")["quote"], post("/vm/attest?vm_id=" + vm, "")["report"]}) {
     auto bytes = codec::from_base64(text).value();
     const auto verdict = [&] { return post("/verify", R"({"evidence":")" + codec::to_base64(bytes) + "\"}"); };
     EXPECT_EQ(verdict()["verdict"], "accepted");
@@ -185,7 +210,7 @@ TEST_F(Seed, EvidenceIsSigned) {
   }
 }
 
-TEST_F(Seed, RollbackOfSealedDataIsDetected) {
+TEST_F(Contract, RollbackOfSealedDataIsDetected) {
   const auto older = post("/enclave/seal", kSealAlice)["token"];
   const auto newer = post("/enclave/seal", R"({"enclave_name":"e","identity":"alice","data":{"k":"w"}})")["token"];
   const auto open = [&](const std::string& token, const std::string& more = "") {
@@ -200,9 +225,11 @@ TEST_F(Seed, RollbackOfSealedDataIsDetected) {
   EXPECT_TRUE(*allowed.body.find("stale")->as_bool());
 }
 
-TEST_F(Seed, PagesAreTheirOwnersToOverwrite) {
+TEST_F(Contract, PagesAreTheirOwnersToOverwrite) {
   const auto vm = launch("bob");
-  const auto encrypt = [&](const std::string& more) { return post("/vm/encrypt", R"({"page_id":7,"payload":"x","vm_id":")" + vm + "\"" + more + "}"); };
+  const auto encrypt = [&](const std::string& more) {
+    return post("/vm/encrypt", R"({"page_id":7,"payload":"x","vm_id":")" + vm + "\"" + more + "}");
+  };
   EXPECT_EQ(encrypt(R"(,"owner":"mallory")").status, 403);
   EXPECT_EQ(encrypt("").status, 200);
   const auto nobody = encrypt("");
@@ -215,12 +242,13 @@ TEST_F(Seed, PagesAreTheirOwnersToOverwrite) {
   EXPECT_EQ(post("/vm/decrypt", R"({"owner":"mallory","page_id":7,"vm_id":")" + vm + "\"}").status, 403);
 }
 
-TEST_F(Seed, APageThatWasChangedIsNotDecrypted) {
+TEST_F(Contract, APageThatWasChangedIsNotDecrypted) {
   const auto vm = launch();
   const auto first = post("/vm/encrypt", R"({"page_id":1,"payload":"one","vm_id":")" + vm + "\"}");
   const auto second = post("/vm/encrypt", R"({"page_id":1,"payload":"two","owner":"bob","vm_id":")" + vm + "\"}");
   const auto decrypt = [&](const std::string& ciphertext, const std::string& mac) {
-    return post("/vm/decrypt", R"({"owner":"bob","page_id":1,"vm_id":")" + vm + R"(","ciphertext":")" + ciphertext + R"(","mac":")" + mac + "\"}");
+    return post("/vm/decrypt", R"({"owner":"bob","page_id":1,"vm_id":")" + vm + R"(","ciphertext":")" + ciphertext +
+                                   R"(","mac":")" + mac + "\"}");
   };
   EXPECT_EQ(decrypt(second["ciphertext"], second["mac"])["text"], "two");
   auto changed = codec::from_base64(second["ciphertext"]).value();
@@ -232,14 +260,17 @@ TEST_F(Seed, APageThatWasChangedIsNotDecrypted) {
   EXPECT_EQ(decrypt(second["ciphertext"], first["mac"]).status, 400);
 }
 
-TEST_F(Seed, EveryNameIsBounded) {
+TEST_F(Contract, EveryNameIsBounded) {
   const std::string most(128, 'n');
   const std::string more(129, 'n');
   EXPECT_EQ(post("/enclave/attest", R"({"enclave_name":")" + most + "\"}").status, 200);
   const std::pair<std::string, std::string> requests[] = {
-      {"/enclave/compute", R"({"workload":"counter","enclave_name":"N"})"}, {"/enclave/attest", R"({"enclave_name":"N"})"},
-      {"/enclave/attest", R"({"enclave_name":"e","policy_version":"N"})"},  {"/enclave/seal", R"({"enclave_name":"N","identity":"i"})"},
-      {"/enclave/seal", R"({"enclave_name":"e","identity":"N"})"},          {"/vm/launch", R"({"owner":"N"})"},
+      {"/enclave/compute", R"({"workload":"counter","enclave_name":"N"})"},
+      {"/enclave/attest", R"({"enclave_name":"N"})"},
+      {"/enclave/attest", R"({"enclave_name":"e","policy_version":"N"})"},
+      {"/enclave/seal", R"({"enclave_name":"N","identity":"i"})"},
+      {"/enclave/seal", R"({"enclave_name":"e","identity":"N"})"},
+      {"/vm/launch", R"({"owner":"N"})"},
       {"/vm/encrypt", R"({"vm_id":"N","page_id":0,"payload":"x"})"}};
   for (const auto& [path, body] : requests) {
     for (const auto& name : {std::string{}, more}) {
@@ -250,11 +281,15 @@ TEST_F(Seed, EveryNameIsBounded) {
   }
 }
 
-TEST_F(Seed, LogsCarryFieldsAndNoPlaintext) {
-  post("/enclave/compute", R"({"enclave_name":"e","workload":"keyword_search","payload":{"documents":["planted-document"],"keyword":"planted-keyword"}})");
-  post("/enclave/compute", R"({"enclave_name":"e","workload":"sealed_secret","payload":{"secret":"planted-secret","identity":"alice"}})");
+TEST_F(Contract, LogsCarryFieldsAndNoPlaintext) {
+  post(
+      "/enclave/compute",
+      R"({"enclave_name":"e","workload":"keyword_search","payload":{"documents":["planted-document"],"keyword":"planted-keyword"}})");
+  post("/enclave/compute",
+       R"({"enclave_name":"e","workload":"sealed_secret","payload":{"secret":"planted-secret","identity":"alice"}})");
   post("/enclave/compute", R"({"enclave_name":"e","workload":"inference","payload":{"vector":[3,4]}})");
-  const auto token = post("/enclave/seal", R"({"enclave_name":"e","identity":"alice","data":{"planted-name":"planted-value"}})")["token"];
+  const auto token = post(
+      "/enclave/seal", R"({"enclave_name":"e","identity":"alice","data":{"planted-name":"planted-value"}})")["token"];
   post("/enclave/unseal", R"({"enclave_name":"e","identity":"alice","token":")" + token + "\"}");
   const auto nonce = post("/enclave/attest", R"({"enclave_name":"e"})")["nonce"];
   const auto vm = launch();
@@ -264,8 +299,9 @@ TEST_F(Seed, LogsCarryFieldsAndNoPlaintext) {
   const auto log = log_.text();
   EXPECT_EQ(log.find("planted"), std::string::npos) << log;
   EXPECT_EQ(log.find(token), std::string::npos);
-  for (const auto* field : {"enclave=e", "mrenclave=", "call=inference", "payload=", "address=0x", "len=", "identity=alice", "workload=inference", "keyword=",
-                            "counts=0", "norm=5", "owner=bob", "page_id=3", "vcpu=0", "measurement="}) {
+  for (const auto* field :
+       {"enclave=e", "mrenclave=", "call=inference", "payload=", "address=0x", "len=", "identity=alice",
+        "workload=inference", "keyword=", "counts=0", "norm=5", "owner=bob", "page_id=3", "vcpu=0", "measurement="}) {
     EXPECT_NE(log.find(field), std::string::npos) << field;
   }
   EXPECT_NE(log.find("nonce=" + nonce), std::string::npos);
