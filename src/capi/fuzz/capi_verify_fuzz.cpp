@@ -1,5 +1,6 @@
 #include <array>
 #include <cstdlib>
+#include <memory>
 #include <string_view>
 
 #include "cloister/codec/cursor.hpp"
@@ -51,8 +52,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   char* first = nullptr;
   char* second = nullptr;
   const auto code = cloister_verify_evidence(&request, &first);
-  static cloister_verify_cache* const cache = cloister_verify_cache_new();
-  request.cache = cache;
+  static const std::unique_ptr<cloister_verify_cache, void (*)(cloister_verify_cache*)> cache{cloister_verify_cache_new(),
+                                                                                              cloister_verify_cache_free};
+  request.cache = cache.get();
   if (cloister_verify_evidence(&request, &second) != code) std::abort();
   if (first == nullptr || second == nullptr || std::string_view{first} != second) std::abort();
   const auto object = codec::json::parse(first);

@@ -418,7 +418,6 @@ struct CertifiedKeys : CertificateChain {
 };
 
 TEST_F(CertifiedKeys, AreTrustedUnderAGivenRoot) {
-  const auto built = build();
   for (const auto algorithm : {Algorithm::ps384, Algorithm::rs256}) {
     const auto& issuer = signer(algorithm);
     leaf.key = std::get<crypto::x509::RsaPublicKey>(issuer.jwk().key);
