@@ -52,15 +52,20 @@ void add_serve(CLI::App& lab, Context& context) {
   command->add_option("--port", options->port, "0: any that is free");
   command->add_option("--seed-file", options->seed_file, "32 bytes that make the lab the same at each start; made if it is not there");
   command->add_option("--allow-origin", options->allowed_origins, "a page of this origin may use the service, e.g. http://127.0.0.1:9000");
+  command->add_flag("--beside-tee", options->beside_tee, "start also on a machine that has a TEE of its own");
   command->add_flag("--json", *json_logs, "the log is JSON also on a terminal");
   command->callback([options, json_logs, &context] {
     log::StderrLogger plain{"lab", log::Level::info};
     JsonLogger json{context.clock, context.err};
     log::Logger& logger = *json_logs ? static_cast<log::Logger&>(json) : plain;
     if (auto served = lab_service::serve(*options, context.out, context.clock, logger); !served) {
-      context.fail(served.error(), "another program may use the port: --port N; a seed file is its owner's alone (mode 0600)");
+      const bool beside = served.error().code() == Errc::lab_beside_tee;
+      context.fail(served.error(), beside ? "--beside-tee starts it all the same"
+                                          : "another program may use the port: --port N; a seed file is its owner's alone (mode 0600)");
     }
   });
+}
+
 std::map<evidence::SnpProduct, evidence::SnpTcb> usual_tcbs() {
   std::map<evidence::SnpProduct, evidence::SnpTcb> out;
   for (const auto product : {evidence::SnpProduct::milan, evidence::SnpProduct::genoa, evidence::SnpProduct::turin}) {

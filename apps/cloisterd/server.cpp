@@ -272,11 +272,14 @@ class Server {
   Result<void> open_key_broker() {
     if (!config_.key_broker) return {};
     CLOISTER_TRY(options, broker_options(*config_.key_broker, keys_->server_id));
-    auto find = [this](const evidence::Quote& quote) -> Result<evidence::CollateralDocuments> {
+    verdict::Sources sources;
+    sources.collateral = [this](const evidence::Quote& quote) -> Result<verdict::DocumentsPtr> {
       CLOISTER_TRY(found, services_->collateral(quote));
-      return evidence::parse_documents(found);
+      return verdict::shared(evidence::parse_documents(found));
     };
-    kbs::Broker::Services services{*database_, *sealer_, *log_, refusals_, *result_keys_, anchors_, find, random_, &known_};
+    sources.endorsements = services_->endorsements;
+    sources.remote = services_->fetches;
+    kbs::Broker::Services services{*database_, *sealer_, *log_, refusals_, *result_keys_, anchors_, std::move(sources), random_, &known_};
     CLOISTER_TRY(guests, kbs::Broker::open(std::move(services), std::move(options)));
     guests_ = std::move(guests);
     services_->guests = guests_.get();

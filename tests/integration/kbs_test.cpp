@@ -115,9 +115,10 @@ class KeyBrokerTest : public testing::Test {
   void configure(kbs::Broker::Options with) {
     auto opened = kbs::Broker::open(
         kbs::Broker::Services{*world.database, *world.sealer, *world.log, refusals, *keys, world.anchors,
-                              [this](const evidence::Quote&) -> Result<evidence::CollateralDocuments> {
-                                return evidence::parse_documents(world.collateral);
-                              },
+                              {[this](const evidence::Quote&) {
+                                 return verdict::shared(evidence::parse_documents(world.collateral));
+                               },
+                               nullptr, false},
                               random},
         std::move(with));
     ASSERT_TRUE(opened.ok()) << opened.error().text();

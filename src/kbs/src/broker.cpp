@@ -281,7 +281,7 @@ Result<Broker::Appraised> Broker::appraise(const sessions::Record& session, cons
                              .reference_values = current->reference_values,
                              .cache = services_.cache};
   CLOISTER_TRY(cpu, appraise_tee(session.tee, message.primary_evidence, rcar::padded(primary_data), init_data, terms,
-                                 {services_.collateral, nullptr}));
+                                 services_.sources));
   return whole(std::move(cpu));
 }
 

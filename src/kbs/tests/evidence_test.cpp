@@ -54,8 +54,8 @@ class Quotes : public testing::TestWithParam<QuoteCase> {
                                           const Digest64& data = some_data()) const {
     const auto built = platform.build();
     const auto sent = json::write(json::Object{{"quote", codec::to_base64(built.quote)}});
-    const auto find = [&](const evidence::Quote&) { return evidence::parse_documents(built.collateral); };
-    return appraise_tee(GetParam().name, sent, data, with, terms(built.root, SyntheticPlatform::now()), {find, nullptr});
+    const auto find = [&](const evidence::Quote&) { return verdict::shared(evidence::parse_documents(built.collateral)); };
+    return appraise_tee(GetParam().name, sent, data, with, terms(built.root, SyntheticPlatform::now()), {find, nullptr, false});
   }
   SyntheticPlatform platform{GetParam().tee, GetParam().tee == evidence::TeeType::tdx ? std::uint16_t{4} : std::uint16_t{3}};
 };

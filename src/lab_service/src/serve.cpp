@@ -6,6 +6,7 @@
 #include <ostream>
 
 #include "cloister/codec/text.hpp"
+#include "cloister/device/select.hpp"
 #include "cloister/http/server.hpp"
 #include "cloister/kms/software.hpp"
 #include "cloister/lab_service/service.hpp"
@@ -40,6 +41,11 @@ runtime::Task<Result<int>> announce_and_wait(runtime::IoContext& io, std::functi
 }  // namespace
 
 Result<void> serve(const ServeOptions& options, std::ostream& out, const Clock& clock, log::Logger& logger) {
+  device::LinuxKernel kernel;
+  if (const auto alone = device::refuse_lab_beside_tee(kernel); !alone) {
+    if (!options.beside_tee) return alone.error();
+    logger.warn("lab_service_beside_tee", {{"detail", alone.error().detail()}, {"lab", true}});
+  }
   for (const auto& origin : options.allowed_origins) CLOISTER_CHECK(check_origin(origin));
   SystemRandom random;
   CLOISTER_TRY(state, options.seed_file

@@ -86,13 +86,15 @@ Result<json::Value> verify(const Service& s, const Input& in) {
   const verdict::Sources sources{
       .collateral =
           [&s, now](const evidence::Quote&) {
-            return evidence::parse_documents(
-                s.machine.platform.sgx_collateral(now, s.machine.quoting_enclave->identity()));
+            return verdict::shared(evidence::parse_documents(
+                s.machine.platform.sgx_collateral(now, s.machine.quoting_enclave->identity())));
           },
-      .endorsements = [&s, now](const evidence::SnpReport& report) -> Result<evidence::SnpEndorsements> {
+      .endorsements = [&s, now](const evidence::SnpReport& report,
+                                const evidence::SnpEndorsements&) -> Result<evidence::SnpEndorsements> {
         if (report.product() != Machine::kProduct) return evidence::SnpEndorsements{};
         return s.machine.authority.endorsements(Machine::kProduct, evidence::VekKind::vcek, Machine::kTcb, now);
-      }};
+      },
+      .remote = false};
   CLOISTER_TRY(verdict, verdict::judge(*evidence, {}, terms, sources));
   return verdict::to_json(verdict);
 }

@@ -89,7 +89,7 @@ class Broker {
     audit::Refusals& refusals;
     const keyring::Keyring& keys;  // that sign tokens
     const attestation::TrustAnchors& anchors;
-    verdict::FindCollateral collateral;
+    verdict::Sources sources;  // of what evidence needs beside it
     Random& random;
     attestation::VerificationCache* cache = nullptr;
   };

@@ -20,10 +20,11 @@ struct ServeOptions {
   /// `<file>.amd-keys.pem`. Without it the lab is a new one at each start.
   std::optional<std::filesystem::path> seed_file;
   std::vector<std::string> allowed_origins;
+  bool beside_tee = false;  // start also on a machine that has a TEE of its own
 };
 
 /// Serves until SIGTERM or SIGINT. Writes one JSON line to `out` once it answers: {"url", "lab": true}.
-/// `configuration_invalid` for a seed file that others may read, or that is none, and for what is no origin.
+/// `lab_beside_tee` on a machine with a TEE unless that is wanted, `configuration_invalid` for a seed file that others may read, or that is none, and for what is no origin.
 [[nodiscard]] Result<void> serve(const ServeOptions& options, std::ostream& out, const Clock& clock,
                                  log::Logger& logger);
 
