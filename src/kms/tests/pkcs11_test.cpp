@@ -232,7 +232,8 @@ TEST_F(Pkcs11Test, ThoseWhoStartAtOnceShareOneRootOrGiveUp) {
     if (kms) {
       opened_ones.push_back(*std::move(kms));
     } else {
-      EXPECT_TRUE(kms.error().code() == Errc::conflict || kms.error().code() == Errc::hsm_key_unfit) << kms.error().text();
+      const auto code = kms.error().code();  // `unavailable`: SoftHSM itself refuses some of several that make keys at once
+      EXPECT_TRUE(code == Errc::conflict || code == Errc::hsm_key_unfit || code == Errc::unavailable) << kms.error().text();
     }
   }
   const auto later = opened();

@@ -1,7 +1,9 @@
 #include "cloister/lab_service/enclaves.hpp"
 
 #include <algorithm>
+#include <array>
 #include <iterator>
+#include <span>
 
 #include "cloister/codec/cbor.hpp"
 #include "cloister/codec/text.hpp"
@@ -20,6 +22,7 @@ constexpr std::uint64_t kFirstBase = 0x10000000;
 constexpr std::uint64_t kSize = 0x4000;
 constexpr std::uint64_t kCodeOffset = 0x1000;
 constexpr std::uint64_t kDataOffset = 0x2000;
+constexpr std::uint64_t kSsaOffset = 0x3000;
 constexpr EpcIndex kFirstPage = lab_sgx::QuotingEnclave::kPages;
 constexpr unsigned kCallProcessor = 0;
 constexpr unsigned kStepProcessor = 1;
@@ -36,6 +39,24 @@ lab_sgx::PageBytes code_page(std::string_view name) {
   std::ranges::copy(text.take(), page.begin());
   return page;
 }
+
+/// What an enclave of this name is loaded from.
+struct Image {
+  explicit Image(std::string_view name) : code{code_page(name)} {}
+  lab_sgx::PageBytes tcs = lab_sgx::tcs_page({.ossa = kSsaOffset});
+  lab_sgx::PageBytes code;
+  lab_sgx::PageBytes zero{};
+
+  static constexpr std::size_t kPages = 4;
+  /// In the order of their addresses; of this object's bytes.
+  [[nodiscard]] std::array<measure::EnclavePage, kPages> pages() const {
+    const auto rw = SecInfo::reg(true, true, false);
+    return {{{.offset = 0, .secinfo = SecInfo::tcs(), .contents = tcs},
+             {.offset = kCodeOffset, .secinfo = SecInfo::reg(true, false, true), .contents = code},
+             {.offset = kDataOffset, .secinfo = rw, .contents = zero},
+             {.offset = kSsaOffset, .secinfo = rw, .contents = zero}}};
+  }
+};
 
 Result<void> did(std::string_view leaf, Code code) {
   if (code == Code::success) return {};
@@ -172,25 +193,20 @@ Result<Enclave*> Enclaves::load(std::string_view name, bool step) {
 Result<void> Enclaves::plan_load(Enclave& enclave) {
   auto& cpu = machine_.cpu;
   std::vector<EpcIndex> pages;
-  for (EpcIndex i = kFirstPage; i < cpu.pages() && pages.size() < 4; ++i) {
+  for (EpcIndex i = kFirstPage; i < cpu.pages() && pages.size() < 1 + Image::kPages; ++i) {
     const bool promised = std::ranges::any_of(enclaves_, [i](const auto& other) {
       const auto& e = *other.second;
       return e.state == EnclaveState::loading && (e.secs == i || std::ranges::find(e.pages, i) != e.pages.end());
     });
     if (!cpu.epcm(i).valid && !promised) pages.push_back(i);
   }
-  if (pages.size() < 4) return Error{Errc::conflict, "the enclave page cache is full: delete an enclave"};
+  if (pages.size() < 1 + Image::kPages) return Error{Errc::conflict, "the enclave page cache is full: delete an enclave"};
   enclave.secs = pages[0];
-  enclave.pages = {pages[1], pages[2], pages[3]};
+  enclave.pages.assign(pages.begin() + 1, pages.begin() + 1 + Image::kPages);
   enclave.base = kFirstBase + pages[0] * kSize;
 
-  const lab_sgx::PageBytes zero{};
-  const auto code = code_page(enclave.name);
-  const auto rx = SecInfo::reg(true, false, true);
-  const auto rw = SecInfo::reg(true, true, false);
-  const measure::EnclavePage list[] = {{.offset = 0, .secinfo = SecInfo::tcs(), .contents = zero},
-                                       {.offset = kCodeOffset, .secinfo = rx, .contents = code},
-                                       {.offset = kDataOffset, .secinfo = rw, .contents = zero}};
+  const auto image = std::make_shared<const Image>(enclave.name);
+  const auto list = image->pages();
   CLOISTER_TRY(mrenclave, measure::mrenclave_of_pages(1, kSize, list));
   enclave.mrenclave = mrenclave;
 
@@ -203,10 +219,9 @@ Result<void> Enclaves::plan_load(Enclave& enclave) {
   for (std::size_t i = 0; i < std::size(list); ++i) {
     const auto offset = list[i].offset;
     plan.add("EADD",
-             [&cpu, &enclave, i, offset, secinfo = list[i].secinfo,
-              contents = i == 1 ? code : zero]() -> Result<json::Object> {
-               CLOISTER_CHECK(
-                   did("EADD", cpu.eadd(enclave.pages[i], enclave.secs, enclave.base + offset, secinfo, contents)));
+             [&cpu, &enclave, i, offset, image, one = list[i]]() -> Result<json::Object> {
+               CLOISTER_CHECK(did("EADD", cpu.eadd(enclave.pages[i], enclave.secs, enclave.base + offset, one.secinfo,
+                                                   one.contents)));
                return json::Object{{"epc_page", enclave.pages[i]},
                                    {"address", hex_number(enclave.base + offset)},
                                    {"len", measure::kSgxPageSize},
@@ -516,19 +531,15 @@ Result<std::vector<MeasuredRecord>> Enclaves::records(std::string_view name) {
   struct Operation {
     std::uint64_t offset;
     std::optional<SecInfo> added;  // else EEXTEND
-    const lab_sgx::PageBytes* page = nullptr;
+    std::span<const std::uint8_t, measure::kSgxPageSize> page;
   };
-  const lab_sgx::PageBytes zero{};
-  const auto code = code_page(enclave->name);
+  const Image image{enclave->name};
   std::vector<Operation> operations;
-  const auto page = [&](std::uint64_t offset, const SecInfo& secinfo, const lab_sgx::PageBytes& contents) {
-    operations.push_back({offset, secinfo, &contents});
+  for (const auto& page : image.pages()) {
+    operations.push_back({page.offset, page.secinfo, page.contents});
     for (std::size_t at = 0; at < measure::kSgxPageSize; at += measure::kSgxChunkSize)
-      operations.push_back({offset + at, {}, &contents});
-  };
-  page(0, SecInfo::tcs(), zero);
-  page(kCodeOffset, SecInfo::reg(true, false, true), code);
-  page(kDataOffset, SecInfo::reg(true, true, false), zero);
+      operations.push_back({page.offset + at, {}, page.contents});
+  }
   std::vector<MeasuredRecord> out;
   for (std::size_t count = 0; count <= operations.size();
        ++count) {  // SHA-256 shows nothing on its way: each time anew
@@ -540,7 +551,7 @@ Result<std::vector<MeasuredRecord>> Enclaves::records(std::string_view name) {
       else
         measurement.extend(
             one.offset,
-            measure::SgxChunk{std::span{*one.page}.subspan(one.offset % measure::kSgxPageSize).first<256>()});
+            measure::SgxChunk{one.page.subspan(one.offset % measure::kSgxPageSize).first<256>()});
     }
     const auto* last = count == 0 ? nullptr : &operations[count - 1];
     out.push_back({last == nullptr ? "ECREATE"

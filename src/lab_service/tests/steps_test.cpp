@@ -32,8 +32,9 @@ TEST_F(Steps, LoadAnEnclaveByItsInstructions) {
   EXPECT_EQ(begun["next"], "ECREATE");
   EXPECT_EQ(post("/enclave/attest", R"({"enclave_name":"s"})").status, 409);
   const auto page = "EADD " + times(16, "EEXTEND");
-  EXPECT_EQ(run("/enclaves/s/step"), "ECREATE " + page + ' ' + page + ' ' + page + " EINIT");
-  EXPECT_EQ(events_after(0), "ECREATE " + page + ' ' + page + ' ' + page + " EINIT");
+  const auto load = "ECREATE " + times(4, page) + " EINIT";  // TCS, code, data, SSA frame
+  EXPECT_EQ(run("/enclaves/s/step"), load);
+  EXPECT_EQ(events_after(0), load);
   const auto info = get("/enclaves/s");
   EXPECT_EQ(info["state"], "initialized");
   EXPECT_EQ(*last_.body.find("fields")->find("mrenclave")->as_string(), info["mrenclave"]);
@@ -48,7 +49,7 @@ TEST_F(Steps, MeasureRecordByRecord) {
   const auto mrenclave = post("/enclaves", R"({"enclave_name":"e"})")["mrenclave"];
   const auto measured = get("/enclaves/e/measurement");
   const auto& records = *measured.body.find("records")->as_array();
-  EXPECT_EQ(records.size(), 1U + 3 * 17);
+  EXPECT_EQ(records.size(), 1U + 4 * 17);
   EXPECT_EQ(*records.front().find("leaf")->as_string(), "ECREATE");
   EXPECT_EQ(*records.back().find("digest")->as_string(), mrenclave);
   EXPECT_NE(*records[5].find("digest")->as_string(), *records[6].find("digest")->as_string());
@@ -124,9 +125,9 @@ TEST_F(Steps, AnOcallIsEchoedAndAnEvent) {
 
 TEST_F(Steps, StoppedEnclavesAreGoneAndComeAgain) {
   const auto token = post("/enclave/seal", R"({"enclave_name":"e","identity":"i","data":{"a":1}})")["token"];
-  EXPECT_GT(get("/memory/epc").body.find("rows")->as_array()->size(), 3U);
+  EXPECT_GT(get("/memory/epc").body.find("rows")->as_array()->size(), lab_sgx::QuotingEnclave::kPages);
   EXPECT_EQ(post("/enclaves/e/stop", "")["state"], "stopped");
-  EXPECT_EQ(get("/memory/epc").body.find("rows")->as_array()->size(), 3U);  // the quoting enclave's
+  EXPECT_EQ(get("/memory/epc").body.find("rows")->as_array()->size(), lab_sgx::QuotingEnclave::kPages);  // the quoting enclave's
   EXPECT_EQ(post("/enclaves/e/stop", "").status, 409);
   EXPECT_EQ(post("/enclave/compute", R"({"enclave_name":"e","workload":"counter"})").status, 409);
   EXPECT_EQ(del("/enclaves/e").status, 200);

@@ -25,7 +25,7 @@ struct Enclave {
   EnclaveState state = EnclaveState::loading;
   UnixTime created{};
   lab_sgx::EpcIndex secs = 0;
-  std::vector<lab_sgx::EpcIndex> pages;  // TCS, code, data
+  std::vector<lab_sgx::EpcIndex> pages;  // TCS, code, data, SSA frame
   std::uint64_t base = 0;
   Digest32 mrenclave{};  // what the loader expects; the CPU's own once it is initialised
   Digest32 mrsigner{};
