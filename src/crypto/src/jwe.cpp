@@ -41,15 +41,6 @@ std::optional<DhCurve> curve_of(std::string_view name) noexcept {
 
 Error unsupported(std::string detail) { return Error{Errc::unsupported, std::move(detail)}; }
 
-Bytes base64url(json::Fields& fields, std::string_view name) {
-  const auto text = fields.string(name);
-  if (fields.failed()) return {};
-  auto bytes = codec::from_base64url(text);
-  if (bytes) return std::move(bytes).value();
-  fields.fail(bytes.error().code(), name, bytes.error().detail());
-  return {};
-}
-
 /// The members that say where the point is (RFC 7518 section 6.2.1).
 Result<DhPublicKey> read_point(json::Fields& fields) {
   const auto name = fields.string("crv");

@@ -23,15 +23,6 @@ constexpr std::array kPrivateMembers = {"d", "p", "q", "dp", "dq", "qi", "oth", 
 Error unsupported(std::string detail) { return Error{Errc::unsupported, "JWK: " + std::move(detail)}; }
 Error invalid(std::string detail) { return Error{Errc::key_invalid, "JWK: " + std::move(detail)}; }
 
-Bytes base64url(json::Fields& fields, std::string_view name) {
-  const auto text = fields.string(name);
-  if (fields.failed()) return {};
-  auto bytes = codec::from_base64url(text);
-  if (bytes) return std::move(bytes).value();
-  fields.fail(bytes.error().code(), name, bytes.error().detail());
-  return {};
-}
-
 Result<PublicKey> ec_key(json::Fields& fields) {
   const auto curve_name = fields.string("crv");
   auto x = base64url(fields, "x");
@@ -160,6 +151,15 @@ json::Object required_members(const PublicKey& key) {
 }
 
 }  // namespace
+
+Bytes base64url(json::Fields& fields, std::string_view name) {
+  const auto text = fields.string(name);
+  if (fields.failed()) return {};
+  auto bytes = codec::from_base64url(text);
+  if (bytes) return std::move(bytes).value();
+  fields.fail(bytes.error().code(), name, bytes.error().detail());
+  return {};
+}
 
 std::string_view to_string(Algorithm algorithm) noexcept {
   switch (algorithm) {

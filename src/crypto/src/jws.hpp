@@ -33,6 +33,8 @@ struct Jws {
 /// The members of a JWK that make the key (`kty` and its own), without what it may be used for.
 [[nodiscard]] Result<PublicKey> read_public_key(const codec::json::Value& value);
 [[nodiscard]] Result<Jwk> read_jwk(const codec::json::Value& value);
+/// A member in base64url; fails `fields` for what is none.
+[[nodiscard]] Bytes base64url(codec::json::Fields& fields, std::string_view name);
 [[nodiscard]] bool same_key(const PublicKey& a, const PublicKey& b);
 
 }  // namespace cloister::crypto::jose

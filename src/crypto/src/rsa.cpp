@@ -4,7 +4,7 @@
 #include <openssl/rsa.h>
 
 #include "cloister/crypto/hash.hpp"
-#include "openssl.hpp"
+#include "rsa_pkey.hpp"
 #include "x509_rsa.hpp"
 
 namespace cloister::crypto {
@@ -16,10 +16,6 @@ using ParamsPtr = std::unique_ptr<OSSL_PARAM, ossl::Releaser<OSSL_PARAM_free>>;
 constexpr std::size_t kModulusBytes = 384;
 constexpr std::size_t kPrimeBytes = kModulusBytes / 2;
 constexpr BN_ULONG kExponent = 3;
-
-ossl::BnPtr number(ByteView big_endian) {
-  return ossl::made(ossl::BnPtr{BN_bin2bn(ossl::data(big_endian), static_cast<int>(big_endian.size()), nullptr)});
-}
 
 Bytes padded(const BIGNUM* value, std::size_t size) {
   Bytes out(size);
@@ -33,7 +29,7 @@ ossl::BnPtr prime_from(ByteView seed, ByteView info, BN_CTX* context) {
   auto start = hkdf({}, seed, info, kPrimeBytes);
   start.writable().front() |= 0xC0;
   start.writable().back() |= 1;
-  auto candidate = number(start.reveal());
+  auto candidate = ossl::number_from(start.reveal());
   while (BN_mod_word(candidate.get(), kExponent) == 1 || BN_check_prime(candidate.get(), context, nullptr) != 1) {
     ossl::must(BN_add_word(candidate.get(), 2));
   }
@@ -115,9 +111,9 @@ Bytes RsaPrivateKey::sign_pkcs1_sha256(ByteView message) const {
 }
 
 Result<MultipliedAndDivided> multiply_and_divide(ByteView a, ByteView b, ByteView n) {
-  const auto left = number(a);
-  const auto right = number(b);
-  const auto divisor = number(n);
+  const auto left = ossl::number_from(a);
+  const auto right = ossl::number_from(b);
+  const auto divisor = ossl::number_from(n);
   if (BN_cmp(left.get(), divisor.get()) >= 0 || BN_cmp(right.get(), divisor.get()) >= 0) {
     return Error{Errc::invalid_argument, "factors below the divisor expected"};
   }

@@ -3,25 +3,12 @@
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 
-#include "openssl.hpp"
+#include "rsa_pkey.hpp"
 
 namespace cloister::crypto {
 namespace {
 
 using Pkcs8Ptr = std::unique_ptr<PKCS8_PRIV_KEY_INFO, ossl::Releaser<PKCS8_PRIV_KEY_INFO_free>>;
-
-Bytes number_of(const EVP_PKEY* key, const char* name) {
-  BIGNUM* raw = nullptr;
-  ossl::must(EVP_PKEY_get_bn_param(key, name, &raw));
-  const ossl::BnPtr number{raw};
-  Bytes out(static_cast<std::size_t>(BN_num_bytes(number.get())));
-  CLOISTER_ASSERT(BN_bn2bin(number.get(), out.data()) == static_cast<int>(out.size()));
-  return out;
-}
-
-x509::RsaPublicKey public_of(const EVP_PKEY* key) {
-  return {.modulus = number_of(key, OSSL_PKEY_PARAM_RSA_N), .exponent = number_of(key, OSSL_PKEY_PARAM_RSA_E)};
-}
 
 }  // namespace
 
@@ -37,26 +24,14 @@ RsaPssKey::~RsaPssKey() = default;
 
 RsaPssKey RsaPssKey::generate(unsigned bits) {
   CLOISTER_ASSERT(bits >= kMinBits && bits <= kMaxBits);
-  auto key = ossl::made(ossl::PkeyPtr{EVP_RSA_gen(bits)});
-  auto pub = public_of(key.get());
+  auto key = ossl::generate_rsa(bits);
+  auto pub = ossl::rsa_public_of(key.get());
   return RsaPssKey{std::move(pub), std::make_unique<const Handle>(Handle{std::move(key)})};
 }
 
 Result<RsaPssKey> RsaPssKey::from_pkcs8(ByteView der) {
-  const auto* cursor = der.data();
-  const Pkcs8Ptr info{d2i_PKCS8_PRIV_KEY_INFO(nullptr, &cursor, static_cast<long>(der.size()))};
-  if (!info || cursor != der.data() + der.size()) return ossl::refused(Errc::key_invalid, "a PKCS#8 private key expected");
-  ossl::PkeyPtr key{EVP_PKCS82PKEY(info.get())};
-  if (!key || EVP_PKEY_is_a(key.get(), "RSA") != 1) return ossl::refused(Errc::key_invalid, "an RSA private key expected");
-  const auto bits = EVP_PKEY_get_bits(key.get());
-  if (bits < static_cast<int>(kMinBits) || bits > static_cast<int>(kMaxBits)) {
-    return Error{Errc::key_invalid, "an RSA key of 2048 to 4096 bits expected, got " + std::to_string(bits)};
-  }
-  const ossl::PkeyCtxPtr check{EVP_PKEY_CTX_new_from_pkey(nullptr, key.get(), nullptr)};
-  if (!check || EVP_PKEY_pairwise_check(check.get()) != 1) {
-    return ossl::refused(Errc::key_invalid, "the parts of the RSA key do not fit each other");
-  }
-  auto pub = public_of(key.get());
+  CLOISTER_TRY(key, ossl::parse_rsa_pkcs8(der, kMinBits, kMaxBits));
+  auto pub = ossl::rsa_public_of(key.get());
   return RsaPssKey{std::move(pub), std::make_unique<const Handle>(Handle{std::move(key)})};
 }
 

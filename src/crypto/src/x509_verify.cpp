@@ -1,15 +1,11 @@
-#include <openssl/param_build.h>
 #include <openssl/rsa.h>
 
 #include "cloister/crypto/x509.hpp"
-#include "openssl.hpp"
+#include "rsa_pkey.hpp"
 #include "x509_rsa.hpp"
 
 namespace cloister::crypto::x509 {
 namespace {
-
-using ParamBuilderPtr = std::unique_ptr<OSSL_PARAM_BLD, ossl::Releaser<OSSL_PARAM_BLD_free>>;
-using ParamsPtr = std::unique_ptr<OSSL_PARAM, ossl::Releaser<OSSL_PARAM_free>>;
 
 constexpr std::size_t kMinRsaBytes = 256;
 constexpr std::size_t kMaxRsaBytes = 1024;
@@ -18,25 +14,6 @@ constexpr std::size_t kMaxExponentBytes = 8;
 Error mismatch() { return ossl::refused(Errc::signature_invalid, "the signature is not the issuer's over these bytes"); }
 
 Error unfit() { return Error{Errc::unsupported, "signature: an algorithm that is not supported with the issuer's key"}; }
-
-ossl::BnPtr number(ByteView big_endian) {
-  return ossl::made(ossl::BnPtr{BN_bin2bn(big_endian.data(), static_cast<int>(big_endian.size()), nullptr)});
-}
-
-/// Null when OpenSSL refuses the numbers.
-ossl::PkeyPtr rsa_handle(const RsaPublicKey& key) {
-  const auto modulus = number(key.modulus);
-  const auto exponent = number(key.exponent);
-  const auto builder = ossl::made(ParamBuilderPtr{OSSL_PARAM_BLD_new()});
-  ossl::must(OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_N, modulus.get()));
-  ossl::must(OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_E, exponent.get()));
-  const auto parameters = ossl::made(ParamsPtr{OSSL_PARAM_BLD_to_param(builder.get())});
-  const auto context = ossl::made(ossl::PkeyCtxPtr{EVP_PKEY_CTX_new_from_name(nullptr, "RSA", nullptr)});
-  ossl::must(EVP_PKEY_fromdata_init(context.get()));
-  EVP_PKEY* out = nullptr;
-  if (EVP_PKEY_fromdata(context.get(), &out, EVP_PKEY_PUBLIC_KEY, parameters.get()) != 1) return nullptr;
-  return ossl::PkeyPtr{out};
-}
 
 std::optional<RsaScheme> rsa_scheme(SignatureAlgorithm algorithm) noexcept {
   switch (algorithm) {
@@ -57,7 +34,7 @@ Result<void> verify_rsa(const RsaPublicKey& key, const RsaScheme& scheme, ByteVi
       key.exponent.size() > kMaxExponentBytes) {
     return unfit();
   }
-  const auto handle = rsa_handle(key);
+  const auto handle = ossl::rsa_from_public(key);
   if (!handle) return mismatch();
   const auto context = ossl::made(ossl::MdCtxPtr{EVP_MD_CTX_new()});
   EVP_PKEY_CTX* settings = nullptr;  // owned by `context`

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "cloister/crypto/rsa_pss.hpp"
+
 namespace cloister::crypto {
 namespace {
 
@@ -29,6 +31,21 @@ TEST(RsaOaep, RefusesWhatDoesNotFit) {
   EXPECT_EQ(rsa_oaep_encrypt(small, {}).error().code(), Errc::key_invalid);
   EXPECT_EQ(RsaOaepKey::from_pkcs8({}).error().code(), Errc::key_invalid);
   EXPECT_EQ(RsaOaepKey::from_pkcs8(as_bytes("no key")).error().code(), Errc::key_invalid);
+}
+
+TEST(RsaOaep, ReadsPrivateKeysWhosePartsFitEachOther) {
+  const auto pss = RsaPssKey::generate(2048);
+  const auto der = pss.to_pkcs8();
+  const auto key = RsaOaepKey::from_pkcs8(der.reveal());
+  ASSERT_TRUE(key) << key.error().text();
+  EXPECT_EQ(key->public_key().modulus, pss.public_key().modulus);
+
+  auto changed = to_bytes(der.reveal());
+  changed[400] ^= 1;  // of the private exponent
+  EXPECT_EQ(RsaOaepKey::from_pkcs8(changed).error().code(), Errc::key_invalid);
+  auto longer = to_bytes(der.reveal());
+  longer.push_back(0);
+  EXPECT_EQ(RsaOaepKey::from_pkcs8(longer).error().code(), Errc::key_invalid);
 }
 
 }  // namespace
