@@ -520,6 +520,35 @@ trust_claims := {"hardware": 97} if not input.init_data_claims)").value();
   }
 }
 
+TEST_F(KeyBrokerTest, IssuesNoTokenThatNobodyCouldRead) {
+  const std::string opened(40, '[');
+  const std::string closed(40, ']');
+  auto deep = kInitData + "\"policy.rego\" = 'policy_data := {\"a\": " + opened + closed + "}'\n";
+  const auto digest = rcar::fitted(crypto::sha256(as_bytes(deep)), 48);
+  lab::tdx::TdParams params;
+  params.mrconfigid = to_array<48>(digest);
+  const measure::TdFile file{"cloister-guest", 0755, world.guest_program};
+  const auto configured = world.platform.launch(params, {&file, 1}).value();
+  auto evidence = tdx();
+  evidence.primary = [&](const Digest48& data) -> Result<std::string> {
+    return json::write(json::Object{{"quote", codec::to_base64(world.platform.quote(*configured.tdg_mr_report(rcar::padded(data))).value())}});
+  };
+  evidence.init_data = rcar::InitData{"toml", std::move(deep)};
+  EXPECT_THAT(guest(p256()).attest(evidence).error().detail(), HasSubstr("the token of this evidence"));
+}
+
+TEST_F(KeyBrokerTest, TakesNoTokenOfALabThatIsNoAnchorAnyMore) {
+  auto client = guest(p256());
+  ASSERT_TRUE(client.fetch(path("default/key/1"), tdx()).ok());
+  const auto before = world.anchors;
+  world.anchors = attestation::TrustAnchors::vendors();
+  configure(options());
+  EXPECT_EQ(client.resource(path("default/key/1")).error().code(), Errc::unauthenticated);
+  world.anchors = before;
+  configure(options());
+  EXPECT_TRUE(client.resource(path("default/key/1")).ok());
+}
+
 TEST_F(KeyBrokerTest, RefusesWhatIsTooLarge) {
   const auto session = open();
   const std::string large(rcar::kMaxAttestationSize + 1, ' ');
@@ -671,6 +700,12 @@ TEST_F(KeyBrokerTest, AdministratorsSetPoliciesAndReferenceValues) {
   EXPECT_EQ(post("/reference-value", rcar::write_reference_values(more)).status, 200);
   EXPECT_EQ(json::parse(send(Method::get, "/reference-value/rtmr_1", as(admin)).text).value(), *values.find("rtmr_1"));
   EXPECT_EQ(send(Method::get, "/reference-value/none", as(admin)).status, 404);
+  // More of them than a restart would read again.
+  const json::Value zeros{json::Array(45'000, json::Value{0})};
+  int taken = 0;
+  while (taken < 10 && post("/reference-value", rcar::write_reference_values(json::Object{{"z" + std::to_string(taken), zeros}})).status == 200) ++taken;
+  EXPECT_LT(taken, 10);
+  configure({.tenant = world.tenant, .server_id = kServerId, .build = "cloisterd test"});
   EXPECT_TRUE(client.fetch(path("default/key/1"), tdx()).ok());
 
   EXPECT_EQ(post("/resource-policy", rcar::write_resource_policy("package policy\ndefault allow = false")).status, 200);

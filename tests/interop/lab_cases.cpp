@@ -307,6 +307,7 @@ Result<void> run_snp(const fs::path& folder) {
     theirs.set("kind", "snp");
     theirs.set("product", std::string{evidence::to_string(c.product)});
     theirs.set("vlek", c.kind == evidence::VekKind::vlek);
+    if (c.fault != Fault::none) theirs.set("refuse", true);
     theirs.set("time", to_micros(kNow) / 1'000'000);
     theirs.set("ours", std::move(ours));
     std::cout << json::write(theirs) << '\n';
@@ -321,6 +322,7 @@ Result<void> run(const fs::path& folder) {
     theirs.set("id", "lab::" + c.name);
     theirs.set("kind", "quote");
     theirs.set("time", to_micros(c.at) / 1'000'000);
+    if (c.change != Change::none) theirs.set("refuse", true);
     theirs.set("ours", std::move(ours));
     std::cout << json::write(theirs) << '\n';
   }

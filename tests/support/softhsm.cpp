@@ -206,11 +206,14 @@ void Administrator::import(const std::string& label, bool sensitive, bool extrac
   EXPECT_EQ(calls_->C_CreateObject(session_, template_.data(), template_.size(), &made), CKR_OK);
 }
 
-void Administrator::generate(const std::string& label, CK_MECHANISM_TYPE mechanism, CK_ULONG size, bool extractable) const {
+void Administrator::generate(const std::string& label, CK_MECHANISM_TYPE mechanism, CK_ULONG size, bool extractable,
+                             bool needs_pin, bool derives) const {
   CK_BBOOL yes = CK_TRUE;
   CK_BBOOL out = extractable ? CK_TRUE : CK_FALSE;
+  CK_BBOOL hidden = needs_pin ? CK_TRUE : CK_FALSE;
+  CK_BBOOL derive = derives ? CK_TRUE : CK_FALSE;
   std::array template_{
-      CK_ATTRIBUTE{CKA_TOKEN, &yes, sizeof yes},     CK_ATTRIBUTE{CKA_PRIVATE, &yes, sizeof yes},
+      CK_ATTRIBUTE{CKA_TOKEN, &yes, sizeof yes},     CK_ATTRIBUTE{CKA_PRIVATE, &hidden, sizeof hidden}, CK_ATTRIBUTE{CKA_DERIVE, &derive, sizeof derive},
       CK_ATTRIBUTE{CKA_SENSITIVE, &yes, sizeof yes}, CK_ATTRIBUTE{CKA_EXTRACTABLE, &out, sizeof out},
       CK_ATTRIBUTE{CKA_SIGN, &yes, sizeof yes},      CK_ATTRIBUTE{CKA_LABEL, utf8(label), label.size()},
       CK_ATTRIBUTE{CKA_VALUE_LEN, &size, sizeof size}};

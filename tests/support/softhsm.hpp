@@ -58,7 +58,8 @@ class Administrator {
   /// A 32-byte secret key from outside.
   void import(const std::string& label, bool sensitive, bool extractable) const;
   /// One made inside.
-  void generate(const std::string& label, CK_MECHANISM_TYPE mechanism, CK_ULONG size, bool extractable) const;
+  void generate(const std::string& label, CK_MECHANISM_TYPE mechanism, CK_ULONG size, bool extractable, bool needs_pin = true,
+                bool derives = false) const;
   /// An Ed25519 pair under these labels.
   void generate_pair(const std::string& label) const;
   void close_all_sessions();

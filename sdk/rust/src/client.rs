@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn sends_what_the_seeds_contract_says() {
+    fn sends_what_the_routes_take() {
         let answer =
             format!(r#"{{"mrenclave":"{}","result":{{"counter":3,"mac":"{}"}}}}"#, "00".repeat(32), "11".repeat(32));
         let (client, server) = answering(json("200 OK", &answer));

@@ -1,4 +1,4 @@
-//! What goes over the lab's routes. Fields that a lab of the seed's contract alone does not answer are `Option`s; members
+//! What goes over the lab's routes. Fields that a lab with the first seven routes alone does not answer are `Option`s; members
 //! that are not known here are left alone, so that a newer lab is understood.
 
 use std::collections::BTreeMap;

@@ -155,7 +155,7 @@ fn seals_to_an_enclave_and_an_identity() {
     let data = Map::from_iter([("k".to_owned(), json!("v"))]);
     let token = enclave.seal("alice", &data).unwrap();
     let opened = match enclave.unseal("alice", &token, false) {
-        // A lab of the seed's contract alone has no such route.
+        // A lab with the first seven routes alone has no such route.
         Err(error) if error.status() == Some(404) => return eprintln!("SKIPPED: this lab does not unseal"),
         opened => opened.unwrap(),
     };

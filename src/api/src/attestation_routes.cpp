@@ -131,7 +131,7 @@ Result<Response> verify(const Services& s, const Request& request) {
   const auto endorse = [&](const evidence::SnpReport& report,
                            const evidence::SnpEndorsements& brought) -> Result<evidence::SnpEndorsements> {
     auto out = submission.endorsements;
-    if (!s.endorsements) return out;
+    if (!s.endorsements || (s.fetches && submission.collateral)) return out;  // what is given is all that is taken
     // A list that the evidence brings may be an old one: the newest is looked for all the same.
     evidence::SnpEndorsements known{brought.certificates, {}};
     known.add(out);

@@ -17,8 +17,9 @@ Wanted wanted_by(const evidence::Quote& quote) {
   if (certification.type != evidence::CertificationType::pck_chain) return out;
   const auto chain = crypto::x509::parse_chain(as_text(certification.data));
   if (!chain || chain->empty()) return out;
-  out.ca = ca_type(chain->front()->issuer_common_name);
-  if (const auto extension = evidence::pck_extension(*chain->front())) out.fmspc = extension->fmspc;
+  const auto leaf = crypto::x509::leaf_first(*chain).front();  // a chain may stand in any order
+  out.ca = ca_type(leaf->issuer_common_name);
+  if (const auto extension = evidence::pck_extension(*leaf)) out.fmspc = extension->fmspc;
   return out;
 }
 

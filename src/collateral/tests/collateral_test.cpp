@@ -66,6 +66,17 @@ TEST(WantedBy, IsReadFromThePckCertificate) {
   EXPECT_EQ(wanted_of(processor).ca, CaType::processor);
 }
 
+TEST(WantedBy, IsReadFromChainsInAnyOrder) {
+  SyntheticPlatform platform;
+  auto chain = crypto::x509::parse_chain(platform.pck_chain()).value();
+  std::string reversed;
+  for (auto one = chain.rbegin(); one != chain.rend(); ++one) reversed += codec::to_pem("CERTIFICATE", (*one)->der);
+  platform.certification = evidence::CertificationData{evidence::CertificationType::pck_chain, to_bytes(reversed)};
+  const auto wanted = wanted_of(platform);
+  EXPECT_EQ(wanted.fmspc, (ByteArray<6>{0x90, 0xC0, 0x6F, 0, 0, 0}));
+  EXPECT_EQ(wanted.ca, CaType::platform);
+}
+
 TEST(WantedBy, IsTheTeeAloneWithoutCertificate) {
   SyntheticPlatform platform{TeeType::sgx, 3};
   platform.certification = evidence::CertificationData{evidence::CertificationType::ppid_plain, Bytes(36, 0)};

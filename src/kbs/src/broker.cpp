@@ -187,6 +187,7 @@ Result<void> Broker::set_reference_values(const json::Value& values, std::string
     leaves.push_back(std::move(leaf));
   }
   const auto text = json::write(merged);
+  if (const auto again = json::parse(text); !again) return again.error().in("reference values");
   if (text.size() > kMaxReferenceValues) return Error{Errc::limit_exceeded, "reference values: at most 512 KiB in all expected"};
   return change_rules(kReferenceSetting, as_bytes(text), leaves, [&](Rules& rules) { rules.reference_values = merged; });
 }
@@ -289,22 +290,25 @@ Result<Broker::Appraised> Broker::appraise(const sessions::Record& session, cons
 Result<std::string> Broker::conclude(const sessions::Id& id, const rcar::Attestation& message, const Result<Appraised>& appraised,
                                      UnixTime now) {
   const auto token_id = random_id("tok", services_.random);
-  std::optional<std::string> token;
-  if (appraised) {
+  const auto issue = [&]() -> Result<std::string> {
+    if (!appraised) return appraised.error();
     const auto key = services_.keys.current();
     const token::Issuer issuer{options_.server_id, options_.build, key->key_id, key->key};
     const token::TokenTerms terms{now, services_.keys.lifetime(), options_.server_id, std::nullopt};
     const token::GuestData guest{message.nonce, message.tee_key.to_json(), message.additional_evidence, appraised->init_data,
                                  appraised->init_data_claims};
     CLOISTER_TRY(issued, token::issue_trustee(appraised->cpu, appraised->devices, guest, issuer, token_id, terms));
-    token = std::move(issued);
-  }
+    // One that nobody can read, since there is too much in it, is none.
+    if (const auto read = verify(issued, now); !read) return read.error().in("the token of this evidence");
+    return issued;
+  };
+  auto token = issue();
   CLOISTER_TRY(transaction, services_.database.write());
-  CLOISTER_CHECK(sessions::conclude(transaction, id, token, now));
-  if (appraised) {
+  CLOISTER_CHECK(sessions::conclude(transaction, id, token ? std::optional{*token} : std::nullopt, now));
+  if (token) {
     auto leaf = leaf_of(kAttested, token_id, now);
     leaf.details = {{"tenant", options_.tenant.str()},
-                    {"session", codec::to_hex(id)},
+                    {"session", digest_bytes(crypto::sha256(ByteView{id}))},  // which is a credential itself
                     {"key", key_digest(message.tee_key)},
                     {"status", std::string{to_string(appraised->cpu.status())}},
                     {"policy", digest_bytes(appraised->policy_digest)},
@@ -314,8 +318,7 @@ Result<std::string> Broker::conclude(const sessions::Id& id, const rcar::Attesta
     static_cast<void>(index);
   }
   CLOISTER_CHECK(transaction.commit());
-  if (!appraised) return appraised.error();
-  return *std::move(token);
+  return token;
 }
 
 Result<std::string> Broker::token_of(const Credentials& credentials, UnixTime now) const {
@@ -349,8 +352,12 @@ Result<AttestedGuest> Broker::authenticate(const Credentials& credentials, UnixT
   CLOISTER_TRY(text, token_of(credentials, now));
   const auto digest = crypto::sha256(as_bytes(text));
   if (auto guest = known(digest, now)) return *std::move(guest);
-  CLOISTER_TRY(guest, verify(text, now));
-  remember(digest, guest, now);
+  auto guest = verify(text, now);
+  if (!guest) {
+    services_.refusals.note(guest.error().code(), now);
+    return guest;
+  }
+  remember(digest, *guest, now);
   return guest;
 }
 
@@ -361,7 +368,9 @@ Result<AttestedGuest> Broker::verify(std::string_view text, UnixTime now) const 
   expected.issuer = options_.server_id;
   expected.audience = options_.server_id;
   expected.worst = token::Tier::contraindicated;  // what a status is good for, the resource policy says
-  expected.allow_lab = true;                      // evidence of labs that are no anchors here got no token
+  expected.allow_lab = options_.allow_sample || std::ranges::any_of(services_.anchors.all(), [](const auto& anchor) {
+    return anchor.kind() == attestation::AnchorKind::lab;
+  });
   CLOISTER_TRY(verified, token::verify(text, expected));
   if (verified.kind() != token::Kind::trustee) {
     return Error{Errc::token_kind_unknown, "token: one that was issued by a handshake expected"};

@@ -42,7 +42,14 @@ Result<Attested> appraise_tee(std::string_view tee, std::string_view evidence, c
     CLOISTER_TRY(raw, rcar::with_raw_snp_report(evidence));
     text = std::move(raw);
   }
-  CLOISTER_TRY(judged, verdict::judge(as_bytes(text), tee, bound_terms, sources));
+  auto asked = sources;
+  if (sources.endorsements) {
+    // A list that the guest brings may be an old one: the newest is looked for all the same.
+    asked.endorsements = [&sources](const evidence::SnpReport& report, const evidence::SnpEndorsements& brought) {
+      return sources.endorsements(report, evidence::SnpEndorsements{brought.certificates, {}});
+    };
+  }
+  CLOISTER_TRY(judged, verdict::judge(as_bytes(text), tee, bound_terms, asked));
   if (!judged.bound || !judged.appraisal) {
     return judged.error ? *judged.error : Error{Errc::internal, "evidence was judged without a reason"};
   }

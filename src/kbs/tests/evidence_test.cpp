@@ -131,6 +131,25 @@ TEST_F(Snp, ReportsAreVerifiedByTheCertificatesBesideThem) {
   EXPECT_EQ(appraise().error().code(), Errc::report_data_mismatch);
 }
 
+TEST_F(Snp, AListThatTheGuestBringsIsNotTheNewest) {
+  chip.crl.emplace(test::SyntheticSnp{}.crl.value());
+  const auto built = chip.build();
+  auto evidence = json::parse(snp_evidence(built)).value();
+  evidence.set("auxblob", codec::to_base64(evidence::encode_snp_certificate_table(built.endorsements)));
+  std::size_t asked = 0;
+  const verdict::Sources sources{nullptr,
+                                 [&](const evidence::SnpReport&, const evidence::SnpEndorsements& brought) -> Result<evidence::SnpEndorsements> {
+                                   ++asked;
+                                   EXPECT_FALSE(brought.certificates.empty());
+                                   EXPECT_TRUE(brought.crls.empty());
+                                   return Error{Errc::collateral_missing, "the newest list"};
+                                 },
+                                 false};
+  const auto attested = appraise_tee("snp", json::write(evidence), some_data(), std::nullopt, terms(built.root, SyntheticSnp::now()), sources);
+  EXPECT_EQ(asked, 1U);
+  EXPECT_FALSE(attested.ok());
+}
+
 TEST_F(Snp, ReportsHaveInitDataInTheirHostData) {
   EXPECT_EQ(appraise(init_data(32)).error().code(), Errc::binding_mismatch);
   chip.body.host_data.fill(0xAB);

@@ -67,8 +67,7 @@ class Pkcs11Kms::Impl {
     CLOISTER_CHECK(token_->run([&](Session& session) -> Result<void> {
       CLOISTER_TRY(root, session.key(KeyKind::root, root_));
       CLOISTER_TRY(block, session.hmac(root, input));
-      out.emplace(block);
-      crypto::cleanse(block);
+      out.emplace(std::move(block));
       return {};
     }));
     return *std::move(out);

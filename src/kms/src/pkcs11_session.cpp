@@ -156,6 +156,8 @@ Result<void> Session::check(KeyKind kind, const std::string& label, CK_OBJECT_HA
       Flag{CKA_LOCAL, CK_TRUE, "was not made in this HSM (not CKA_LOCAL)"},
       Flag{CKA_ALWAYS_SENSITIVE, CK_TRUE, "could be read once (not CKA_ALWAYS_SENSITIVE)"},
       Flag{CKA_NEVER_EXTRACTABLE, CK_TRUE, "could be taken out once (not CKA_NEVER_EXTRACTABLE)"},
+      Flag{CKA_PRIVATE, CK_TRUE, "can be used without the PIN (not CKA_PRIVATE)"},
+      Flag{CKA_DERIVE, CK_FALSE, "can be derived from (CKA_DERIVE)"},
   };
   for (const auto& flag : kFlags) {
     CK_BBOOL value = 2;
@@ -214,15 +216,15 @@ Result<void> Session::make_signing_key(const std::string& label) {
   return keep_if_alone(KeyKind::signing_private, label, {private_half, public_half});
 }
 
-Result<ByteArray<32>> Session::hmac(CK_OBJECT_HANDLE key, ByteView data) {
+Result<crypto::Secret<32>> Session::hmac(CK_OBJECT_HANDLE key, ByteView data) {
   CK_MECHANISM mechanism{CKM_SHA256_HMAC, nullptr, 0};
   if (const auto code = calls_.C_SignInit(handle_, &mechanism, key); code != CKR_OK) return failed("C_SignInit", code);
-  ByteArray<32> out{};
+  crypto::SecretBytes out{32};
   CK_ULONG size = out.size();
-  const auto code = calls_.C_Sign(handle_, pointer(data), data.size(), out.data(), &size);
+  const auto code = calls_.C_Sign(handle_, pointer(data), data.size(), out.writable().data(), &size);
   if (code != CKR_OK) return failed("C_Sign", code);
   if (size != out.size()) return failed("C_Sign: 32 bytes expected", CKR_DEVICE_ERROR);
-  return out;
+  return crypto::Secret<32>::copy_of(out.reveal());
 }
 
 Result<Bytes> Session::encrypt(CK_OBJECT_HANDLE key, const ByteArray<12>& iv, ByteView associated, ByteView plaintext) {

@@ -291,7 +291,7 @@ Result<CK_SLOT_ID> Token::find_slot(std::size_t& sessions) {
     const bool known = info.ulMaxSessionCount != CK_EFFECTIVELY_INFINITE && info.ulMaxSessionCount != CK_UNAVAILABLE_INFORMATION;
     sessions = known ? info.ulMaxSessionCount : options_.sessions;
   }
-  if (!found) return Error{Errc::unavailable, "HSM: no token is the URI's (" + uri_.token.value_or(*uri_.serial) + ")"};
+  if (!found) return Error{Errc::unavailable, "HSM: no token is the URI's (" + (uri_.token ? *uri_.token : *uri_.serial) + ")"};
   return *found;
 }
 

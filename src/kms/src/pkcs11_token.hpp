@@ -38,7 +38,7 @@ class Session {
   /// Makes an Ed25519 key pair inside the token; errors as `make_key`.
   [[nodiscard]] Result<void> make_signing_key(const std::string& label);
 
-  [[nodiscard]] Result<ByteArray<32>> hmac(CK_OBJECT_HANDLE key, ByteView data);
+  [[nodiscard]] Result<crypto::Secret<32>> hmac(CK_OBJECT_HANDLE key, ByteView data);
   /// AES-256-GCM with a 16-byte tag at the end.
   [[nodiscard]] Result<Bytes> encrypt(CK_OBJECT_HANDLE key, const ByteArray<12>& iv, ByteView associated, ByteView plaintext);
   /// `decryption_failed` when anything was changed.

@@ -95,6 +95,18 @@ TEST_F(Pkcs11Test, RefusesKeysThatAreOrWereReadable) {
   EXPECT_EQ(code_of(open(kLater)), Errc::hsm_key_unfit);
 }
 
+TEST_F(Pkcs11Test, RefusesKeysThatNeedNoPinOrCanBeDerivedFrom) {
+  const auto kms = opened();
+  const Administrator admin{hsm_->uri()};
+  for (const bool needs_pin : {false, true}) {
+    admin.destroy("cloister/root");
+    admin.generate("cloister/root", CKM_GENERIC_SECRET_KEY_GEN, 32, false, needs_pin, needs_pin);
+    const auto refused = open(kLater);
+    ASSERT_EQ(code_of(refused), Errc::hsm_key_unfit);
+    EXPECT_NE(refused.error().detail().find(needs_pin ? "CKA_DERIVE" : "CKA_PRIVATE"), std::string::npos) << refused.error().detail();
+  }
+}
+
 TEST_F(Pkcs11Test, RefusesKeysOfAnotherShapeAndTwoOfOneLabel) {
   const auto kms = opened();
   const Administrator admin{hsm_->uri()};

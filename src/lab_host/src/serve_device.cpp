@@ -9,7 +9,6 @@
 #include "cloister/codec/text.hpp"
 #include "cloister/device/select.hpp"
 #include "cloister/device/tee_service.hpp"
-#include "cloister/evidence/collateral.hpp"
 #include "cloister/process/unix_socket.hpp"
 #include "cloister/provider/td_image.hpp"
 #include "ending_signals.hpp"
@@ -33,6 +32,15 @@ class Path {
   std::filesystem::path path_;
 };
 
+/// As the platform's story has it, which withheld collateral and the lab's clock are part of.
+Result<void> hand_out_collateral(const std::filesystem::path& directory, const lab::Platform& platform, const Clock& clock) {
+  CLOISTER_TRY(lock, take_story_lock(directory));
+  CLOISTER_TRY(story, read_story(directory, platform.created()));
+  const auto issued = issue_collateral(directory, platform, story, lab_time(story, clock));
+  if (!issued) return issued.error();
+  return {};
+}
+
 }  // namespace
 
 Result<void> serve_device(const DeviceOptions& options, std::ostream& out, log::Logger& logger) {
@@ -49,8 +57,7 @@ Result<void> serve_device(const DeviceOptions& options, std::ostream& out, log::
   for (const auto& file : image) files.push_back({.path = file.path, .mode = file.mode, .contents = file.contents()});
   const auto directory = std::filesystem::absolute(options.state);
   CLOISTER_TRY(state, open_state(directory, clock, random));
-  const auto collateral = evidence::write_quote_collateral(state.platform.collateral(clock.now()));
-  CLOISTER_CHECK(replace_file(directory / kCollateralFile, as_bytes(collateral), 0644));
+  CLOISTER_CHECK(hand_out_collateral(directory, state.platform, clock));
   CLOISTER_TRY(td, state.platform.launch({}, files));
   LabTdDevice device{state.platform, std::move(td)};
   CLOISTER_TRY(listener, process::listen_at(options.socket));

@@ -28,7 +28,7 @@ std::vector<Field> info_fields() {
           hex("mrenclave", "", 32),
           text("signer", "Whose key signed the SIGSTRUCT", kMaxName),
           integer("calls", "ECALLs so far", 0, INT64_MAX),
-          integer("steps_left", "Steps of what was begun to be stepped", 0, 64),
+          integer("steps_left", "Steps of what was begun to be stepped", 0, kMaxSteps),
           any("next", "The next step, or null")};
 }
 
@@ -164,7 +164,7 @@ void add_call_routes(RouteTable& table, Service& s) {
              .refusals = {409, 422},
              .run = [&enclaves](const Input& in) -> Result<json::Value> {
                const auto& name = in.text("enclave_name");
-               if (json::write(in.value("payload")).size() > 4096)
+               if (json::write(in.value("payload")).size() > Enclaves::kMaxOcall)
                  return Error{Errc::invalid_argument, "payload: at most 4096 bytes of JSON expected"};
                if (in.flag("step")) {
                  CLOISTER_TRY(enclave, enclaves.begin_ocall(name, in.text("ocall"), in.value("payload")));

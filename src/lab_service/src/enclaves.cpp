@@ -138,6 +138,7 @@ class Enclaves::Inside final : public lab_workload::Enclave {
   }
 
   Result<json::Value> ocall(std::string_view name, json::Value payload) override {
+    if (size_of(payload) > Enclaves::kMaxOcall) return Error{Errc::invalid_argument, "payload: at most 4096 bytes of JSON expected"};
     owner_.leave(enclave_, processor_, name);
     auto answer = owner_.host_answer(enclave_, name, std::move(payload));
     CLOISTER_CHECK(owner_.enter(enclave_, processor_, "return of an OCALL"));

@@ -146,7 +146,7 @@ json::Value to_json(const Stepped& step) {
 
 std::vector<Field> step_fields() {
   return {text("did", "", kMaxName), object("fields", ""), any("next", "The step after it, or null"),
-          integer("left", "", 0, 64), any("result", "Of a call, with its last step; else null")};
+          integer("left", "", 0, kMaxSteps), any("result", "Of a call, with its last step; else null")};
 }
 
 void add_system_routes(RouteTable& table, Service& s) {
@@ -227,10 +227,11 @@ void add_system_routes(RouteTable& table, Service& s) {
                        .pattern = "/events/stream",
                        .tag = "events",
                        .summary = "The same as a WebSocket, one JSON text a message, as they happen; {\"gap\": "
-                                  "{\"from\", \"to\"}} where some are gone",
+                                  "{\"from\", \"to\"}} where some are gone; closed with 1008 for another origin or a wrong "
+                                  "since, with 1013 where there are as many as are allowed",
                        .takes = {integer("since", "", 0, INT64_MAX).or_else(0)},
                        .answers = {},
-                       .refusals = {422, 503},
+                       .refusals = {},
                        .run = {}});
   const auto file = [&table](std::string pattern, std::string_view summary) {
     table.document_only({.method = Method::get,

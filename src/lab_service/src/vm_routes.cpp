@@ -46,7 +46,7 @@ std::vector<Field> info_fields() {
           integer("pages", "Encrypted since the launch", 0, Vms::kMaxPages),
           measurement(),
           launch_digest(),
-          integer("steps_left", "", 0, 64),
+          integer("steps_left", "", 0, kMaxSteps),
           any("next", "The next step, or null")};
 }
 

@@ -151,7 +151,11 @@ class Lab : public testing::Test {
       }
       if (pattern == "/verify") return;  // which is documented elsewhere
       for (const auto& [name, value] : *answer.body.as_object()) {
-        EXPECT_NE(schema.find("properties")->find(name), nullptr) << path << " has " << name;
+        const auto* property = schema.find("properties")->find(name);
+        EXPECT_NE(property, nullptr) << path << " has " << name;
+        const auto* most = property == nullptr ? nullptr : property->find("maximum");
+        if (most == nullptr || !value.as_uint() || !most->as_uint()) continue;
+        EXPECT_LE(*value.as_uint(), *most->as_uint()) << path << ": " << name;
       }
       return;
     }

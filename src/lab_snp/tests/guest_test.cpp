@@ -372,7 +372,9 @@ TEST_F(GuestTest, NewerFirmwareMakesTheKeysOfOlder) {
   const KeyRequest at_new{.fields = guest_field::kTcbVersion, .tcb = evidence::encode_snp_tcb(newer, SnpProduct::milan)};
   const auto guest = start(setup(2));
   EXPECT_EQ(key(guest, at_new).status, Status::invalid_param);  // runs, and is not committed
+  EXPECT_EQ(machine.firmware.set_reported(newer), Status::invalid_param);
   machine.firmware.commit();
+  EXPECT_EQ(machine.firmware.set_reported(newer), Status::success);
   const auto now = key_bytes(guest, at_new);
   EXPECT_NE(now, before);
   EXPECT_EQ(key_bytes(guest, at_old), before);

@@ -229,7 +229,7 @@ Result<Bytes> digest_by(std::string_view algorithm, std::string_view text) {
 /// The object that a policy of the guest's agent ends with, if it is JSON.
 std::optional<json::Value> policy_data(std::string_view policy) {
   const auto at = policy.find(kPolicyData);
-  if (at == std::string_view::npos) return std::nullopt;
+  if (at == std::string_view::npos || (at != 0 && policy[at - 1] != '\n')) return std::nullopt;
   auto value = json::parse(policy.substr(at + kPolicyData.size() - 1), kPolicyLimits);
   if (!value) return std::nullopt;
   return *std::move(value);
@@ -259,11 +259,9 @@ Result<MeasuredInitData> read_init_data(const InitData& init_data) {
   json::Value claims{json::Object{}};
   for (const auto& [name, value] : document.data) {
     auto data = name == "policy.rego" ? policy_data(value) : std::nullopt;
-    if (data) {
-      claims.set("agent_policy_claims", *std::move(data));
-    } else {
-      claims.set(name, value);
-    }
+    const auto claim = data ? std::string{"agent_policy_claims"} : name;
+    if (claims.find(claim) != nullptr) return Error{Errc::duplicate_member, "init-data: " + claim + " comes twice"};
+    claims.set(claim, data ? *std::move(data) : json::Value{value});
   }
   out.claims = std::move(claims);
   return out;

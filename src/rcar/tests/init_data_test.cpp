@@ -55,7 +55,7 @@ TEST(InitData, NamesItsAlgorithm) {
 }
 
 TEST(InitData, KeepsAPolicyThatEndsOtherwise) {
-  for (const std::string_view policy : {"package agent_policy", "policy_data := {\\\"a\\\": 1,}", "policy_data := {}\\nx := 1"}) {
+  for (const std::string_view policy : {"package agent_policy", "policy_data := {\\\"a\\\": 1,}", "policy_data := {}\\nx := 1", "my_policy_data := {}", "# policy_data := {}"}) {
     const auto out = read("version = \"0.1.0\"\nalgorithm = \"sha256\"\n[data]\n\"policy.rego\" = \"" + std::string{policy} + "\"\n");
     ASSERT_TRUE(out.ok()) << out.error().text();
     EXPECT_NE(out->claims.find("policy.rego"), nullptr) << policy;
@@ -74,6 +74,8 @@ TEST(InitData, RefusesWhatItIsNot) {
   EXPECT_EQ(refused("version = \"0.2.0\"\nalgorithm = \"sha256\"\n[data]\n"), Errc::unsupported);
   EXPECT_EQ(refused("version = \"0.1.0\"\nalgorithm = \"sha256\"\nmore = ''\n[data]\n"), Errc::unsupported);
   EXPECT_EQ(refused("version = \"0.1.0\"\nalgorithm = \"sha256\"\n[data]\na = 1\n"), Errc::malformed);
+  EXPECT_EQ(refused("version = \"0.1.0\"\nalgorithm = \"sha256\"\n[data]\nagent_policy_claims = 'a'\n\"policy.rego\" = 'policy_data := {}'\n"),
+            Errc::duplicate_member);
   const auto error = read("version = \"0.1.0\"\nalgorithm sha256").error();
   EXPECT_NE(error.detail().find("line 2"), std::string::npos) << error.detail();
 }

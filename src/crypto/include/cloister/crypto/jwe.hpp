@@ -64,8 +64,8 @@ struct Jwe {
 /// find these bytes again. The ephemeral key comes from OpenSSL's own generator. `key_invalid` for an RSA key that the
 /// library refuses.
 [[nodiscard]] Result<Jwe> encrypt(const EncryptionKey& key, ByteView plaintext, Random& random);
-/// `decryption_failed`, whatever of key, header, ciphertext or tag is not as it was; `unsupported` for another algorithm,
-/// for `crit` and `zip`, and for `apu` and `apv`; the codec's errors. Header members that change nothing are ignored.
+/// `decryption_failed`, whatever of key, ciphertext or tag is not as it was; `key_invalid` for an `epk` that is no point of
+/// the key's curve; `unsupported` for another algorithm, for `crit` and `zip`, and for `apu` and `apv`; the codec's errors. Header members that change nothing are ignored.
 [[nodiscard]] Result<SecretBytes> decrypt(const Jwe& message, const DecryptionKey& key);
 
 /// {"protected":…,"encrypted_key":…,"iv":…,"ciphertext":…,"tag":…}, compact.

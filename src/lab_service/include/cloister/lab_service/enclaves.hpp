@@ -64,6 +64,7 @@ struct Unsealed {
 class Enclaves {
  public:
   static constexpr std::size_t kMax = 64;
+  static constexpr std::int64_t kMaxOcall = 4096;      // bytes of an OCALL's payload, as JSON
   static constexpr std::size_t kMaxIdentities = 1024;  // of one enclave
   static constexpr std::string_view kSigner = "lab";
 
