@@ -31,6 +31,13 @@ class BesideATee(harness.Case):
         for words in ("lab_beside_tee", "/dev/tdx_guest", "--beside-tee"):
             self.assertIn(words, done.stderr)
         self.assertFalse((self.home / "platform").exists())
+        for command in (("lab", "serve", "--port", 0),
+                        ("lab", "device", "--state", self.home / "device", "--socket", self.home / "socket", "--program",
+                         harness.BIN / "cloister-guest")):
+            done = self.beside(*map(str, command))
+            self.assertEqual((done.returncode, done.stdout), (1, ""), done.stderr)
+            self.assertIn("lab_beside_tee", done.stderr)
+            self.assertIn("--beside-tee", done.stderr)
         done = self.beside("demo")
         self.assertEqual(done.returncode, 1, done.stdout)
         self.assertIn("lab_beside_tee", done.stdout + done.stderr)
