@@ -14,7 +14,7 @@ namespace beast = boost::beast;
 namespace {
 
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
-constexpr std::size_t kLingerBytes = 1U << 20;
+constexpr std::size_t kLingerBytes = std::size_t{4} << 20;
 constexpr std::chrono::seconds kLinger{2};
 constexpr std::string_view kTokenProtocol = "bearer.";
 
