@@ -77,9 +77,9 @@ Result<std::string> read_text(const std::filesystem::path& file) {
   return std::string(std::istreambuf_iterator<char>(in), {});
 }
 
-Result<kbs::Broker::Options> broker_options(const KeyBroker& config, const std::string& server_id) {
+Result<kbs::Options> broker_options(const KeyBroker& config, const std::string& server_id) {
   CLOISTER_TRY(tenant, TenantId::parse(config.tenant));
-  kbs::Broker::Options out{.tenant = tenant, .server_id = server_id, .build = "cloisterd " CLOISTER_VERSION};
+  kbs::Options out{.tenant = tenant, .server_id = server_id, .build = "cloisterd " CLOISTER_VERSION};
   out.allow_sample = config.sample_evidence;
   if (config.attestation_policy) {
     CLOISTER_TRY(text, read_text(*config.attestation_policy));
@@ -279,8 +279,8 @@ class Server {
     };
     sources.endorsements = services_->endorsements;
     sources.remote = services_->fetches;
-    kbs::Broker::Services services{*database_, *sealer_, *log_, refusals_, *result_keys_, anchors_, std::move(sources), random_, &known_};
-    CLOISTER_TRY(guests, kbs::Broker::open(std::move(services), std::move(options)));
+    kbs::Services services{*database_, *sealer_, *log_, refusals_, *result_keys_, anchors_, std::move(sources), random_, &known_};
+    CLOISTER_TRY(guests, kbs::Brokers::open(std::move(services), std::move(options)));
     guests_ = std::move(guests);
     services_->guests = guests_.get();
     services_->secure_cookies = config_.tls_certificate.has_value();
@@ -445,7 +445,7 @@ class Server {
   std::unique_ptr<fleet::Fleet> fleet_;
   std::unique_ptr<api::Monitor> monitor_;
   std::optional<api::Services> services_;
-  std::unique_ptr<kbs::Broker> guests_;
+  std::unique_ptr<kbs::Brokers> guests_;
 };
 
 }  // namespace

@@ -1,227 +1,9 @@
 // Guests of Confidential Containers against the routes under /kbs/v0, over real services and a real connection: our own
 // client with the lab's TDX evidence and with sample evidence, and what the broker must refuse.
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include <future>
-
-#include "cloister/api/api.hpp"
-#include "cloister/client/key_broker.hpp"
-#include "cloister/codec/text.hpp"
-#include "cloister/crypto/hash.hpp"
-#include "cloister/crypto/jose.hpp"
-#include "cloister/kbs/broker.hpp"
-#include "cloister/rcar/administration.hpp"
-#include "cloister/rcar/init_data.hpp"
-#include "cloister/rcar/refusal.hpp"
-#include "cloister/token/verify.hpp"
-#include "world.hpp"
+#include "kbs_fixture.hpp"
 
 namespace cloister::test {
 namespace {
-
-namespace json = codec::json;
-using crypto::DhCurve;
-using crypto::jose::DecryptionKey;
-using http::Headers;
-using http::Method;
-using testing::HasSubstr;
-
-const std::string kServerId = "srv-test";
-constexpr std::chrono::seconds kTimeout{30};
-constexpr std::string_view kAllowAll = "package policy\nallow = true";
-constexpr std::string_view kSecret = "the disk's key";
-
-struct Reply {
-  int status = 0;
-  Headers headers;
-  std::string text;
-  [[nodiscard]] std::string kind() const {
-    const auto refusal = rcar::parse_refusal(text);
-    return refusal ? refusal->kind : "no refusal: " + text;
-  }
-  [[nodiscard]] std::string detail() const {
-    const auto refusal = rcar::parse_refusal(text);
-    return refusal ? refusal->detail : std::string{};
-  }
-};
-
-DecryptionKey p256() { return DecryptionKey{crypto::DhPrivateKey::generate(DhCurve::p256)}; }
-
-/// One key of each kind that guests may have.
-std::vector<DecryptionKey> every_kind() {
-  std::vector<DecryptionKey> out;
-  for (const auto curve : {DhCurve::p256, DhCurve::p384, DhCurve::p521}) out.emplace_back(crypto::DhPrivateKey::generate(curve));
-  out.emplace_back(crypto::RsaOaepKey::generate());
-  return out;
-}
-
-class KeyBrokerTest : public testing::Test {
- protected:
-  void SetUp() override {
-    io.start();
-    strand = io.strand();
-    fleet::Fleet::Options fleet_options;
-    fleet_options.server_id = kServerId;
-    fleet_options.keys = {&world.server_key};
-    fleet_options.host_token = [](const ValidatorId&) { return std::string{}; };
-    fleet = std::make_unique<fleet::Fleet>(
-        fleet::Fleet::Services{*world.database, *world.registry, attestor, *world.broker, *world.jobs, dispatcher, refusals, pool,
-                               world.clock, random, logger},
-        std::move(fleet_options), strand);
-    keys = keyring::Keyring::open({*world.database, *world.sealer, *world.log, random}, std::chrono::minutes{5}).value();
-    services.emplace(api::Services{*world.database, *world.blobs, *world.log, *world.registry, *world.broker, *world.jobs,
-                                   dispatcher, *fleet, tokens, *keys, pool, readers, world.clock, random, monitor, logger,
-                                   world.anchors,
-                                   [this](const evidence::Quote&) -> Result<evidence::QuoteCollateral> { return world.collateral; },
-                                   {world.server_key.public_key()}, kServerId, "0.0.0"});
-    configure(options());
-    http::ServerOptions server_options;
-    server_options.authenticator = api::make_authenticator(*services);
-    server_options.handlers = strand;
-    auto listening = http::Server::listen(io, std::move(server_options), api::make_router(*services), logger);
-    ASSERT_TRUE(listening.ok());
-    server = std::move(*listening);
-    http::ClientOptions client_options;
-    client_options.base_url = server->base_url();
-    http = http::BlockingClient::make(std::move(client_options)).value();
-    admin = operator_token(session::kAdminRole, "default");
-    store("default/key/1", kSecret);
-  }
-  void TearDown() override {
-    if (server) runtime::block_on(io, server->stop());
-    pool.stop();
-    readers.stop();
-  }
-
-  /// That the world's TDs are affirmed by the built-in policies, and nothing else is taken.
-  [[nodiscard]] kbs::Broker::Options options() const {
-    const auto list = [](ByteView digest) { return json::Array{codec::to_hex(digest)}; };
-    return {.tenant = world.tenant,
-            .server_id = kServerId,
-            .build = "cloisterd test",
-            .reference_values = json::Object{{"mr_td", list(world.version.reference.mrtd)},
-                                             {"rtmr_1", list(Digest48{})},
-                                             {"rtmr_2", list(Digest48{})}}};
-  }
-  /// A broker with a resource policy that allows everything, and sample evidence.
-  [[nodiscard]] kbs::Broker::Options playground() const {
-    auto out = options();
-    out.allow_sample = true;
-    out.resource_policy = kbs::ResourcePolicy::compile("allow.rego", std::string{kAllowAll}).value();
-    return out;
-  }
-  /// Between requests only.
-  void configure(kbs::Broker::Options with) {
-    auto opened = kbs::Broker::open(
-        kbs::Broker::Services{*world.database, *world.sealer, *world.log, refusals, *keys, world.anchors,
-                              {[this](const evidence::Quote&) {
-                                 return verdict::shared(evidence::parse_documents(world.collateral));
-                               },
-                               nullptr, false},
-                              random},
-        std::move(with));
-    ASSERT_TRUE(opened.ok()) << opened.error().text();
-    broker = *std::move(opened);
-    services->guests = broker.get();
-  }
-
-  [[nodiscard]] std::string operator_token(std::string_view role, const std::string& tenant) {
-    SystemRandom fresh;
-    const session::OperatorClaims claims{random_id("tok", fresh), "tester", *TenantId::parse(tenant), std::string{role},
-                                         world.clock.now(), world.clock.now() + std::chrono::hours{1}};
-    return api::issue_token(*world.database, *world.log, tokens, claims, "tester").value();
-  }
-  void store(std::string_view path, std::string_view value) {
-    ASSERT_TRUE(broker->put(rcar::ResourcePath::parse(path).value(), as_bytes(value), "tester", world.clock.now()).ok());
-  }
-
-  Reply send(Method method, const std::string& path, Headers headers = {}, std::string_view body = {}) {
-    auto answer = http->request(method, "/kbs/v0" + path, std::move(headers), to_bytes(body), kTimeout);
-    if (!answer) {
-      ADD_FAILURE() << path << ": " << answer.error().text();
-      return {};
-    }
-    return {answer->status, answer->headers, std::string{as_text(answer->body)}};
-  }
-  Reply get(const std::string& path, Headers headers = {}) { return send(Method::get, "/resource/" + path, std::move(headers)); }
-  static Headers as(std::string_view bearer) { return {{"Authorization", "Bearer " + std::string{bearer}}}; }
-  static Headers with_cookie(std::string_view cookie) { return {{"Cookie", std::string{cookie}}}; }
-
-  client::KeyBroker guest(DecryptionKey key) { return client::KeyBroker::connect(server->base_url(), std::move(key)).value(); }
-
-  [[nodiscard]] Bytes quote(const Digest48& data) const {
-    const auto report = td.machine.tdg_mr_report(rcar::padded(data));
-    CLOISTER_ASSERT(report.has_value());
-    return world.platform.quote(*report).value();
-  }
-  /// As the TDX attester of the guest components writes it.
-  [[nodiscard]] client::GuestEvidence tdx() const {
-    client::GuestEvidence out;
-    out.tee = rcar::Tee::tdx;
-    out.primary = [this](const Digest48& data) -> Result<std::string> {
-      return json::write(json::Object{{"cc_eventlog", nullptr}, {"quote", codec::to_base64(quote(data))}});
-    };
-    return out;
-  }
-  [[nodiscard]] static client::GuestEvidence sample() {
-    client::GuestEvidence out;
-    out.primary = [](const Digest48& data) -> Result<std::string> {
-      return json::write(json::Object{{"svn", "1"}, {"report_data", codec::to_base64(data)}});
-    };
-    return out;
-  }
-
-  /// A handshake by hand, for what the client does not do.
-  struct Handshake {
-    std::string cookie;
-    std::string nonce;
-  };
-  Handshake open(rcar::Tee tee = rcar::Tee::tdx) {
-    const auto reply = send(Method::post, "/auth", {}, rcar::write(rcar::Request{"0.4.0", tee}));
-    EXPECT_EQ(reply.status, 200) << reply.text;
-    const std::string cookie{reply.headers.find("Set-Cookie").value_or("")};
-    return {cookie.substr(0, cookie.find(';')), rcar::parse_challenge(reply.text).value().nonce_text()};
-  }
-  [[nodiscard]] std::string tdx_message(const std::string& nonce, const DecryptionKey& key) const {
-    const auto data = rcar::primary_report_data(nonce, key.public_key(), "").value();
-    return rcar::write(rcar::Attestation{std::nullopt, nonce, key.public_key(), tdx().primary(data).value(), ""});
-  }
-  Reply attest(const std::string& cookie, std::string_view message) {
-    return send(Method::post, "/attest", with_cookie(cookie), message);
-  }
-  /// The newest audit leaf of that kind about that subject.
-  [[nodiscard]] std::optional<merkle::AuditLeaf> leaf(std::string_view kind, std::string_view subject) const {
-    const auto index = world.log->find(kind, subject);
-    if (!index) return std::nullopt;
-    return merkle::decode_audit_leaf(world.log->leaf(*index).value()).value();
-  }
-
-  World world;
-  World::Td td = world.launch();
-  SystemRandom random;
-  log::NullLogger logger;
-  audit::Refusals refusals;
-  api::Monitor monitor{*world.database, world.clock, {}};
-  session::OperatorTokens tokens{crypto::Ed25519Key::generate(random), kServerId};
-  runtime::IoContext io{1};
-  runtime::BlockingPool pool{2, 64};
-  runtime::BlockingPool readers{2, 64};
-  runtime::Executor strand;
-  links::Attestor attestor{links::Attestor::Services{*world.sessions, pool, world.clock, logger},
-                           [this](const evidence::Quote&) -> Result<evidence::QuoteCollateral> { return world.collateral; },
-                           world.anchors, policy::Policy{}};
-  scheduler::Dispatcher dispatcher{*world.jobs, pool, world.clock, logger};
-  std::unique_ptr<fleet::Fleet> fleet;
-  std::unique_ptr<keyring::Keyring> keys;
-  std::optional<api::Services> services;
-  std::unique_ptr<kbs::Broker> broker;
-  std::unique_ptr<http::Server> server;
-  std::unique_ptr<http::BlockingClient> http;
-  std::string admin;
-};
-
-rcar::ResourcePath path(std::string_view text) { return rcar::ResourcePath::parse(text).value(); }
 
 // --- what guests get -------------------------------------------------------------------------------------------------
 
@@ -263,7 +45,7 @@ TEST_F(KeyBrokerTest, TokensSayWhatWasVerified) {
   expected.keys = keys->published(world.clock.now());
   expected.at = world.clock.now();
   expected.issuer = kServerId;
-  expected.audience = kServerId;
+  expected.audience = kServerId + "/default";
   EXPECT_EQ(token::verify(text, expected).error().code(), Errc::token_of_lab);
   expected.allow_lab = true;
   const auto token = token::verify(text, expected);
@@ -381,7 +163,7 @@ TEST_F(KeyBrokerTest, OfTwoAttemptsAtOnceOneWins) {
     const auto first = tdx_message(session.nonce, p256());
     const auto second = tdx_message(session.nonce, p256());
     const auto run = [&](std::string_view message) {
-      return broker->attest(session.cookie.substr(session.cookie.find('=') + 1), message, world.clock.now());
+      return handshakes().attest(session.cookie.substr(session.cookie.find('=') + 1), message, world.clock.now());
     };
     auto one = std::async(std::launch::async, run, std::string_view{first});
     auto two = std::async(std::launch::async, run, std::string_view{second});
@@ -552,7 +334,7 @@ TEST_F(KeyBrokerTest, TakesNoTokenOfALabThatIsNoAnchorAnyMore) {
 TEST_F(KeyBrokerTest, RefusesWhatIsTooLarge) {
   const auto session = open();
   const std::string large(rcar::kMaxAttestationSize + 1, ' ');
-  EXPECT_EQ(broker->attest(session.cookie.substr(session.cookie.find('=') + 1), large, world.clock.now()).error().code(),
+  EXPECT_EQ(handshakes().attest(session.cookie.substr(session.cookie.find('=') + 1), large, world.clock.now()).error().code(),
             Errc::limit_exceeded);
   EXPECT_EQ(send(Method::post, "/auth", {}, std::string(rcar::kMaxRequestSize + 1, ' ')).status, 413);
 }
@@ -688,6 +470,34 @@ TEST_F(KeyBrokerTest, NobodyElseDoes) {
   EXPECT_TRUE(attested.resource(path("default/key/1")).ok());
 }
 
+TEST_F(KeyBrokerTest, TenantsHaveBrokersOfTheirOwn) {
+  const std::string theirs = "/t/acme/kbs/v0";
+  EXPECT_EQ(send_to(theirs, Method::post, "/auth", {}, rcar::write(rcar::Request{"0.4.0", rcar::Tee::tdx})).status, 404);
+  const auto acme = operator_token(session::kAdminRole, "acme");
+  EXPECT_EQ(send_to(theirs, Method::post, "/resource/default/key/1", as(admin), "x").status, 403);
+  EXPECT_EQ(send_to(theirs, Method::post, "/resource/default/key/1", as(acme), "acme's").status, 200);
+  EXPECT_EQ(send_to(theirs, Method::get, "/resource", as(acme)).text, R"(["default/key/1"])");
+  EXPECT_EQ(send_to("/t/ACME/kbs/v0", Method::get, "/resource", as(acme)).status, 404);
+
+  auto client = client::KeyBroker::connect(server->base_url() + "/t/acme", p256()).value();
+  const auto token = client.attest(tdx()).value();
+  EXPECT_EQ(as_text(client.resource(path("default/key/1"))->reveal()), "acme's");
+  // Its session and its token are worth nothing elsewhere, nor do those of others count there.
+  auto other = guest(p256());
+  EXPECT_EQ(other.resource(path("default/key/1"), token).error().code(), Errc::unauthenticated);
+  EXPECT_THAT(get("default/key/1", as(token)).detail(), HasSubstr("it is not for"));
+  const auto session = open();
+  EXPECT_EQ(send_to(theirs, Method::post, "/attest", with_cookie(session.cookie), tdx_message(session.nonce, p256())).status, 401);
+  EXPECT_EQ(attest(session.cookie, tdx_message(session.nonce, p256())).status, 200);
+  EXPECT_EQ(send_to(theirs, Method::get, "/resource/default/key/1", with_cookie(session.cookie)).status, 401);
+
+  // Nor do their policies.
+  const auto denied = rcar::write_resource_policy("package policy\nallow = false");
+  EXPECT_EQ(send_to(theirs, Method::post, "/resource-policy", as(acme), denied).status, 200);
+  EXPECT_EQ(client.resource(path("default/key/1")).error().code(), Errc::unauthenticated);
+  EXPECT_EQ(get("default/key/1", with_cookie(session.cookie)).status, 200);
+}
+
 TEST_F(KeyBrokerTest, AdministratorsSetPoliciesAndReferenceValues) {
   configure({.tenant = world.tenant, .server_id = kServerId, .build = "cloisterd test"});
   auto client = guest(p256());
@@ -783,7 +593,7 @@ TEST_F(KeyBrokerTest, NothingIsReleasedThatTheLogDoesNotTake) {
     EXPECT_EQ(reply.text.find("ciphertext"), std::string::npos);
     EXPECT_EQ(reply.text.find("token\":"), std::string::npos);
   }
-  EXPECT_EQ(broker->list()->size(), 1U);
+  EXPECT_EQ(vault().list()->size(), 1U);
 }
 
 }  // namespace

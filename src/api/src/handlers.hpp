@@ -117,6 +117,12 @@ template <class Entry, class IdOf, class Show>
   return *std::move(tenant);
 }
 
+/// The key broker of the asker's tenant; `not_found` where this server is none.
+[[nodiscard]] inline Result<kbs::Broker*> broker_of(const Services& services, const http::Request& request) {
+  if (services.guests != nullptr) return services.guests->find(tenant_of(request));
+  return Error{Errc::not_found, "this server is no key broker: its configuration has no [key_broker]"};
+}
+
 /// Who may change the configuration.
 [[nodiscard]] inline http::AuthPolicy administrators() { return http::require({std::string{session::kAdminRole}}); }
 /// Who may see the state of the server as a whole.

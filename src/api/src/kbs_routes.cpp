@@ -11,7 +11,8 @@ using http::Response;
 using rcar::RefusalKind;
 
 constexpr std::string_view kCookie = "kbs-session-id";
-constexpr std::string_view kCookiePath = "/kbs/v0";
+constexpr std::string_view kPrefix = "/kbs/v0";
+constexpr std::string_view kTenantPrefix = "/t/{tenant}/kbs/v0";  // of a guest that was given the URL https://…/t/TENANT
 
 /// What guests and policies cannot cause.
 bool own_fault(const Error& error) {
@@ -58,8 +59,15 @@ std::optional<std::string> bearer(const Request& request) {
   return std::string{field->substr(kScheme.size())};
 }
 
-void set_cookie(const Services& s, Response& response, std::string_view session, std::chrono::seconds lifetime) {
-  auto value = std::string{kCookie} + '=' + std::string{session} + "; Path=" + std::string{kCookiePath} +
+/// "/kbs/v0", or that of a tenant: guests send the cookie nowhere else.
+std::string prefix_of(const Request& request) {
+  const auto tenant = request.params.find("tenant");
+  return tenant == request.params.end() ? std::string{kPrefix} : "/t/" + tenant->second + std::string{kPrefix};
+}
+
+void set_cookie(const Services& s, const Request& request, Response& response, std::string_view session,
+                std::chrono::seconds lifetime) {
+  auto value = std::string{kCookie} + '=' + std::string{session} + "; Path=" + prefix_of(request) +
                "; Max-Age=" + std::to_string(lifetime.count()) + "; HttpOnly; SameSite=Strict";
   if (s.secure_cookies) value += "; Secure";
   response.headers.set("Set-Cookie", std::move(value));
@@ -67,19 +75,47 @@ void set_cookie(const Services& s, Response& response, std::string_view session,
 
 std::string_view text_of(const Request& request) { return as_text({request.body.data(), request.body.size()}); }
 
-Result<Response> open(const Services& s, const Request& request) {
-  const auto opened = s.guests->begin(text_of(request), s.clock.now());
+/// Of the tenant that the path names.
+Result<kbs::Broker*> named_broker(const Services& s, const Request& request) {
+  const auto named = request.params.find("tenant");
+  if (named == request.params.end()) return &s.guests->main();
+  const auto tenant = TenantId::parse(named->second);
+  if (!tenant) return Error{Errc::not_found, "no such tenant"};
+  return s.guests->find(*tenant);
+}
+
+/// `work(services, broker, request)` with the broker of the request.
+template <class Work>
+[[nodiscard]] auto with_broker(Work work) {
+  return [work](const Services& s, const Request& request) -> Result<Response> {
+    const auto broker = named_broker(s, request);
+    if (!broker) return say_no(RefusalKind::invalid_request_path, 404, broker.error());
+    return work(s, **broker, request);
+  };
+}
+
+/// The same for administrators of its tenant alone.
+template <class Work>
+[[nodiscard]] auto administering(Work work) {
+  return with_broker([work](const Services& s, kbs::Broker& broker, const Request& request) -> Result<Response> {
+    if (tenant_of(request) == broker.tenant()) return work(s, broker, request);
+    return Error{Errc::permission_denied, "for administrators of the tenant " + broker.tenant().str() + " alone"};
+  });
+}
+
+Result<Response> open(const Services& s, kbs::Broker& broker, const Request& request) {
+  const auto opened = broker.handshakes().begin(text_of(request), s.clock.now());
   if (!opened) {
     const bool understood = opened.error().code() == Errc::unsupported || opened.error().code() == Errc::evidence_unsupported;
     return say_no(understood ? RefusalKind::attestation_error : RefusalKind::serde_error, 401, opened.error());
   }
   auto response = http::bytes_response("application/json", to_bytes(opened->challenge));
-  set_cookie(s, response, opened->session, opened->lifetime);
+  set_cookie(s, request, response, opened->session, opened->lifetime);
   return response;
 }
 
-Result<Response> attest(const Services& s, const Request& request) {
-  const auto token = s.guests->attest(session_cookie(request).value_or(""), text_of(request), s.clock.now());
+Result<Response> attest(const Services& s, kbs::Broker& broker, const Request& request) {
+  const auto token = broker.handshakes().attest(session_cookie(request).value_or(""), text_of(request), s.clock.now());
   if (!token) return say_no(RefusalKind::attestation_error, 401, token.error());
   return http::bytes_response("application/json", to_bytes(rcar::write_token(*token)));
 }
@@ -89,53 +125,44 @@ Result<rcar::ResourcePath> path_of(const Request& request) {
 }
 
 /// Whoever is not authorised learns nothing of which resources there are.
-Result<Response> give(const Services& s, const Request& request) {
+Result<Response> give(const Services& s, kbs::Broker& broker, const Request& request) {
   const auto now = s.clock.now();
   const auto path = path_of(request);
   if (!path) return say_no(RefusalKind::invalid_request_path, 404, path.error());
-  const auto guest = s.guests->authenticate({session_cookie(request), bearer(request)}, now);
+  const auto guest = broker.gate().authenticate({session_cookie(request), bearer(request)}, now);
   if (!guest) {
     const bool none = guest.error().code() == Errc::unauthenticated;
     return say_no(none ? RefusalKind::token_not_found : RefusalKind::token_verifier_error, 401, guest.error());
   }
-  auto decision = s.guests->decide(*guest, *path, now);
+  auto decision = broker.gate().decide(*guest, *path, now);
   if (!decision) {
     const bool denied = decision.error().code() == Errc::permission_denied;
     return say_no(denied ? RefusalKind::policy_deny : RefusalKind::policy_engine_error, 401, decision.error());
   }
-  const auto reply = s.guests->release(*guest, *std::move(decision), now);
+  const auto reply = broker.gate().release(*guest, *std::move(decision), now);
   if (reply) return http::bytes_response("application/json", to_bytes(*reply));
   if (reply.error().code() == Errc::not_found) return say_no(RefusalKind::plugin_internal_error, 404, reply.error());
   const bool denied = reply.error().code() == Errc::permission_denied;
   return say_no(denied ? RefusalKind::policy_deny : RefusalKind::jwe_error, 401, reply.error());
 }
 
-/// Administrators of the tenant whose resources these are.
-Result<void> administers(const Services& s, const Request& request) {
-  if (tenant_of(request) == s.guests->tenant()) return {};
-  return Error{Errc::permission_denied, "for administrators of the tenant " + s.guests->tenant().str() + " alone"};
-}
-
-Result<Response> put(const Services& s, const Request& request) {
-  CLOISTER_CHECK(administers(s, request));
+Result<Response> put(const Services& s, kbs::Broker& broker, const Request& request) {
   const auto path = path_of(request);
   if (!path) return say_no(RefusalKind::invalid_request_path, 404, path.error());
-  CLOISTER_TRY(version, s.guests->put(*path, {request.body.data(), request.body.size()}, request.principal->subject, s.clock.now()));
+  CLOISTER_TRY(version, broker.vault().put(*path, {request.body.data(), request.body.size()}, request.principal->subject, s.clock.now()));
   static_cast<void>(version);
   return Response{};
 }
 
-Result<Response> remove(const Services& s, const Request& request) {
-  CLOISTER_CHECK(administers(s, request));
+Result<Response> remove(const Services& s, kbs::Broker& broker, const Request& request) {
   const auto path = path_of(request);
   if (!path) return say_no(RefusalKind::invalid_request_path, 404, path.error());
-  CLOISTER_CHECK(s.guests->remove(*path, request.principal->subject, s.clock.now()));
+  CLOISTER_CHECK(broker.vault().remove(*path, request.principal->subject, s.clock.now()));
   return Response{};
 }
 
-Result<Response> list(const Services& s, const Request& request) {
-  CLOISTER_CHECK(administers(s, request));
-  CLOISTER_TRY(resources, s.guests->list());
+Result<Response> list(const Services&, kbs::Broker& broker, const Request&) {
+  CLOISTER_TRY(resources, broker.vault().list());
   json::Array paths;
   for (const auto& one : resources) paths.emplace_back(one.path);
   return http::json_response(std::move(paths));
@@ -147,38 +174,33 @@ Result<Response> concluded(const Result<void>& done, RefusalKind kind) {
   return say_no(kind, http_status(done.error().code()), done.error());
 }
 
-Result<Response> set_resource_policy(const Services& s, const Request& request) {
-  CLOISTER_CHECK(administers(s, request));
+Result<Response> set_resource_policy(const Services& s, kbs::Broker& broker, const Request& request) {
   auto policy = rcar::parse_resource_policy(text_of(request));
   if (!policy) return say_no(RefusalKind::parse_policy_error, 400, policy.error());
-  return concluded(s.guests->set_resource_policy(*std::move(policy), request.principal->subject, s.clock.now()),
+  return concluded(broker.rules().set_resource_policy(*std::move(policy), request.principal->subject, s.clock.now()),
                    RefusalKind::policy_engine_error);
 }
 
-Result<Response> resource_policies(const Services& s, const Request& request) {
-  CLOISTER_CHECK(administers(s, request));
+Result<Response> resource_policies(const Services&, kbs::Broker&, const Request&) {
   return http::json_response(json::Array{"default"});
 }
 
-Result<Response> set_attestation_policy(const Services& s, const Request& request) {
-  CLOISTER_CHECK(administers(s, request));
+Result<Response> set_attestation_policy(const Services& s, kbs::Broker& broker, const Request& request) {
   auto policy = rcar::parse_attestation_policy(text_of(request));
   if (!policy) return say_no(RefusalKind::parse_policy_error, 400, policy.error());
   return concluded(
-      s.guests->set_attestation_policy(policy->id, std::move(policy->policy), request.principal->subject, s.clock.now()),
+      broker.rules().set_attestation_policy(policy->id, std::move(policy->policy), request.principal->subject, s.clock.now()),
       RefusalKind::policy_engine_error);
 }
 
-Result<Response> set_reference_values(const Services& s, const Request& request) {
-  CLOISTER_CHECK(administers(s, request));
+Result<Response> set_reference_values(const Services& s, kbs::Broker& broker, const Request& request) {
   const auto values = rcar::parse_reference_values(text_of(request));
   if (!values) return say_no(RefusalKind::rvps_error, 400, values.error());
-  return concluded(s.guests->set_reference_values(*values, request.principal->subject, s.clock.now()), RefusalKind::rvps_error);
+  return concluded(broker.rules().set_reference_values(*values, request.principal->subject, s.clock.now()), RefusalKind::rvps_error);
 }
 
-Result<Response> reference_value(const Services& s, const Request& request) {
-  CLOISTER_CHECK(administers(s, request));
-  const auto value = s.guests->reference_value(request.param("id"));
+Result<Response> reference_value(const Services&, kbs::Broker& broker, const Request& request) {
+  const auto value = broker.rules().reference_value(request.param("id"));
   if (!value) return say_no(RefusalKind::rvps_error, 404, value.error());
   return http::json_response(*value);
 }
@@ -195,22 +217,25 @@ void add_kbs_routes(http::Router& router, const Services& services) {
   small.max_body = rcar::kMaxRequestSize;
   http::RouteOptions large;
   large.max_body = rcar::kMaxAttestationSize;
-  const std::string resource = "/kbs/v0/resource/{repository}/{type}/{tag}";
-  router.add(Method::post, "/kbs/v0/auth", http::kPublic, blocking(services, open), small);
-  router.add(Method::post, "/kbs/v0/attest", http::kPublic, blocking(services, attest), large);
-  router.add(Method::get, resource, http::kPublic, blocking(services, give));  // its credentials are the guest's
-  router.add(Method::post, resource, admin, blocking(services, put), large);
-  router.add(Method::del, resource, admin, blocking(services, remove));
-  router.add(Method::get, "/kbs/v0/resource", admin, reading(services, list));
   http::RouteOptions policy;
   policy.max_body = rcar::kMaxPolicyMessage;
-  router.add(Method::post, "/kbs/v0/resource-policy", admin, blocking(services, set_resource_policy), policy);
-  router.add(Method::get, "/kbs/v0/resource-policy", admin, reading(services, resource_policies));
-  router.add(Method::post, "/kbs/v0/attestation-policy", admin, blocking(services, set_attestation_policy), policy);
-  router.add(Method::post, "/kbs/v0/reference-value", admin, blocking(services, set_reference_values), policy);
-  router.add(Method::get, "/kbs/v0/reference-value/{id}", admin, reading(services, reference_value));
-  router.add(Method::get, "/kbs/v0/{rest...}", http::kPublic, reading(services, no_plugin));
-  router.add(Method::post, "/kbs/v0/{rest...}", http::kPublic, reading(services, no_plugin), small);
+  for (const auto prefix : {kPrefix, kTenantPrefix}) {
+    const auto at = [&](std::string_view path) { return std::string{prefix} + std::string{path}; };
+    const auto resource = at("/resource/{repository}/{type}/{tag}");
+    router.add(Method::post, at("/auth"), http::kPublic, blocking(services, with_broker(open)), small);
+    router.add(Method::post, at("/attest"), http::kPublic, blocking(services, with_broker(attest)), large);
+    router.add(Method::get, resource, http::kPublic, blocking(services, with_broker(give)));  // its credentials are the guest's
+    router.add(Method::post, resource, admin, blocking(services, administering(put)), large);
+    router.add(Method::del, resource, admin, blocking(services, administering(remove)));
+    router.add(Method::get, at("/resource"), admin, reading(services, administering(list)));
+    router.add(Method::post, at("/resource-policy"), admin, blocking(services, administering(set_resource_policy)), policy);
+    router.add(Method::get, at("/resource-policy"), admin, reading(services, administering(resource_policies)));
+    router.add(Method::post, at("/attestation-policy"), admin, blocking(services, administering(set_attestation_policy)), policy);
+    router.add(Method::post, at("/reference-value"), admin, blocking(services, administering(set_reference_values)), policy);
+    router.add(Method::get, at("/reference-value/{id}"), admin, reading(services, administering(reference_value)));
+    router.add(Method::get, at("/{rest...}"), http::kPublic, reading(services, no_plugin));
+    router.add(Method::post, at("/{rest...}"), http::kPublic, reading(services, no_plugin), small);
+  }
 }
 
 }  // namespace cloister::api

@@ -12,7 +12,7 @@ using http::Method;
 constexpr std::chrono::seconds kPatience{30};
 constexpr std::string_view kCookie = "kbs-session-id=";
 constexpr int kAttempts = 3;
-const std::string kPrefix = "/kbs/v0";
+constexpr std::string_view kPrefix = "/kbs/v0";
 
 /// 404 is `not_found`, 401 `unauthenticated`; anything else by status. A body that is no refusal is a failure of its own.
 Error refused(const http::ClientResponse& response) {
@@ -26,17 +26,22 @@ Error refused(const http::ClientResponse& response) {
 }  // namespace
 
 Result<KeyBroker> KeyBroker::connect(std::string base_url, crypto::jose::DecryptionKey key, http::ClientTls tls) {
+  // What follows the authority goes before the paths of the protocol.
+  const auto scheme = base_url.find("://");
+  const auto slash = scheme == std::string::npos ? scheme : base_url.find('/', scheme + 3);
+  std::string prefix = slash == std::string::npos ? std::string{} : base_url.substr(slash);
+  while (prefix.ends_with('/')) prefix.pop_back();
   http::ClientOptions options;
-  options.base_url = std::move(base_url);
+  options.base_url = base_url.substr(0, slash);
   options.tls = std::move(tls);
   CLOISTER_TRY(client, http::BlockingClient::make(std::move(options)));
-  return KeyBroker{std::move(client), std::move(key)};
+  return KeyBroker{std::move(client), std::move(prefix) + std::string{kPrefix}, std::move(key)};
 }
 
 Result<std::string> KeyBroker::post(const std::string& target, std::string_view body) {
   Headers headers{{"Content-Type", "application/json"}};
   if (!cookie_.empty()) headers.set("Cookie", cookie_);
-  CLOISTER_TRY(response, client_->request(Method::post, kPrefix + target, std::move(headers), to_bytes(body), kPatience));
+  CLOISTER_TRY(response, client_->request(Method::post, prefix_ + target, std::move(headers), to_bytes(body), kPatience));
   if (!response.ok()) return refused(response);
   if (const auto field = response.headers.find("Set-Cookie"); field && field->starts_with(kCookie)) {
     cookie_ = field->substr(0, field->find(';'));
@@ -64,7 +69,7 @@ Result<std::string> KeyBroker::attest(const GuestEvidence& evidence) {
 }
 
 Result<crypto::SecretBytes> KeyBroker::get(const rcar::ResourcePath& path, Headers headers) {
-  CLOISTER_TRY(response, client_->request(Method::get, kPrefix + "/resource/" + path.str(), std::move(headers), {}, kPatience));
+  CLOISTER_TRY(response, client_->request(Method::get, prefix_ + "/resource/" + path.str(), std::move(headers), {}, kPatience));
   if (!response.ok()) return refused(response);
   CLOISTER_TRY(message, crypto::jose::parse_jwe(as_text(response.body)));
   return crypto::jose::decrypt(message, key_);

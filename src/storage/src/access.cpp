@@ -80,6 +80,7 @@ constexpr Sql kList{
     "SELECT id, role, tenant, name, created, expires, revoked FROM token WHERE ?1 IS NULL OR tenant = ?1 "
     "ORDER BY created DESC, rowid DESC"};
 constexpr Sql kRevoke{"UPDATE token SET revoked = 1 WHERE id = ?1"};
+constexpr Sql kAdministered{"SELECT EXISTS (SELECT 1 FROM token WHERE tenant = ?1 AND role = 'admin')"};
 
 Record read_token(Rows& rows) {
   Record token;
@@ -109,6 +110,10 @@ Result<Record> get(const Reading& reading, std::string_view id) {
 
 Result<std::vector<Record>> list(const Reading& reading, const std::optional<TenantId>& tenant) {
   return read_all(reading, kList, {tenant}, read_token);
+}
+
+Result<bool> administered(const Reading& reading, const TenantId& tenant) {
+  return read_one(reading, "token", kAdministered, {tenant}, [](Rows& rows) { return rows.boolean(); });
 }
 
 Result<void> revoke(Transaction& transaction, std::string_view id) {

@@ -5,21 +5,24 @@
 namespace cloister::storage::broker_sessions {
 namespace {
 
-constexpr Sql kAdd{"INSERT INTO broker_session (id, nonce, tee, expires, attempted) VALUES (?1, ?2, ?3, ?4, 0)"};
-constexpr Sql kGet{"SELECT nonce, tee, expires, attempted, token FROM broker_session WHERE id = ?1 AND expires > ?2"};
+constexpr Sql kAdd{
+    "INSERT INTO broker_session (id, tenant, nonce, tee, expires, attempted) VALUES (?1, ?2, ?3, ?4, ?5, 0)"};
+constexpr Sql kGet{
+    "SELECT nonce, tee, expires, attempted, token FROM broker_session WHERE id = ?1 AND tenant = ?2 AND expires > ?3"};
 constexpr Sql kConclude{
     "UPDATE broker_session SET attempted = 1, token = ?2 WHERE id = ?1 AND attempted = 0 AND expires > ?3"};
 constexpr Sql kSweep{"DELETE FROM broker_session WHERE expires <= ?1"};
 
 }  // namespace
 
-Result<void> add(Transaction& transaction, const Id& id, const ByteArray<32>& nonce, std::string_view tee, UnixTime expires) {
-  CLOISTER_CHECK(transaction.run(kAdd, {id, nonce, tee, expires}));
+Result<void> add(Transaction& transaction, const TenantId& tenant, const Id& id, const ByteArray<32>& nonce,
+                 std::string_view tee, UnixTime expires) {
+  CLOISTER_CHECK(transaction.run(kAdd, {id, tenant, nonce, tee, expires}));
   return {};
 }
 
-Result<Record> get(const Reading& reading, const Id& id, UnixTime now) {
-  return read_one(reading, "session", kGet, {id, now}, [](Rows& rows) {
+Result<Record> get(const Reading& reading, const TenantId& tenant, const Id& id, UnixTime now) {
+  return read_one(reading, "session", kGet, {id, tenant, now}, [](Rows& rows) {
     Record out;
     out.nonce = rows.array<32>();
     out.tee = rows.text();

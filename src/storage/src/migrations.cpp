@@ -241,10 +241,41 @@ CREATE TABLE resource (
 ) STRICT;
 )sql";
 
+// Tenants of the key broker, each with its own policies and reference values.
+constexpr const char* kBrokerTenants = R"sql(
+ALTER TABLE broker_session ADD COLUMN tenant TEXT NOT NULL DEFAULT 'default';
+
+CREATE TABLE broker_policy (
+  tenant TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  name TEXT NOT NULL,
+  scope TEXT NOT NULL,
+  text TEXT NOT NULL,
+  changed INTEGER NOT NULL,
+  PRIMARY KEY (tenant, kind, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE reference_values (
+  tenant TEXT PRIMARY KEY,
+  text TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO broker_policy (tenant, kind, name, scope, text, changed)
+  SELECT 'default', 'resource', 'default', '', CAST(value AS TEXT), 0 FROM setting WHERE name = 'kbs-resource-policy'
+  UNION ALL SELECT 'default', 'attestation', 'default_cpu', '', CAST(value AS TEXT), 0 FROM setting
+    WHERE name = 'kbs-attestation-policy-cpu'
+  UNION ALL SELECT 'default', 'attestation', 'default_gpu', '', CAST(value AS TEXT), 0 FROM setting
+    WHERE name = 'kbs-attestation-policy-gpu';
+INSERT INTO reference_values (tenant, text)
+  SELECT 'default', CAST(value AS TEXT) FROM setting WHERE name = 'kbs-reference-values';
+DELETE FROM setting WHERE name GLOB 'kbs-*';
+)sql";
+
 constexpr Migration kSteps[] = {{1, "initial", kInitial},
                                 {2, "unfinished_jobs", kUnfinishedJobs},
                                 {3, "evidence_of_results", kEvidenceOfResults},
-                                {4, "key_broker", kKeyBroker}};
+                                {4, "key_broker", kKeyBroker},
+                                {5, "broker_tenants", kBrokerTenants}};
 
 }  // namespace
 

@@ -10,6 +10,7 @@ namespace {
 
 using testing::at;
 using testing::bytes32;
+using testing::tenant;
 
 constexpr broker_sessions::Id kId{1, 2, 3};
 constexpr broker_sessions::Id kOther{4, 5, 6};
@@ -17,7 +18,7 @@ constexpr broker_sessions::Id kOther{4, 5, 6};
 class BrokerSessionsTest : public testing::DatabaseTest {
  protected:
   [[nodiscard]] Result<void> add(const broker_sessions::Id& id, int expires = 300) {
-    return commit([&](Transaction& t) { return broker_sessions::add(t, id, bytes32(7), "tdx", at(expires)); });
+    return commit([&](Transaction& t) { return broker_sessions::add(t, tenant("default"), id, bytes32(7), "tdx", at(expires)); });
   }
   [[nodiscard]] Result<void> conclude(const broker_sessions::Id& id, const std::optional<std::string>& token, int when) {
     return commit([&](Transaction& t) { return broker_sessions::conclude(t, id, token, at(when)); });
@@ -27,7 +28,7 @@ class BrokerSessionsTest : public testing::DatabaseTest {
 TEST_F(BrokerSessionsTest, OutliveARestart) {
   ASSERT_TRUE(add(kId));
   open();
-  const auto waiting = broker_sessions::get(read(), kId, at(299)).value();
+  const auto waiting = broker_sessions::get(read(), tenant("default"), kId, at(299)).value();
   EXPECT_EQ(waiting.nonce, bytes32(7));
   EXPECT_EQ(waiting.tee, "tdx");
   EXPECT_EQ(waiting.expires, at(300));
@@ -35,7 +36,7 @@ TEST_F(BrokerSessionsTest, OutliveARestart) {
   EXPECT_FALSE(waiting.token);
   ASSERT_TRUE(conclude(kId, "a.b.c", 299));
   open();
-  const auto attested = broker_sessions::get(read(), kId, at(299)).value();
+  const auto attested = broker_sessions::get(read(), tenant("default"), kId, at(299)).value();
   EXPECT_TRUE(attested.attempted);
   EXPECT_EQ(attested.token, "a.b.c");
 }
@@ -44,24 +45,29 @@ TEST_F(BrokerSessionsTest, HaveOneAttempt) {
   ASSERT_TRUE(add(kId));
   ASSERT_TRUE(conclude(kId, std::nullopt, 1));
   EXPECT_EQ(conclude(kId, "a.b.c", 1).error().code(), Errc::nonce_invalid);
-  const auto failed = broker_sessions::get(read(), kId, at(1)).value();
+  const auto failed = broker_sessions::get(read(), tenant("default"), kId, at(1)).value();
   EXPECT_TRUE(failed.attempted);
   EXPECT_FALSE(failed.token);
   ASSERT_TRUE(add(kOther));
   ASSERT_TRUE(conclude(kOther, "first", 1));
   EXPECT_EQ(conclude(kOther, "second", 1).error().code(), Errc::nonce_invalid);
-  EXPECT_EQ(broker_sessions::get(read(), kOther, at(1))->token, "first");
+  EXPECT_EQ(broker_sessions::get(read(), tenant("default"), kOther, at(1))->token, "first");
+}
+
+TEST_F(BrokerSessionsTest, AreOneTenants) {
+  ASSERT_TRUE(add(kId));
+  EXPECT_EQ(broker_sessions::get(read(), tenant("other"), kId, at(1)).error().code(), Errc::not_found);
 }
 
 TEST_F(BrokerSessionsTest, EndWithTheirTime) {
   ASSERT_TRUE(add(kId));
-  EXPECT_EQ(broker_sessions::get(read(), kId, at(300)).error().code(), Errc::not_found);
+  EXPECT_EQ(broker_sessions::get(read(), tenant("default"), kId, at(300)).error().code(), Errc::not_found);
   EXPECT_EQ(conclude(kId, "a.b.c", 300).error().code(), Errc::nonce_invalid);
   EXPECT_EQ(conclude(kOther, "a.b.c", 1).error().code(), Errc::nonce_invalid);
   EXPECT_EQ(add(kId).error().code(), Errc::conflict);
   ASSERT_TRUE(add(kOther, 301));
   EXPECT_EQ(*commit([](Transaction& t) { return broker_sessions::sweep(t, at(300)); }), 1U);
-  EXPECT_TRUE(broker_sessions::get(read(), kOther, at(300)).ok());
+  EXPECT_TRUE(broker_sessions::get(read(), tenant("default"), kOther, at(300)).ok());
   EXPECT_TRUE(add(kId).ok());
 }
 

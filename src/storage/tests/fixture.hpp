@@ -52,6 +52,8 @@ inline evidence::Stored shown(std::string_view session) {
   return {{Bytes{1}, Bytes{2}, Bytes{3}, Bytes{4}, Bytes{5}, id<SessionId>(session), at(1), at(100)}, Bytes{6}};
 }
 
+inline TenantId tenant(std::string_view name) { return TenantId::parse(name).value(); }
+
 /// A database of its own in a directory of its own.
 class DatabaseTest : public ::testing::Test {
  protected:

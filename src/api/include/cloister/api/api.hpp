@@ -65,7 +65,7 @@ struct Services {
   /// How long a request waits for its work; for the upload of a blob twice as long.
   std::chrono::milliseconds patience{20'000};
   attestation::VerificationCache* cache = nullptr;  // of evidence that is given to be judged; may be null
-  kbs::Broker* guests = nullptr;  // of Confidential Containers; null: no such routes
+  kbs::Brokers* guests = nullptr;  // of Confidential Containers; null: no such routes
   bool secure_cookies = false;    // everything comes over TLS
   EndorsementsFinder endorsements = {};  // may be empty: then there are those alone that a request has
   bool fetches = false;                  // `collateral` and `endorsements` ask services: not for forged evidence

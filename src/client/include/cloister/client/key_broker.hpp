@@ -30,7 +30,7 @@ struct GuestEvidence {
 /// One thread at a time.
 class KeyBroker {
  public:
-  /// `key` is what resources are sealed to.
+  /// `key` is what resources are sealed to. `base_url` may have a path, of the broker of a tenant: https://HOST/t/TENANT.
   [[nodiscard]] static Result<KeyBroker> connect(std::string base_url, crypto::jose::DecryptionKey key, http::ClientTls tls = {});
 
   /// Request, challenge, attestation: the token. The session goes on with the cookie that the broker set. A refusal is
@@ -45,11 +45,12 @@ class KeyBroker {
   [[nodiscard]] Result<crypto::SecretBytes> fetch(const rcar::ResourcePath& path, const GuestEvidence& evidence);
 
  private:
-  KeyBroker(std::unique_ptr<http::BlockingClient> client, crypto::jose::DecryptionKey key)
-      : client_{std::move(client)}, key_{std::move(key)} {}
+  KeyBroker(std::unique_ptr<http::BlockingClient> client, std::string prefix, crypto::jose::DecryptionKey key)
+      : client_{std::move(client)}, prefix_{std::move(prefix)}, key_{std::move(key)} {}
   [[nodiscard]] Result<std::string> post(const std::string& target, std::string_view body);
   [[nodiscard]] Result<crypto::SecretBytes> get(const rcar::ResourcePath& path, http::Headers headers);
   std::unique_ptr<http::BlockingClient> client_;
+  std::string prefix_;  // of every path: "/kbs/v0", behind that of the base URL
   crypto::jose::DecryptionKey key_;
   std::string cookie_;  // "kbs-session-id=…"; empty before the first handshake
 };

@@ -72,6 +72,8 @@ struct Record {
 /// All, or one tenant's, newest first.
 [[nodiscard]] Result<std::vector<Record>> list(const Reading& reading,
                                                const std::optional<TenantId>& tenant = std::nullopt);
+/// Whether an administrator's token was ever issued for that tenant.
+[[nodiscard]] Result<bool> administered(const Reading& reading, const TenantId& tenant);
 /// `not_found`; revoking twice succeeds.
 [[nodiscard]] Result<void> revoke(Transaction& transaction, std::string_view id);
 }  // namespace tokens

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "cloister/core/bytes.hpp"
+#include "cloister/core/ids.hpp"
 #include "cloister/core/result.hpp"
 #include "cloister/core/time.hpp"
 #include "cloister/storage/database.hpp"
@@ -23,10 +24,10 @@ struct Record {
   std::optional<std::string> token;  // of an attempt that succeeded
 };
 /// A session whose nonce waits to be used. `conflict` when the id is taken.
-[[nodiscard]] Result<void> add(Transaction& transaction, const Id& id, const ByteArray<32>& nonce, std::string_view tee,
-                               UnixTime expires);
-/// `not_found`, also for one that has expired (at `expires` it has).
-[[nodiscard]] Result<Record> get(const Reading& reading, const Id& id, UnixTime now);
+[[nodiscard]] Result<void> add(Transaction& transaction, const TenantId& tenant, const Id& id, const ByteArray<32>& nonce,
+                               std::string_view tee, UnixTime expires);
+/// `not_found`, also for one that has expired (at `expires` it has), and for another tenant's.
+[[nodiscard]] Result<Record> get(const Reading& reading, const TenantId& tenant, const Id& id, UnixTime now);
 /// The one attempt, with its token if it succeeded. `nonce_invalid` when there was one before, and for a session that is
 /// not there or has expired: of two at once, one gets here first.
 [[nodiscard]] Result<void> conclude(Transaction& transaction, const Id& id, const std::optional<std::string>& token, UnixTime now);

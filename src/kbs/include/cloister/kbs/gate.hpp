@@ -1,0 +1,68 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "cloister/core/result.hpp"
+#include "cloister/core/time.hpp"
+#include "cloister/kbs/guest.hpp"
+#include "cloister/kbs/handshakes.hpp"
+#include "cloister/kbs/rule_book.hpp"
+#include "cloister/kbs/services.hpp"
+#include "cloister/kbs/vault.hpp"
+#include "cloister/rcar/resource.hpp"
+
+namespace cloister::kbs {
+
+/// That this guest may have this resource, now. Made by `Gate::decide` only, used up by `release`.
+class ReleaseDecision {
+ public:
+  ReleaseDecision(ReleaseDecision&&) noexcept = default;
+  ReleaseDecision& operator=(ReleaseDecision&&) noexcept = default;
+  [[nodiscard]] const std::string& token_id() const noexcept { return token_id_; }
+  [[nodiscard]] const rcar::ResourcePath& path() const noexcept { return path_; }
+
+ private:
+  friend class Gate;
+  ReleaseDecision(std::string token_id, rcar::ResourcePath path, const Digest32& policy_digest)
+      : token_id_{std::move(token_id)}, path_{std::move(path)}, policy_digest_{policy_digest} {}
+  std::string token_id_;
+  rcar::ResourcePath path_;
+  Digest32 policy_digest_;
+};
+
+/// Resources of one tenant for its guests: who it is, whether it may, and then the resource. Thread-safe.
+class Gate {
+ public:
+  Gate(const Services& services, const Options& options, const RuleBook& rules, const Handshakes& handshakes,
+       const GuestTokens& tokens, Vault& vault)
+      : services_{services}, options_{options}, rules_{rules}, handshakes_{handshakes}, tokens_{tokens}, vault_{vault} {}
+
+  /// What a guest brings. A session that was attested is tried first, then the token.
+  struct Credentials {
+    std::optional<std::string> session;
+    std::optional<std::string> token;
+  };
+  /// `unauthenticated` when there is nothing that could be verified; errors of tokens: only this server's own, for itself
+  /// and this tenant, are taken (background check and passport alike), and none of sample evidence unless that is allowed.
+  [[nodiscard]] Result<AttestedGuest> authenticate(const Credentials& credentials, UnixTime now) const;
+  /// `permission_denied` when the resource policy does not allow it, be there such a resource or not; errors of the policy.
+  /// A refusal is in the audit log when this returns.
+  [[nodiscard]] Result<ReleaseDecision> decide(const AttestedGuest& guest, const rcar::ResourcePath& path, UnixTime now);
+  /// The resource, sealed to the guest's key (RFC 7516, flattened). `not_found`; of the storage. The audit leaf is
+  /// committed before anything is returned.
+  [[nodiscard]] Result<std::string> release(const AttestedGuest& guest, ReleaseDecision decision, UnixTime now);
+
+ private:
+  [[nodiscard]] Result<std::string> token_of(const Credentials& credentials, UnixTime now) const;
+  [[nodiscard]] Result<void> record_refusal(const AttestedGuest& guest, const rcar::ResourcePath& path, Errc code,
+                                            const Digest32& policy, UnixTime now);
+  const Services& services_;
+  const Options& options_;
+  const RuleBook& rules_;
+  const Handshakes& handshakes_;
+  const GuestTokens& tokens_;
+  Vault& vault_;
+};
+
+}  // namespace cloister::kbs

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cloister/codec/json.hpp"
+#include "cloister/core/result.hpp"
+#include "cloister/core/time.hpp"
+#include "cloister/crypto/jwe.hpp"
+#include "cloister/kbs/services.hpp"
+#include "cloister/token/trustee.hpp"
+
+namespace cloister::kbs {
+
+/// A guest whose token was verified. Made by `GuestTokens::verify` only; a value, cheap to copy.
+class AttestedGuest {
+ public:
+  [[nodiscard]] const std::string& token_id() const noexcept { return what_->token_id; }
+  [[nodiscard]] const crypto::jose::EncryptionKey& key() const noexcept { return what_->key; }
+  [[nodiscard]] const codec::json::Value& claims() const noexcept { return what_->claims; }
+  [[nodiscard]] UnixTime issued() const noexcept { return what_->issued; }
+  [[nodiscard]] UnixTime expires() const noexcept { return what_->expires; }
+
+ private:
+  friend class GuestTokens;
+  struct What {
+    std::string token_id;
+    crypto::jose::EncryptionKey key;
+    codec::json::Value claims;
+    UnixTime issued;
+    UnixTime expires;
+  };
+  explicit AttestedGuest(What what) : what_{std::make_shared<const What>(std::move(what))} {}
+  std::shared_ptr<const What> what_;  // shared with those that are known, and immutable
+};
+
+/// The tokens of one tenant's guests: made of what was appraised, and verified. Thread-safe.
+class GuestTokens {
+ public:
+  GuestTokens(const Services& services, const Options& options);
+
+  /// A token, signed. `id` is its "jti".
+  [[nodiscard]] Result<std::string> issue(const token::Attester& cpu, const std::vector<token::Attester>& devices,
+                                          const token::GuestData& guest, std::string_view id, UnixTime now) const;
+  /// This server's own tokens, for this tenant, and none of sample evidence unless that is allowed. The errors of
+  /// `token::verify`.
+  [[nodiscard]] Result<AttestedGuest> verify(std::string_view token, UnixTime now) const;
+  /// The same, without the signature of a token that was verified lately.
+  [[nodiscard]] Result<AttestedGuest> verify_again(std::string_view token, UnixTime now) const;
+
+ private:
+  [[nodiscard]] std::optional<AttestedGuest> known(const Digest32& token, UnixTime now) const;
+  void remember(const Digest32& token, const AttestedGuest& guest, UnixTime now) const;
+  const Services& services_;
+  const Options& options_;
+  std::string audience_;
+  mutable std::mutex mutex_;                         // guards the one below
+  mutable std::map<Digest32, AttestedGuest> known_;  // by the digest of a token that was verified: spares its signature
+};
+
+}  // namespace cloister::kbs

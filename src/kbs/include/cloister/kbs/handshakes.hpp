@@ -1,0 +1,56 @@
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <string_view>
+
+#include "cloister/core/result.hpp"
+#include "cloister/core/time.hpp"
+#include "cloister/kbs/guest.hpp"
+#include "cloister/kbs/rule_book.hpp"
+#include "cloister/kbs/services.hpp"
+#include "cloister/rcar/attestation.hpp"
+#include "cloister/rcar/messages.hpp"
+#include "cloister/storage/broker_sessions.hpp"
+
+namespace cloister::kbs {
+
+/// Request, challenge, attestation: from a guest's evidence to its token. Thread-safe.
+class Handshakes {
+ public:
+  Handshakes(const Services& services, const Options& options, const RuleBook& rules, const GuestTokens& tokens)
+      : services_{services}, options_{options}, rules_{rules}, tokens_{tokens} {}
+
+  struct Opened {
+    std::string session;  // 32 hex digits: the cookie
+    std::string challenge;
+    std::chrono::seconds lifetime;
+  };
+  /// Begins a handshake: a session that is on disk when this returns. Errors: those of `rcar::parse_request`;
+  /// `evidence_unsupported` for a TEE that is not verified here, with those that are; of the storage.
+  [[nodiscard]] Result<Opened> begin(std::string_view request, UnixTime now);
+
+  /// The token of evidence that is authentic and bound to the session's nonce and the guest's key, whatever the
+  /// attestation policy says of it: the token says that. A message that can be read uses the session up, whether it
+  /// succeeds or not; of two at once one wins. `unauthenticated` without a session; `nonce_invalid` for one that was used,
+  /// and for another nonce; `report_data_mismatch`; the errors of `rcar::parse_attestation` and of verifiers.
+  [[nodiscard]] Result<std::string> attest(std::string_view session, std::string_view message, UnixTime now);
+
+  /// The token of a session that was attested; `unauthenticated` where there is none; of the storage.
+  [[nodiscard]] Result<std::string> token_of(std::string_view session, UnixTime now) const;
+
+ private:
+  struct Appraised;
+  [[nodiscard]] Result<void> verified_here(rcar::Tee tee) const;
+  [[nodiscard]] Result<storage::broker_sessions::Record> pending(const storage::broker_sessions::Id& id, UnixTime now) const;
+  [[nodiscard]] Result<Appraised> appraise(const storage::broker_sessions::Record& session, const rcar::Attestation& message,
+                                           UnixTime now) const;
+  [[nodiscard]] Result<std::string> conclude(const storage::broker_sessions::Id& id, const rcar::Attestation& message,
+                                             const Result<Appraised>& appraised, UnixTime now);
+  const Services& services_;
+  const Options& options_;
+  const RuleBook& rules_;
+  const GuestTokens& tokens_;
+};
+
+}  // namespace cloister::kbs

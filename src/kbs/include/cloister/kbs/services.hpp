@@ -1,0 +1,57 @@
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "cloister/appraisal/appraisal.hpp"
+#include "cloister/attestation/anchors.hpp"
+#include "cloister/audit/log.hpp"
+#include "cloister/audit/refusals.hpp"
+#include "cloister/codec/json.hpp"
+#include "cloister/core/ids.hpp"
+#include "cloister/core/random.hpp"
+#include "cloister/kbs/resource_policy.hpp"
+#include "cloister/keyring/keyring.hpp"
+#include "cloister/storage/database.hpp"
+#include "cloister/storage/sealing.hpp"
+#include "cloister/verdict/verdict.hpp"
+
+namespace cloister::kbs {
+
+/// What brokers are made from; all of it is thread-safe and outlives them.
+struct Services {
+  storage::Database& database;
+  storage::Sealer& sealer;
+  audit::Log& log;
+  audit::Refusals& refusals;
+  const keyring::Keyring& keys;  // that sign tokens
+  const attestation::TrustAnchors& anchors;
+  verdict::Sources sources;  // of what evidence needs beside it
+  Random& random;
+  attestation::VerificationCache* cache = nullptr;
+};
+
+struct Options {
+  TenantId tenant;        // whose resources these are
+  std::string server_id;  // issuer of tokens, and audience of those of this tenant
+  std::string build;      // program and version
+  /// Evidence that proves nothing, for trying things out; what comes of it is tainted.
+  bool allow_sample = false;
+  /// Until administrators set others, which are kept in the database.
+  appraisal::Policy attestation_policy = appraisal::Policy::builtin();
+  appraisal::Policy device_policy = appraisal::Policy::builtin();
+  codec::json::Value reference_values{};  // an object, or null for none
+  ResourcePolicy resource_policy = ResourcePolicy::builtin();
+  std::chrono::seconds session_lifetime{300};
+};
+
+/// Leaf kinds of this module.
+inline constexpr std::string_view kAttested = "guest.attested";      // subject: the token's id
+inline constexpr std::string_view kReleased = "resource.released";   // subject: the path, as the rest
+inline constexpr std::string_view kRefused = "resource.refused";     // to a guest that has a token
+inline constexpr std::string_view kStored = "resource.stored";
+inline constexpr std::string_view kRemoved = "resource.removed";
+inline constexpr std::string_view kPolicyChanged = "policy.changed";  // subject: "resource", "default_cpu", "default_gpu"
+inline constexpr std::string_view kReferenceChanged = "reference_value.changed";  // subject: its name
+
+}  // namespace cloister::kbs

@@ -1,0 +1,179 @@
+#include "cloister/kbs/handshakes.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "cloister/codec/text.hpp"
+#include "cloister/crypto/hash.hpp"
+#include "evidence.hpp"
+#include "leaves.hpp"
+
+namespace cloister::kbs {
+namespace {
+
+namespace json = codec::json;
+namespace sessions = storage::broker_sessions;
+using rcar::Tee;
+
+Result<sessions::Id> session_id(std::string_view text) {
+  auto id = codec::array_from_hex<16>(text);
+  if (!id) return Error{Errc::unauthenticated, "a session of this server expected: begin with a request"};
+  return id;
+}
+
+/// A UUID of version 4 (RFC 9562 section 5.4), as clients know sessions.
+sessions::Id new_session_id(Random& random) {
+  auto id = random.array<16>();
+  id[6] = static_cast<std::uint8_t>((id[6] & 0x0FU) | 0x40U);
+  id[8] = static_cast<std::uint8_t>((id[8] & 0x3FU) | 0x80U);
+  return id;
+}
+
+}  // namespace
+
+struct Handshakes::Appraised {
+  Digest32 policy_digest;
+  token::Attester cpu;
+  std::vector<token::Attester> devices;
+  json::Value init_data;         // null for none
+  json::Value init_data_claims;
+};
+
+Result<void> Handshakes::verified_here(Tee tee) const {
+  constexpr std::array kVerified = {Tee::sgx, Tee::snp, Tee::tdx};
+  if (std::ranges::find(kVerified, tee) != kVerified.end() || (tee == Tee::sample && options_.allow_sample)) return {};
+  std::string detail{rcar::to_string(tee)};
+  detail += " evidence is not verified here; sgx, snp and tdx are";
+  if (options_.allow_sample) detail += ", and sample";
+  return Error{Errc::evidence_unsupported, std::move(detail)};
+}
+
+Result<Handshakes::Opened> Handshakes::begin(std::string_view text, UnixTime now) {
+  CLOISTER_TRY(request, rcar::parse_request(text));
+  CLOISTER_CHECK(verified_here(request.tee));
+  const auto id = new_session_id(services_.random);
+  const rcar::Challenge challenge{services_.random.array<32>()};
+  CLOISTER_TRY(transaction, services_.database.write());
+  CLOISTER_CHECK(sessions::add(transaction, options_.tenant, id, challenge.nonce, rcar::to_string(request.tee), now + options_.session_lifetime));
+  CLOISTER_CHECK(transaction.commit());
+  return Opened{codec::to_hex(id), rcar::write(challenge), options_.session_lifetime};
+}
+
+Result<sessions::Record> Handshakes::pending(const sessions::Id& id, UnixTime now) const {
+  CLOISTER_TRY(snapshot, services_.database.read());
+  auto session = sessions::get(snapshot, options_.tenant, id, now);
+  if (!session && session.error().code() == Errc::not_found) {
+    return Error{Errc::unauthenticated, "no such session, or it has expired: begin with a request"};
+  }
+  if (session && session->attempted) {
+    return Error{Errc::nonce_invalid, "this session's nonce was used: begin with a request"};
+  }
+  return session;
+}
+
+Result<std::string> Handshakes::attest(std::string_view session, std::string_view text, UnixTime now) {
+  const auto refused = [&](const Error& error) {
+    services_.refusals.note(error.code(), now);
+    return error;
+  };
+  const auto id = session_id(session);
+  if (!id) return refused(id.error());
+  const auto message = rcar::parse_attestation(text);
+  if (!message) return refused(message.error());
+  const auto waiting = pending(*id, now);
+  if (!waiting) return refused(waiting.error());
+  auto token = conclude(*id, *message, appraise(*waiting, *message, now), now);
+  if (!token) return refused(token.error());
+  return token;
+}
+
+Result<Handshakes::Appraised> Handshakes::appraise(const sessions::Record& session, const rcar::Attestation& message, UnixTime now) const {
+  if (message.nonce != rcar::Challenge{session.nonce}.nonce_text()) {
+    return Error{Errc::nonce_invalid, "attestation.runtime-data.nonce: that of this session's challenge expected"};
+  }
+  std::optional<rcar::MeasuredInitData> init_data;
+  if (message.init_data) {
+    CLOISTER_TRY(read, rcar::read_init_data(*message.init_data));
+    init_data = std::move(read);
+  }
+  const auto tee = rcar::tee_from_string(session.tee);
+  if (!tee) return Error{Errc::storage_corrupt, "session: no TEE is called " + session.tee};
+  CLOISTER_CHECK(verified_here(*tee));
+  CLOISTER_TRY(devices, rcar::parse_additional_evidence(message.additional_evidence));
+  CLOISTER_TRY(primary_data, rcar::primary_report_data(message.nonce, message.tee_key, message.additional_evidence));
+  CLOISTER_TRY(device_data, rcar::device_report_data(message.nonce, message.tee_key));
+  const auto current = rules_.current();
+
+  std::vector<token::Attester> others;
+  for (const auto& one : devices) {
+    if (one.device != Tee::sampledevice || !options_.allow_sample) {
+      return Error{Errc::evidence_unsupported,
+                   "additional_evidence: " + std::string{rcar::to_string(one.device)} + " evidence is not verified here"};
+    }
+    CLOISTER_TRY(device, appraise_sample(one.device, one.evidence, device_data, std::nullopt,
+                                         {current->device, current->reference_values}));
+    others.push_back(std::move(device.attester));
+  }
+  const auto whole = [&](Attested cpu) {
+    return Appraised{current->cpu.digest(), std::move(cpu.attester), std::move(others), std::move(cpu.init_data),
+                     init_data ? init_data->claims : json::Value{}};
+  };
+  if (*tee == Tee::sample) {
+    CLOISTER_TRY(evidence, json::parse(message.primary_evidence));
+    CLOISTER_TRY(cpu, appraise_sample(*tee, evidence, primary_data, init_data, {current->cpu, current->reference_values}));
+    return whole(std::move(cpu));
+  }
+  const verdict::Terms terms{.anchors = services_.anchors,
+                             .at = now,
+                             .report_data = {},
+                             .policy = {},
+                             .rego = current->cpu,
+                             .reference_values = current->reference_values,
+                             .cache = services_.cache};
+  CLOISTER_TRY(cpu, appraise_tee(session.tee, message.primary_evidence, rcar::padded(primary_data), init_data, terms,
+                                 services_.sources));
+  return whole(std::move(cpu));
+}
+
+/// The session's one attempt, its token and its leaf, or nothing of it.
+Result<std::string> Handshakes::conclude(const sessions::Id& id, const rcar::Attestation& message, const Result<Appraised>& appraised,
+                                     UnixTime now) {
+  const auto token_id = random_id("tok", services_.random);
+  const auto issue = [&]() -> Result<std::string> {
+    if (!appraised) return appraised.error();
+    const token::GuestData guest{message.nonce, message.tee_key.to_json(), message.additional_evidence, appraised->init_data,
+                                 appraised->init_data_claims};
+    CLOISTER_TRY(issued, tokens_.issue(appraised->cpu, appraised->devices, guest, token_id, now));
+    // One that nobody can read, since there is too much in it, is none.
+    if (const auto read = tokens_.verify(issued, now); !read) return read.error().in("the token of this evidence");
+    return issued;
+  };
+  auto token = issue();
+  CLOISTER_TRY(transaction, services_.database.write());
+  CLOISTER_CHECK(sessions::conclude(transaction, id, token ? std::optional{*token} : std::nullopt, now));
+  if (token) {
+    auto leaf = leaf_of(kAttested, token_id, now);
+    leaf.details = {{"tenant", options_.tenant.str()},
+                    {"session", digest_bytes(crypto::sha256(ByteView{id}))},  // which is a credential itself
+                    {"key", key_digest(message.tee_key)},
+                    {"status", std::string{to_string(appraised->cpu.status())}},
+                    {"policy", digest_bytes(appraised->policy_digest)},
+                    {"lab", std::uint64_t{appraised->cpu.lab() ? 1U : 0U}},
+                    {"sample", std::uint64_t{appraised->cpu.sample() ? 1U : 0U}}};
+    CLOISTER_TRY(index, services_.log.append(transaction, leaf));
+    static_cast<void>(index);
+  }
+  CLOISTER_CHECK(transaction.commit());
+  return token;
+}
+
+Result<std::string> Handshakes::token_of(std::string_view session, UnixTime now) const {
+  CLOISTER_TRY(id, session_id(session));
+  CLOISTER_TRY(snapshot, services_.database.read());
+  auto found = sessions::get(snapshot, options_.tenant, id, now);
+  if (!found && found.error().code() != Errc::not_found) return found.error();
+  if (found && found->token) return *std::move(found->token);
+  return Error{Errc::unauthenticated, "an attested session expected"};
+}
+
+}  // namespace cloister::kbs
