@@ -20,32 +20,11 @@ const char* group_name(DhCurve curve) noexcept {
   return "";
 }
 
-int group_number(DhCurve curve) noexcept {
-  switch (curve) {
-    case DhCurve::p256: return NID_X9_62_prime256v1;
-    case DhCurve::p384: return NID_secp384r1;
-    case DhCurve::p521: return NID_secp521r1;
-  }
-  return NID_undef;
-}
-
-/// Null when the library refuses what is in it: it checks that a point is on the curve.
-ossl::PkeyPtr make_key(int selection, OSSL_PARAM* parameters) {
-  const auto context = ossl::made(ossl::PkeyCtxPtr{EVP_PKEY_CTX_new_from_name(nullptr, "EC", nullptr)});
-  ossl::must(EVP_PKEY_fromdata_init(context.get()));
-  EVP_PKEY* key = nullptr;
-  if (EVP_PKEY_fromdata(context.get(), &key, selection, parameters) != 1) {
-    ERR_clear_error();
-    return nullptr;
-  }
-  return ossl::PkeyPtr{key};
-}
-
-/// A key of which only the curve matters: setting one up anew costs more than a key on it.
-EVP_PKEY* curve_template(DhCurve curve) {
-  static const auto p256 = ossl::made(ossl::PkeyPtr{EVP_EC_gen(group_name(DhCurve::p256))});
-  static const auto p384 = ossl::made(ossl::PkeyPtr{EVP_EC_gen(group_name(DhCurve::p384))});
-  static const auto p521 = ossl::made(ossl::PkeyPtr{EVP_EC_gen(group_name(DhCurve::p521))});
+/// Shared and immutable: setting a group up costs more than a multiplication on it.
+const EC_GROUP* group_of(DhCurve curve) {
+  static const auto p256 = ossl::made(ossl::EcGroupPtr{EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1)});
+  static const auto p384 = ossl::made(ossl::EcGroupPtr{EC_GROUP_new_by_curve_name(NID_secp384r1)});
+  static const auto p521 = ossl::made(ossl::EcGroupPtr{EC_GROUP_new_by_curve_name(NID_secp521r1)});
   switch (curve) {
     case DhCurve::p256: return p256.get();
     case DhCurve::p384: return p384.get();
@@ -54,26 +33,39 @@ EVP_PKEY* curve_template(DhCurve curve) {
   return nullptr;
 }
 
-ossl::PkeyPtr fresh_key(DhCurve curve) {
-  const auto context = ossl::made(ossl::PkeyCtxPtr{EVP_PKEY_CTX_new_from_pkey(nullptr, curve_template(curve), nullptr)});
-  ossl::must(EVP_PKEY_keygen_init(context.get()));
-  EVP_PKEY* key = nullptr;
-  ossl::must(EVP_PKEY_generate(context.get(), &key));
-  return ossl::made(ossl::PkeyPtr{key});
+/// For intermediate values, some of which are secret.
+BN_CTX* arithmetic() {
+  thread_local const auto context = ossl::made(ossl::BnCtxPtr{BN_CTX_secure_new()});
+  return context.get();
 }
 
-Bytes point_of(const EVP_PKEY* key, DhCurve curve) {
-  Bytes point(1 + 2 * coordinate_size(curve));
-  std::size_t size = 0;
-  ossl::must(EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_PUB_KEY, point.data(), point.size(), &size));
-  CLOISTER_ASSERT(size == point.size() && point.front() == kUncompressed);
-  return to_bytes(ByteView{point}.subspan(1));
+/// scalar * point, or times the generator where there is none; in constant time, as the library does it for one scalar.
+ossl::EcPointPtr multiply(DhCurve curve, const BIGNUM* scalar, const EC_POINT* point) {
+  const auto* group = group_of(curve);
+  auto out = ossl::made(ossl::EcPointPtr{EC_POINT_new(group)});
+  const auto* of_generator = point == nullptr ? scalar : nullptr;
+  const auto* of_point = point == nullptr ? nullptr : scalar;
+  ossl::must(EC_POINT_mul(group, out.get(), of_generator, point, of_point, arithmetic()));
+  return out;
+}
+
+/// The point as SEC 1 writes it, uncompressed.
+SecretBytes encoded(DhCurve curve, const EC_POINT* point) {
+  SecretBytes out{1 + 2 * coordinate_size(curve)};
+  const auto into = out.writable();
+  const auto size = EC_POINT_point2oct(group_of(curve), point, POINT_CONVERSION_UNCOMPRESSED, into.data(), into.size(), arithmetic());
+  CLOISTER_ASSERT(size == out.size() && into.front() == kUncompressed);
+  return out;
 }
 
 }  // namespace
 
 struct DhPublicKey::Handle {
-  ossl::PkeyPtr key;
+  ossl::EcPointPtr point;
+};
+
+struct DhPrivateKey::Handle {
+  ossl::BnPtr scalar;
 };
 
 Result<DhPublicKey> DhPublicKey::from_xy(DhCurve curve, ByteView xy) {
@@ -81,26 +73,39 @@ Result<DhPublicKey> DhPublicKey::from_xy(DhCurve curve, ByteView xy) {
     return Error{Errc::key_invalid, std::string{group_name(curve)} + ": " + std::to_string(2 * coordinate_size(curve)) +
                                         " bytes of x and y expected, got " + std::to_string(xy.size())};
   }
-  ByteArray<1 + 2 * kWidest> point{kUncompressed};
-  std::ranges::copy(xy, point.begin() + 1);
-  std::string name = group_name(curve);
-  std::array parameters{OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, name.data(), 0),
-                        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, point.data(), 1 + xy.size()),
-                        OSSL_PARAM_construct_end()};
-  auto key = make_key(EVP_PKEY_PUBLIC_KEY, parameters.data());
-  if (!key) return Error{Errc::key_invalid, name + ": the point is not on the curve"};
-  return DhPublicKey{curve, to_bytes(xy), std::make_shared<const Handle>(Handle{std::move(key)})};
+  ByteArray<1 + 2 * kWidest> encoded_point{kUncompressed};
+  std::ranges::copy(xy, encoded_point.begin() + 1);
+  const auto* group = group_of(curve);
+  auto point = ossl::made(ossl::EcPointPtr{EC_POINT_new(group)});
+  // Refuses coordinates that are not below the prime, and points that are not on the curve.
+  if (EC_POINT_oct2point(group, point.get(), encoded_point.data(), 1 + xy.size(), arithmetic()) != 1) {
+    return ossl::refused(Errc::key_invalid, std::string{group_name(curve)} + ": the point is not on the curve");
+  }
+  return DhPublicKey{curve, to_bytes(xy), std::make_shared<const Handle>(Handle{std::move(point)})};
 }
 
+DhPrivateKey::DhPrivateKey(std::unique_ptr<const Handle> handle, DhPublicKey pub)
+    : handle_{std::move(handle)}, public_{std::move(pub)} {}
 DhPrivateKey::DhPrivateKey(DhPrivateKey&&) noexcept = default;
 DhPrivateKey& DhPrivateKey::operator=(DhPrivateKey&&) noexcept = default;
 DhPrivateKey::~DhPrivateKey() = default;
 
+/// `scalar` is from 1 to the order - 1.
+DhPrivateKey DhPrivateKey::make(DhCurve curve, std::unique_ptr<const Handle> handle) {
+  auto point = multiply(curve, handle->scalar.get(), nullptr);
+  const auto text = encoded(curve, point.get());
+  DhPublicKey pub{curve, to_bytes(text.reveal().subspan(1)),
+                  std::make_shared<const DhPublicKey::Handle>(DhPublicKey::Handle{std::move(point)})};
+  return DhPrivateKey{std::move(handle), std::move(pub)};
+}
+
 DhPrivateKey DhPrivateKey::generate(DhCurve curve) {
-  auto key = fresh_key(curve);
-  auto xy = point_of(key.get(), curve);
-  using Handle = DhPublicKey::Handle;
-  return DhPrivateKey{DhPublicKey{curve, std::move(xy), std::make_shared<const Handle>(Handle{std::move(key)})}};
+  auto scalar = ossl::made(ossl::BnPtr{BN_secure_new()});
+  do {
+    ossl::must(BN_priv_rand_range(scalar.get(), EC_GROUP_get0_order(group_of(curve))));
+  } while (BN_is_zero(scalar.get()));
+  BN_set_flags(scalar.get(), BN_FLG_CONSTTIME);
+  return make(curve, std::make_unique<const Handle>(Handle{std::move(scalar)}));
 }
 
 Result<DhPrivateKey> DhPrivateKey::from_scalar(DhCurve curve, const SecretBytes& scalar) {
@@ -109,45 +114,21 @@ Result<DhPrivateKey> DhPrivateKey::from_scalar(DhCurve curve, const SecretBytes&
     return ossl::refused(Errc::key_invalid, std::string{group_name(curve)} + ": a private key below the order expected");
   };
   if (scalar.size() != size) return refused();
-  const auto group = ossl::made(ossl::EcGroupPtr{EC_GROUP_new_by_curve_name(group_number(curve))});
-  const auto arithmetic = ossl::made(ossl::BnCtxPtr{BN_CTX_secure_new()});
-  const auto number = ossl::made(ossl::BnPtr{BN_bin2bn(scalar.reveal().data(), static_cast<int>(size), BN_secure_new())});
+  auto number = ossl::made(ossl::BnPtr{BN_bin2bn(scalar.reveal().data(), static_cast<int>(size), BN_secure_new())});
   BN_set_flags(number.get(), BN_FLG_CONSTTIME);
-  if (BN_is_zero(number.get()) || BN_cmp(number.get(), EC_GROUP_get0_order(group.get())) >= 0) return refused();
-  const auto product = ossl::made(ossl::EcPointPtr{EC_POINT_new(group.get())});
-  ossl::must(EC_POINT_mul(group.get(), product.get(), number.get(), nullptr, nullptr, arithmetic.get()));
-  Bytes point(1 + 2 * size);
-  CLOISTER_ASSERT(EC_POINT_point2oct(group.get(), product.get(), POINT_CONVERSION_UNCOMPRESSED, point.data(), point.size(),
-                                     arithmetic.get()) == point.size());
-  SecretBytes native{size};
-  CLOISTER_ASSERT(BN_bn2nativepad(number.get(), native.writable().data(), static_cast<int>(size)) == static_cast<int>(size));
-  std::string name = group_name(curve);
-  std::array parameters{OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, name.data(), 0),
-                        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, point.data(), point.size()),
-                        OSSL_PARAM_construct_BN(OSSL_PKEY_PARAM_PRIV_KEY, native.writable().data(), size),
-                        OSSL_PARAM_construct_end()};
-  auto key = make_key(EVP_PKEY_KEYPAIR, parameters.data());
-  if (!key) return refused();
-  using Handle = DhPublicKey::Handle;
-  return DhPrivateKey{DhPublicKey{curve, to_bytes(ByteView{point}.subspan(1)),
-                                  std::make_shared<const Handle>(Handle{std::move(key)})}};
+  if (BN_is_zero(number.get()) || BN_cmp(number.get(), EC_GROUP_get0_order(group_of(curve))) >= 0) return refused();
+  return make(curve, std::make_unique<const Handle>(Handle{std::move(number)}));
 }
 
 Result<SecretBytes> DhPrivateKey::agree(const DhPublicKey& peer) const {
-  if (peer.curve() != public_.curve()) {
-    return Error{Errc::key_invalid, std::string{"a key on "} + group_name(public_.curve()) + " expected, got one on " +
+  const auto curve = public_.curve();
+  if (peer.curve() != curve) {
+    return Error{Errc::key_invalid, std::string{"a key on "} + group_name(curve) + " expected, got one on " +
                                         group_name(peer.curve())};
   }
-  const auto context = ossl::made(ossl::PkeyCtxPtr{EVP_PKEY_CTX_new_from_pkey(nullptr, public_.handle_->key.get(), nullptr)});
-  ossl::must(EVP_PKEY_derive_init(context.get()));
-  // The point was validated when it was read.
-  ossl::must(EVP_PKEY_derive_set_peer_ex(context.get(), peer.handle_->key.get(), 0));
-  SecretBytes out{coordinate_size(public_.curve())};
-  std::size_t size = out.size();
-  if (EVP_PKEY_derive(context.get(), out.writable().data(), &size) != 1 || size != out.size()) {
-    return ossl::refused(Errc::key_invalid, "ECDH: the keys have no shared secret");
-  }
-  return out;
+  // The peer's point was validated when it was read, and the order is prime: the product is not the point at infinity.
+  const auto shared = encoded(curve, multiply(curve, handle_->scalar.get(), peer.handle_->point.get()).get());
+  return SecretBytes::copy_of(shared.reveal().subspan(1, coordinate_size(curve)));
 }
 
 SecretBytes concat_kdf(const SecretBytes& shared, ByteView other_info, std::size_t length) {

@@ -58,8 +58,11 @@ class DhPrivateKey {
   [[nodiscard]] Result<SecretBytes> agree(const DhPublicKey& peer) const;
 
  private:
-  explicit DhPrivateKey(DhPublicKey pub) : public_{std::move(pub)} {}
-  DhPublicKey public_;  // its handle holds the private half too
+  struct Handle;
+  DhPrivateKey(std::unique_ptr<const Handle> handle, DhPublicKey pub);
+  [[nodiscard]] static DhPrivateKey make(DhCurve curve, std::unique_ptr<const Handle> handle);
+  std::unique_ptr<const Handle> handle_;
+  DhPublicKey public_;
 };
 
 /// The Concat KDF with SHA-256 (NIST SP 800-56A revision 3, section 5.8.2.1; RFC 7518 section 4.6.2). `length` at most
