@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::num::NonZeroU32;
-use std::sync::{Once, OnceLock};
+use std::sync::{Mutex, Once, OnceLock};
 use std::time::Duration;
 
 use regorus::utils::limits::{ExecutionTimerConfig, LimitError};
@@ -120,6 +120,43 @@ pub struct Policy {
     pub entrypoints: Vec<(String, bool)>, // whether any module has such a rule
     depth: Depth,
     explainer: OnceLock<Option<Explainer>>, // made when first asked for
+    with_data: Mutex<Vec<WithData>>,        // oldest first
+}
+
+/// An engine that was analysed with the data in it, which takes longer than a small policy's evaluation.
+struct WithData {
+    data: Value,
+    engine: Engine,
+}
+const MOST_WITH_DATA: usize = 16;
+/// Of data that is kept: what says which resource is meant, not what somebody sends to be large.
+const LARGEST_KEPT_DATA: usize = 2048;
+
+impl Policy {
+    /// A copy of the engine with that data, which evaluates at once.
+    fn engine_with(&self, data: &Value, size: usize) -> Result<Engine, Failure> {
+        if *data == Value::Undefined {
+            return Ok(self.engine.clone());
+        }
+        if size <= LARGEST_KEPT_DATA {
+            if let Ok(kept) = self.with_data.lock() {
+                if let Some(found) = kept.iter().find(|one| one.data == *data) {
+                    return Ok(found.engine.clone());
+                }
+            }
+        }
+        let mut engine = self.engine.clone();
+        engine.add_data(data.clone()).map_err(|error| Failure::of(INPUT_INVALID, &error))?;
+        if size <= LARGEST_KEPT_DATA && engine.eval_query("true".to_owned(), false).is_ok() {
+            if let Ok(mut kept) = self.with_data.lock() {
+                if kept.len() == MOST_WITH_DATA {
+                    kept.remove(0);
+                }
+                kept.push(WithData { data: data.clone(), engine: engine.clone() });
+            }
+        }
+        Ok(engine)
+    }
 }
 
 fn memory_limit_once() {
@@ -234,7 +271,7 @@ fn compile(modules: &[(&str, &str)], entrypoints: &[&str]) -> Result<Policy, Fai
         known.push(((*entrypoint).to_owned(), declares(&mut engine, entrypoint)));
     }
     prepare(&mut engine, &known).map_err(invalid)?;
-    Ok(Policy { engine, entrypoints: known, depth, explainer: OnceLock::new() })
+    Ok(Policy { engine, entrypoints: known, depth, explainer: OnceLock::new(), with_data: Mutex::default() })
 }
 
 fn json(text: &str, what: &str, object: bool) -> Result<Value, Failure> {
@@ -279,20 +316,17 @@ fn evaluation_failure(error: &anyhow::Error) -> Failure {
 struct Given {
     input: Value,
     data: Value,
+    data_size: usize, // of its text, in bytes
     limit: Duration,
 }
 
 type Results = Vec<(String, Value)>;
 
-fn results_of(prepared: &Engine, entrypoints: &[(String, bool)], given: &Given) -> Result<Results, Failure> {
+fn results_of(mut engine: Engine, entrypoints: &[(String, bool)], given: &Given) -> Result<Results, Failure> {
     crate::builtins::take_refused();
-    let mut engine = prepared.clone();
     let config = ExecutionTimerConfig { limit: given.limit, check_interval: STEPS_BETWEEN_CLOCK_READS };
     engine.set_execution_timer_config(config);
     engine.set_input(given.input.clone());
-    if given.data != Value::Undefined {
-        engine.add_data(given.data.clone()).map_err(|error| Failure::of(INPUT_INVALID, &error))?;
-    }
     let mut results = Vec::new();
     for (entrypoint, declared) in entrypoints {
         if *declared {
@@ -321,10 +355,16 @@ fn evaluate(
     policy: &Policy, given: &Given, reference_values: Value, explain: bool, max_result: usize,
 ) -> Result<Vec<u8>, Failure> {
     let _values = WithReferenceValues::new(reference_values);
-    let results = results_of(&policy.engine, &policy.entrypoints, given)?;
+    let results = results_of(policy.engine_with(&given.data, given.data_size)?, &policy.entrypoints, given)?;
     let rules = match explain {
         true => policy.explainer.get_or_init(|| Explainer::of(policy)).as_ref().and_then(|explainer| {
-            explain::record(|| results_of(explainer.engine(), &policy.entrypoints, given))
+            explain::record(|| {
+                let mut engine = explainer.engine().clone();
+                if given.data != Value::Undefined {
+                    engine.add_data(given.data.clone()).map_err(|error| Failure::of(INPUT_INVALID, &error))?;
+                }
+                results_of(engine, &policy.entrypoints, given)
+            })
                 .filter(|(again, _)| *again == results)
                 .map(|(_, recorded)| explainer.decided(&recorded))
         }),
@@ -428,7 +468,8 @@ pub unsafe extern "C" fn cr_rego_evaluate(
             "" => Ok(Value::Undefined),
             found => json(found, what, true),
         };
-        let given = Given { input, data: object(data, "data")?, limit: Duration::from_micros(time_limit_us) };
+        let data_size = data.size();
+        let given = Given { input, data: object(data, "data")?, data_size, limit: Duration::from_micros(time_limit_us) };
         let values = object(reference_values, "reference values")?;
         let work = || evaluate(policy, &given, values, explain != 0, max_result_size);
         if policy.depth.is_small() && (explain == 0 || policy.explainer.get().is_some()) {
