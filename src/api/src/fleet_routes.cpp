@@ -55,7 +55,10 @@ Result<Enrolled> enrol_hotkey(const Services& s, const Request& request) {
   CLOISTER_CHECK(crypto::check_ed25519_key(validator.hotkey));
   CLOISTER_TRY(transaction, s.database.write());
   if (auto present = storage::validators::by_hotkey(transaction, validator.hotkey)) {
-    if (present->state != model::ValidatorState::draining) return Enrolled{*std::move(present)};
+    if (present->state != model::ValidatorState::draining) {
+      CLOISTER_CHECK(transaction.commit());
+      return Enrolled{*std::move(present)};
+    }
     CLOISTER_CHECK(change_state(s, transaction, *present, model::ValidatorState::enrolled, kValidatorResumed, request));
     CLOISTER_CHECK(transaction.commit());
     return Enrolled{*std::move(present), 200, true};
@@ -84,8 +87,9 @@ Task<Response> drain(const Services* s, Request request) {
     CLOISTER_TRY(id, id_param<ValidatorId>(*shared, "id"));
     CLOISTER_TRY(transaction, s->database.write());
     CLOISTER_TRY(validator, storage::validators::get(transaction, id));
-    if (validator.state == model::ValidatorState::draining) return validator;
-    CLOISTER_CHECK(change_state(*s, transaction, validator, model::ValidatorState::draining, kValidatorDrained, *shared));
+    if (validator.state != model::ValidatorState::draining) {
+      CLOISTER_CHECK(change_state(*s, transaction, validator, model::ValidatorState::draining, kValidatorDrained, *shared));
+    }
     CLOISTER_CHECK(transaction.commit());
     return validator;
   };

@@ -38,6 +38,7 @@ Result<model::Version> Registry::add(const TenantId& tenant, const model::Challe
     if (present->tenant != tenant || present->version.configuration != version.configuration) {
       return Error{Errc::conflict, "this version is registered by another tenant, or for other server keys"};
     }
+    CLOISTER_CHECK(transaction.commit());
     return std::move(present->version);
   }
   CLOISTER_TRY(added, storage::challenges::add(transaction, tenant, version));

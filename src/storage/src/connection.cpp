@@ -45,15 +45,24 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::filesystem::path
   sqlite3_busy_timeout(handle, kBusyTimeoutMs);
   const int defended = sqlite3_db_config(handle, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   if (defended != SQLITE_OK) return sqlite_error(handle, defended).in(file.string());
-  if (auto set = connection->execute(kSettings); !set) return set.error().in(file.string());
-  if (readonly) CLOISTER_CHECK(connection->execute("PRAGMA query_only = ON"));
+  if (auto set = connection->execute_text(kSettings); !set) return set.error().in(file.string());
+  if (readonly) CLOISTER_CHECK(connection->execute_text("PRAGMA query_only = ON"));
   return connection;
 }
 
-Result<void> Connection::execute(const char* sql) {
+Result<void> Connection::execute_text(const char* sql) {
   const int done = sqlite3_exec(handle(), sql, nullptr, nullptr, nullptr);
   if (done != SQLITE_OK) return sqlite_error(handle(), done);
   return {};
+}
+
+Result<void> Connection::execute(Sql sql) {
+  CLOISTER_TRY(statement, take(sql));
+  int stepped = SQLITE_ROW;
+  while (stepped == SQLITE_ROW) stepped = sqlite3_step(statement);
+  auto done = stepped == SQLITE_DONE ? Result<void>{} : Result<void>{sqlite_error(handle(), stepped)};
+  give_back(statement);
+  return done;
 }
 
 Result<sqlite3_stmt*> Connection::take(Sql sql) {

@@ -25,7 +25,9 @@ class Connection {
   ~Connection() = default;
 
   /// Runs a text of any number of statements, without parameters.
-  [[nodiscard]] Result<void> execute(const char* sql);
+  [[nodiscard]] Result<void> execute_text(const char* sql);
+  /// Runs one statement without parameters to its end, prepared once; its rows are not looked at.
+  [[nodiscard]] Result<void> execute(Sql sql);
   /// A statement to run, which must be given back.
   [[nodiscard]] Result<sqlite3_stmt*> take(Sql sql);
   void give_back(sqlite3_stmt* statement) noexcept;

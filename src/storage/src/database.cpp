@@ -23,8 +23,18 @@ namespace {
 constexpr Sql kTables{"SELECT COUNT(*), COUNT(*) FILTER (WHERE name = 'schema_migration') FROM sqlite_schema"};
 constexpr Sql kApplied{"SELECT number, name, digest FROM schema_migration ORDER BY number"};
 constexpr Sql kApply{"INSERT INTO schema_migration (number, name, digest) VALUES (?1, ?2, ?3)"};
+constexpr Sql kBegin{"BEGIN IMMEDIATE"};
+constexpr Sql kCommit{"COMMIT"};
+constexpr Sql kRollback{"ROLLBACK"};
+constexpr Sql kSavepoint{"SAVEPOINT member"};
+constexpr Sql kReleaseSavepoint{"RELEASE member"};
+constexpr Sql kRollbackTo{"ROLLBACK TO member"};
+constexpr Sql kBeginReading{"BEGIN"};
+constexpr Sql kFirstRead{"SELECT 1 FROM sqlite_schema LIMIT 1"};
+/// How many transactions may share one commit: the first of them waits for the last.
+constexpr std::size_t kMaxGroup = 64;
 /// Stores a number that nothing reads, on the first page.
-constexpr const char* kProbe = "PRAGMA user_version = 0";
+constexpr Sql kProbe{"PRAGMA user_version = 0"};
 constexpr const char* kMigrationTable =
     "CREATE TABLE IF NOT EXISTS schema_migration ("
     "number INTEGER PRIMARY KEY, name TEXT NOT NULL, digest BLOB NOT NULL) STRICT";
@@ -79,13 +89,25 @@ Result<std::size_t> count_applied(const Reading& reading, std::span<const Migrat
 
 }  // namespace
 
+/// Transactions that share one commit.
+struct Group {
+  std::size_t members = 0;  // that have ended; those whose threads wait, and those that were rolled back
+  std::size_t committed = 0;
+  bool settled = false;
+  Result<void> outcome;
+  std::condition_variable changed;
+};
+
 struct Database::State {
   std::filesystem::path file;
   File lock;
   std::unique_ptr<Connection> writer;
-  std::mutex turn;  // guards the two below
+  mutable std::mutex turn;  // guards what follows, and the outcome of groups
   std::condition_variable next_turn;
-  std::optional<SteadyTime> writing_since;  // nothing while nobody writes
+  bool writing = false;             // somebody has the writer
+  std::optional<SteadyTime> since;  // when the open group began; nothing while there is none
+  std::shared_ptr<Group> group;     // the open one, shared with those who wait for it
+  Writes counts;
   std::atomic<std::thread::id> writing_thread;
   std::mutex mutex;  // guards the two below
   std::condition_variable returned;
@@ -95,7 +117,13 @@ struct Database::State {
   State(std::filesystem::path path, File held, std::unique_ptr<Connection> connection)
       : file{std::move(path)}, lock{std::move(held)}, writer{std::move(connection)} {}
   [[nodiscard]] Result<void> take_turn();
-  void end_turn() noexcept;
+  /// Begins a transaction, or a part of the one that is open; whether it is a part.
+  [[nodiscard]] Result<bool> begin();
+  /// Ends the part of whoever has the turn, `kept` or rolled back: leaves the commit to the next one who waits, or commits.
+  /// The outcome of all.
+  [[nodiscard]] Result<void> end_part(bool kept);
+  /// Ends the open group, and the turn.
+  void settle(Result<void> outcome) noexcept;
   [[nodiscard]] Result<std::unique_ptr<Connection>> take_reader();
   void give_back(std::unique_ptr<Connection> reader);
 };
@@ -230,7 +258,7 @@ Snapshot::~Snapshot() {
   if (connection_ == nullptr) return;
   std::unique_ptr<Connection> reader{connection_};
   // A reader whose transaction does not end is closed, which ends it.
-  if (reader->execute("ROLLBACK"))
+  if (reader->execute(kRollback))
     database_->state_->give_back(std::move(reader));
   else
     database_->state_->give_back(nullptr);
@@ -238,16 +266,21 @@ Snapshot::~Snapshot() {
 
 Transaction::~Transaction() {
   if (connection_ == nullptr) return;
-  // Fails where SQLite has rolled back by itself after a failure. Should a transaction stay open, nobody begins
-  // another one: writes are refused from then on.
-  (void)connection_->execute("ROLLBACK");
-  release();
-}
-
-void Transaction::release() noexcept {
-  connection_ = nullptr;
-  database_->state_->writing_thread = std::thread::id{};
-  database_->state_->end_turn();
+  auto& state = *database_->state_;
+  if (!nested_) {
+    // Fails where SQLite has rolled back by itself after a failure. Should a transaction stay open, nobody begins
+    // another one: writes are refused from then on.
+    (void)connection_->execute(kRollback);
+    state.settle({});
+    return;
+  }
+  const bool open = sqlite3_get_autocommit(connection_->handle()) == 0;
+  if (open && connection_->execute(kRollbackTo) && connection_->execute(kReleaseSavepoint)) {
+    (void)state.end_part(false);  // its outcome is that of the others
+    return;
+  }
+  if (open) (void)connection_->execute(kRollback);
+  state.settle(Error{Errc::storage_failure, "a transaction of the same commit failed, and took it along"});
 }
 
 Result<std::uint64_t> Transaction::run(Sql sql, std::initializer_list<Param> params) {
@@ -265,31 +298,85 @@ Result<void> Transaction::commit() {
   if (sqlite3_get_autocommit(connection_->handle()) != 0) {
     return Error{Errc::storage_failure, "the transaction was rolled back after a failure before"};
   }
-  CLOISTER_CHECK(connection_->execute("COMMIT"));
-  release();
-  return {};
+  if (nested_) CLOISTER_CHECK(connection_->execute(kReleaseSavepoint));
+  connection_ = nullptr;
+  return database_->state_->end_part(true);
 }
 
 // --- the database ---
 
 Result<void> Database::State::take_turn() {
   std::unique_lock held{turn};
-  while (writing_since) {
-    const auto limit = *writing_since + kWriterPatience;
+  ++counts.waiting;
+  while (writing) {
+    const auto limit = *since + kWriterPatience;
     if (std::chrono::steady_clock::now() >= limit) {
+      --counts.waiting;
       return Error{Errc::storage_failure, "the disk has not taken a commit for " +
                                               std::to_string(kWriterPatience.count()) + " s; nothing was written"};
     }
     next_turn.wait_until(held, limit);
   }
-  writing_since = std::chrono::steady_clock::now();
+  --counts.waiting;
+  writing = true;
+  if (!since) since = std::chrono::steady_clock::now();
   return {};
 }
 
-void Database::State::end_turn() noexcept {
+Result<bool> Database::State::begin() {
+  const bool nested = group != nullptr;  // which only whoever has the turn changes
+  if (auto begun = writer->execute(nested ? kSavepoint : kBegin); !begun) {
+    if (nested) {
+      static_cast<void>(end_part(false));
+    } else {
+      settle({});
+    }
+    return std::move(begun).error();
+  }
+  if (!nested) {
+    const std::lock_guard held{turn};
+    group = std::make_shared<Group>();
+  }
+  writing_thread = std::this_thread::get_id();
+  return nested;
+}
+
+Result<void> Database::State::end_part(bool kept) {
+  const auto mine = group;
+  {
+    std::unique_lock held{turn};
+    ++mine->members;
+    if (kept) ++mine->committed;
+    if (counts.waiting > 0 && mine->members < kMaxGroup) {
+      writing = false;
+      writing_thread = std::thread::id{};
+      next_turn.notify_one();
+      if (kept) mine->changed.wait(held, [&] { return mine->settled; });
+      return kept ? mine->outcome : Result<void>{};
+    }
+  }
+  auto outcome = writer->execute(kCommit);
+  if (!outcome) (void)writer->execute(kRollback);
+  settle(std::move(outcome));
+  return mine->outcome;
+}
+
+void Database::State::settle(Result<void> outcome) noexcept {
   {
     const std::lock_guard held{turn};
-    writing_since.reset();
+    if (group) {
+      if (outcome && group->committed > 0) {
+        counts.transactions += group->committed;
+        ++counts.commits;
+      }
+      group->settled = true;
+      group->outcome = std::move(outcome);
+      group->changed.notify_all();
+      group.reset();
+    }
+    writing = false;
+    since.reset();
+    writing_thread = std::thread::id{};
   }
   next_turn.notify_one();
 }
@@ -327,14 +414,14 @@ Result<void> Database::migrate(std::span<const Migration> steps) {
   {
     CLOISTER_TRY(transaction, write());
     CLOISTER_CHECK(check_ours(transaction));
-    CLOISTER_CHECK(state_->writer->execute(kMigrationTable));
+    CLOISTER_CHECK(state_->writer->execute_text(kMigrationTable));
     CLOISTER_TRY(count, count_applied(transaction, steps));
     CLOISTER_CHECK(transaction.commit());
     applied = count;
   }
   for (const auto& step : steps.subspan(applied)) {
     CLOISTER_TRY(transaction, write());
-    if (auto done = state_->writer->execute(step.sql); !done) return done.error().in(step.name);
+    if (auto done = state_->writer->execute_text(step.sql); !done) return done.error().in(step.name);
     CLOISTER_CHECK(transaction.run(kApply, {step.number, step.name, crypto::sha256(as_bytes(step.sql))}));
     CLOISTER_CHECK(transaction.commit());
   }
@@ -357,24 +444,21 @@ Result<std::unique_ptr<Database>> Database::open(const std::filesystem::path& fi
 Result<Transaction> Database::write() {
   CLOISTER_ASSERT(state_->writing_thread.load() != std::this_thread::get_id());
   CLOISTER_CHECK(state_->take_turn());
-  if (auto begun = state_->writer->execute("BEGIN IMMEDIATE"); !begun) {
-    state_->end_turn();
-    return std::move(begun).error();
-  }
-  state_->writing_thread = std::this_thread::get_id();
-  return Transaction{*this, state_->writer.get()};
+  CLOISTER_TRY(nested, state_->begin());
+  return Transaction{*this, state_->writer.get(), nested};
 }
 
 bool Database::slow() const {
   const std::lock_guard held{state_->turn};
-  const auto& since = state_->writing_since;
+  const auto& since = state_->since;
   return since && std::chrono::steady_clock::now() - *since >= kWriterPatience;
 }
 
 Result<Snapshot> Database::read() {
   CLOISTER_TRY(reader, state_->take_reader());
   // The view is that of the first read, so one is made now.
-  auto begun = reader->execute("BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1");
+  auto begun = reader->execute(kBeginReading);
+  if (begun) begun = reader->execute(kFirstRead);
   Snapshot snapshot{*this, reader.release()};
   if (!begun) return std::move(begun).error();
   return snapshot;
@@ -384,6 +468,11 @@ Result<void> Database::probe() {
   CLOISTER_TRY(transaction, write());
   CLOISTER_CHECK(state_->writer->execute(kProbe));
   return transaction.commit();
+}
+
+Database::Writes Database::writes() const {
+  const std::lock_guard held{state_->turn};
+  return state_->counts;
 }
 
 Result<Database::Sizes> Database::sizes() const {

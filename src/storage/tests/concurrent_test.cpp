@@ -117,5 +117,152 @@ TEST_F(ConcurrentJobs, ReadersSeeWholeTransactionsBesideTheWriter) {
   EXPECT_EQ(torn, 0);
 }
 
+/// Threads that wait to write while one transaction is open.
+class GroupCommit : public testing::DatabaseTest {
+ protected:
+  /// `act(transaction)` on a thread of its own, begun once the one before waits.
+  template <class Act>
+  void beside(Act act) {
+    const auto before = database_->writes().waiting;
+    threads_.emplace_back([this, act] {
+      auto transaction = database_->write();
+      ASSERT_TRUE(transaction);
+      act(*transaction);
+    });
+    while (database_->writes().waiting == before) std::this_thread::yield();
+  }
+  void join() {
+    for (auto& thread : threads_) thread.join();
+    threads_.clear();
+  }
+  void TearDown() override { join(); }
+  [[nodiscard]] static Result<void> set(Transaction& t, std::string_view name) { return settings::set(t, name, Bytes{1}); }
+  [[nodiscard]] bool there(std::string_view name) { return settings::get(read(), name).ok(); }
+  std::vector<std::thread> threads_;
+};
+
+TEST_F(GroupCommit, TransactionsThatWaitShareACommit) {
+  const auto before = database_->writes();
+  {
+    auto first = write();
+    ASSERT_TRUE(set(first, "first"));
+    for (const auto* name : {"second", "third"}) {
+      beside([name](Transaction& t) {
+        EXPECT_TRUE(set(t, name));
+        EXPECT_TRUE(t.commit());
+      });
+    }
+    EXPECT_FALSE(there("first"));
+    EXPECT_TRUE(first.commit()) << "waits for the others, who do not wait for it";
+  }
+  EXPECT_TRUE(there("first")) << "on disk when commit returns";
+  join();
+  EXPECT_TRUE(there("second"));
+  EXPECT_TRUE(there("third"));
+  const auto after = database_->writes();
+  EXPECT_EQ(after.transactions - before.transactions, 3U);
+  EXPECT_EQ(after.commits - before.commits, 1U);
+  EXPECT_EQ(after.waiting, 0U);
+  open();
+  EXPECT_TRUE(there("first") && there("second") && there("third"));
+}
+
+TEST_F(GroupCommit, OneThatIsRolledBackTakesNobodyAlong) {
+  {
+    auto first = write();
+    ASSERT_TRUE(set(first, "first"));
+    beside([](Transaction& t) { EXPECT_TRUE(set(t, "dropped")); });
+    beside([](Transaction& t) {
+      EXPECT_FALSE(settings::get(t, "dropped")) << "what was rolled back is not seen";
+      EXPECT_TRUE(settings::get(t, "first")) << "what is committed with it is";
+      EXPECT_TRUE(set(t, "third"));
+      EXPECT_TRUE(t.commit());
+    });
+    beside([](Transaction& t) { EXPECT_TRUE(set(t, "last")); });
+    EXPECT_TRUE(first.commit()) << "also when nobody after the last commits";
+  }
+  join();
+  EXPECT_TRUE(there("first"));
+  EXPECT_TRUE(there("third"));
+  EXPECT_FALSE(there("dropped"));
+  EXPECT_FALSE(there("last"));
+  EXPECT_TRUE(commit([](Transaction& t) { return set(t, "after"); }));
+}
+
+TEST_F(GroupCommit, AConflictIsOnesOwn) {
+  {
+    auto first = write();
+    ASSERT_TRUE(first.run("INSERT INTO setting (name, value) VALUES ('a', x'')"));
+    beside([](Transaction& t) {
+      EXPECT_EQ(t.run("INSERT INTO setting (name, value) VALUES ('a', x'')").error().code(), Errc::conflict);
+      EXPECT_TRUE(set(t, "b"));
+      EXPECT_TRUE(t.commit()) << "what succeeded before stays";
+    });
+    EXPECT_TRUE(first.commit());
+  }
+  join();
+  EXPECT_TRUE(there("a") && there("b"));
+}
+
+TEST_F(GroupCommit, WhoeverRollsBackFirstLeavesTheOthersAlone) {
+  {
+    auto first = write();
+    ASSERT_TRUE(set(first, "first"));
+    beside([](Transaction& t) {
+      EXPECT_TRUE(set(t, "second"));
+      EXPECT_TRUE(t.commit());
+    });
+  }
+  join();
+  EXPECT_FALSE(there("first"));
+  EXPECT_TRUE(there("second"));
+}
+
+/// The engine rolls a whole transaction back by itself when a statement cannot be undone alone; here a trigger has it do so.
+TEST_F(GroupCommit, AFailureOfTheEngineFailsAllOfThem) {
+  ASSERT_TRUE(commit([](Transaction& t) {
+    return t.run("CREATE TRIGGER lost BEFORE INSERT ON setting WHEN NEW.name = 'lost' BEGIN SELECT RAISE(ROLLBACK, 'disk'); END");
+  }));
+  {
+    auto first = write();
+    ASSERT_TRUE(set(first, "first"));
+    beside([](Transaction& t) {
+      EXPECT_FALSE(set(t, "lost"));
+      EXPECT_EQ(t.commit().error().code(), Errc::storage_failure);
+    });
+    EXPECT_EQ(first.commit().error().code(), Errc::storage_failure) << "it was not acknowledged, and is not there";
+  }
+  join();
+  EXPECT_FALSE(there("first"));
+  EXPECT_TRUE(commit([](Transaction& t) { return set(t, "after"); }));
+  EXPECT_TRUE(there("after"));
+}
+
+TEST_F(GroupCommit, ManyThreadsAllGetTheirCommit) {
+  constexpr int kThreads = 8;
+  constexpr int kEach = 50;
+  std::atomic<int> failed = 0;
+  for (int i = 0; i < kThreads; ++i) {
+    threads_.emplace_back([&, i] {
+      for (int k = 0; k < kEach; ++k) {
+        const auto name = std::to_string(i) + "-" + std::to_string(k);
+        const bool keep = k % 5 != 4;
+        auto transaction = database_->write();
+        if (!transaction || !set(*transaction, name)) {
+          ++failed;
+          continue;
+        }
+        if (!keep) continue;
+        if (!transaction->commit() || !there(name)) ++failed;
+      }
+    });
+  }
+  join();
+  EXPECT_EQ(failed, 0);
+  for (int i = 0; i < kThreads; ++i) {
+    for (int k = 0; k < kEach; ++k) EXPECT_EQ(there(std::to_string(i) + "-" + std::to_string(k)), k % 5 != 4);
+  }
+}
+
 }  // namespace
 }  // namespace cloister::storage

@@ -157,7 +157,10 @@ class Snapshot final : public Reading {
   Database* database_;
 };
 
-/// The one writer. Without a successful `commit` it has no effect. Ends on the thread that began it.
+/// The one writer. Without a successful `commit` it has no effect. Ends on the thread that began it. Transactions whose
+/// threads wait for each other share one commit of the disk: all of those are there after a crash, or none. What a
+/// transaction reads may be another's that is not on disk yet: whoever tells somebody of it commits first, also when nothing
+/// was changed.
 class Transaction final : public Reading {
  public:
   Transaction(Transaction&&) noexcept = default;
@@ -166,14 +169,16 @@ class Transaction final : public Reading {
 
   /// A statement that gives no rows. Returns how many rows it changed. `conflict` when it violates a constraint.
   [[nodiscard]] Result<std::uint64_t> run(Sql sql, std::initializer_list<Param> params = {});
-  /// On disk when it returns success. After a failure nothing is.
+  /// On disk when it returns success. After a failure nothing is. May wait for the transactions of others, which begin
+  /// in the meantime: whoever calls it holds no lock that somebody takes within a transaction.
   [[nodiscard]] Result<void> commit();
 
  private:
   friend class Database;
-  Transaction(Database& database, Connection* connection) : Reading{connection}, database_{&database} {}
-  void release() noexcept;
+  Transaction(Database& database, Connection* connection, bool nested)
+      : Reading{connection}, database_{&database}, nested_{nested} {}
   Database* database_;
+  bool nested_;  // others are in the transaction before it: it has a savepoint
 };
 
 /// One step of the schema; numbers begin at 1 and have no gaps. Never changed once released.
@@ -211,6 +216,13 @@ class Database {
   /// Writes and commits a page of nothing: success means that what is written now gets to the disk. Waits for the
   /// writer before it; costs a sync.
   [[nodiscard]] Result<void> probe();
+  /// How many transactions were committed, by how many commits of the disk, and how many threads wait to write.
+  struct Writes {
+    std::uint64_t transactions = 0;
+    std::uint64_t commits = 0;
+    std::size_t waiting = 0;
+  };
+  [[nodiscard]] Writes writes() const;
   struct Sizes {
     std::uint64_t database = 0;  // bytes of the file
     std::uint64_t log = 0;       // bytes of its write-ahead log
