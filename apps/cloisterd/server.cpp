@@ -275,7 +275,7 @@ class Server {
     verdict::Sources sources;
     sources.collateral = [this](const evidence::Quote& quote) -> Result<verdict::DocumentsPtr> {
       CLOISTER_TRY(found, services_->collateral(quote));
-      return verdict::shared(evidence::parse_documents(found));
+      return documents_.of(std::move(found));
     };
     sources.endorsements = services_->endorsements;
     sources.remote = services_->fetches;
@@ -445,6 +445,7 @@ class Server {
   std::unique_ptr<fleet::Fleet> fleet_;
   std::unique_ptr<api::Monitor> monitor_;
   std::optional<api::Services> services_;
+  verdict::RecentDocuments documents_;
   std::unique_ptr<kbs::Brokers> guests_;
 };
 

@@ -3,12 +3,22 @@
 #include <algorithm>
 
 #include "cloister/crypto/hash.hpp"
+#include "cloister/crypto/jose.hpp"
 #include "cloister/token/verify.hpp"
 
 namespace cloister::kbs {
 namespace {
 
 constexpr std::size_t kMaxKnown = 1024;  // tokens that need not be verified again; some 10 KiB each
+
+/// What whoever gets the token reads in it.
+Result<codec::json::Value> readable(std::string_view text) {
+  const auto token = crypto::jose::parse_signed(text);
+  if (!token) return token.error().in("the token of this evidence");
+  auto claims = crypto::jose::payload_of(*token);
+  if (!claims) return claims.error().in("the token of this evidence");
+  return claims;
+}
 
 }  // namespace
 
@@ -17,11 +27,19 @@ GuestTokens::GuestTokens(const Services& services, const Options& options)
     : services_{services}, options_{options}, audience_{options.server_id + "/" + options.tenant.str()} {}
 
 Result<std::string> GuestTokens::issue(const token::Attester& cpu, const std::vector<token::Attester>& devices,
-                                       const token::GuestData& guest, std::string_view id, UnixTime now) const {
+                                       const token::GuestData& guest, const crypto::jose::EncryptionKey& tee_key,
+                                       const std::string& id, UnixTime now) const {
   const auto key = services_.keys.current();
   const token::Issuer issuer{options_.server_id, options_.build, key->key_id, key->key};
   const token::TokenTerms terms{now, services_.keys.lifetime(), audience_, std::nullopt};
-  return token::issue_trustee(cpu, devices, guest, issuer, id, terms);
+  CLOISTER_TRY(text, token::issue_trustee(cpu, devices, guest, issuer, id, terms));
+  CLOISTER_TRY(claims, readable(text));
+  const auto* expires = claims.find("exp");
+  const auto seconds = expires == nullptr ? std::nullopt : expires->as_int();
+  CLOISTER_ASSERT(seconds.has_value());  // it was written a line before
+  remember(crypto::sha256(as_bytes(text)), AttestedGuest{{id, tee_key, std::move(claims), now, UnixTime{std::chrono::seconds{*seconds}}}},
+           now);
+  return text;
 }
 
 std::optional<AttestedGuest> GuestTokens::known(const Digest32& token, UnixTime now) const {

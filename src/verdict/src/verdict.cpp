@@ -165,6 +165,21 @@ Result<DocumentsPtr> shared(Result<evidence::CollateralDocuments> documents) {
   return DocumentsPtr{std::make_shared<const evidence::CollateralDocuments>(std::move(documents).value())};
 }
 
+Result<DocumentsPtr> RecentDocuments::of(evidence::QuoteCollateral collateral) {
+  const auto is_same = [&collateral](const auto& one) { return one.first == collateral; };
+  {
+    const std::lock_guard held{mutex_};
+    const auto found = std::ranges::find_if(recent_, is_same);
+    if (found != recent_.end()) return found->second;
+  }
+  CLOISTER_TRY(documents, shared(evidence::parse_documents(collateral)));
+  const std::lock_guard held{mutex_};
+  if (std::ranges::any_of(recent_, is_same)) return documents;
+  if (recent_.size() == kMost) recent_.erase(recent_.begin());
+  recent_.emplace_back(std::move(collateral), documents);
+  return documents;
+}
+
 Result<Verdict> judge(ByteView evidence, std::string_view tee, const Terms& terms, const Sources& sources) {
   Verdict verdict;
   const auto found = evidence::detect(evidence);

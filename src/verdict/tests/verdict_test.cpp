@@ -276,6 +276,32 @@ TEST(Judge, HasNothingWhereNoSourceIsGiven) {
   EXPECT_EQ(judge(s.built.quote, "", s.terms, {})->error->code(), Errc::collateral_missing);
 }
 
+TEST(RecentDocuments, AreParsedOnce) {
+  const Scene s;
+  RecentDocuments recent;
+  const auto first = recent.of(s.built.collateral).value();
+  EXPECT_EQ(recent.of(s.built.collateral).value(), first);
+  auto other = s.built.collateral;
+  other.tcb_info_signature[0] ^= 1;
+  const auto second = recent.of(other).value();
+  EXPECT_NE(second, first);
+  EXPECT_EQ(recent.of(other).value(), second);
+  EXPECT_EQ(recent.of(s.built.collateral).value(), first) << "the one before is still there";
+  for (std::uint8_t i = 2; i < 6; ++i) {
+    other.tcb_info_signature[0] = i;
+    ASSERT_TRUE(recent.of(other).ok());
+  }
+  EXPECT_NE(recent.of(s.built.collateral).value(), first) << "only the last few are kept";
+}
+
+TEST(RecentDocuments, KeepNothingThatIsMalformed) {
+  Scene s;
+  RecentDocuments recent;
+  s.built.collateral.tcb_info = "{";
+  EXPECT_FALSE(recent.of(s.built.collateral).ok());
+  EXPECT_FALSE(recent.of(s.built.collateral).ok());
+}
+
 TEST(ReportDataOfNonce, IsTheNonceAndZeros) {
   const auto data = report_data_of_nonce(Bytes{1, 2});
   ASSERT_TRUE(data.ok());

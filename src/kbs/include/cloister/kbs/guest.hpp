@@ -44,13 +44,15 @@ class GuestTokens {
  public:
   GuestTokens(const Services& services, const Options& options);
 
-  /// A token, signed. `id` is its "jti".
+  /// A token, signed, for `key`; `id` is its "jti". The errors of parsing for one that nobody could read, since there is too
+  /// much in it. Who gets it need not have it verified again (`verify_again`).
   [[nodiscard]] Result<std::string> issue(const token::Attester& cpu, const std::vector<token::Attester>& devices,
-                                          const token::GuestData& guest, std::string_view id, UnixTime now) const;
+                                          const token::GuestData& guest, const crypto::jose::EncryptionKey& key,
+                                          const std::string& id, UnixTime now) const;
   /// This server's own tokens, for this tenant, and none of sample evidence unless that is allowed. The errors of
   /// `token::verify`.
   [[nodiscard]] Result<AttestedGuest> verify(std::string_view token, UnixTime now) const;
-  /// The same, without the signature of a token that was verified lately.
+  /// The same, without the signature of a token that was issued or verified lately.
   [[nodiscard]] Result<AttestedGuest> verify_again(std::string_view token, UnixTime now) const;
 
  private:
@@ -60,7 +62,7 @@ class GuestTokens {
   const Options& options_;
   std::string audience_;
   mutable std::mutex mutex_;                         // guards the one below
-  mutable std::map<Digest32, AttestedGuest> known_;  // by the digest of a token that was verified: spares its signature
+  mutable std::map<Digest32, AttestedGuest> known_;  // by the digest of a token: spares its signature
 };
 
 }  // namespace cloister::kbs

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -56,6 +57,18 @@ struct Verdict {
 /// Documents that a source may keep for the next quote; immutable.
 using DocumentsPtr = std::shared_ptr<const evidence::CollateralDocuments>;
 [[nodiscard]] Result<DocumentsPtr> shared(Result<evidence::CollateralDocuments> documents);
+
+/// Documents of the collateral that was asked for last, which are not parsed again for the next quote. Thread-safe.
+class RecentDocuments {
+ public:
+  /// `collateral_malformed` and the like; nothing is kept then.
+  [[nodiscard]] Result<DocumentsPtr> of(evidence::QuoteCollateral collateral);
+
+ private:
+  static constexpr std::size_t kMost = 4;
+  std::mutex mutex_;  // guards the one below
+  std::vector<std::pair<evidence::QuoteCollateral, DocumentsPtr>> recent_;  // oldest first
+};
 
 /// Where the judge gets what evidence needs beside it, one function a kind; one that is not set has nothing.
 using FindCollateral = std::function<Result<DocumentsPtr>(const evidence::Quote&)>;
