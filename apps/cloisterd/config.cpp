@@ -162,6 +162,7 @@ void read_key_broker(const toml::table& from, const std::filesystem::path& direc
   path("resource_policy", broker.resource_policy);
   path("reference_values", broker.reference_values);
   table.flag("sample_evidence", broker.sample_evidence);
+  table.flag("protocol_administration", broker.protocol_administration);
   table.refuse_unknown();
 }
 

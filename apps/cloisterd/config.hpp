@@ -36,6 +36,7 @@ struct KeyBroker {
   std::optional<std::filesystem::path> resource_policy;     // Rego; the one that is built in
   std::optional<std::filesystem::path> reference_values;    // JSON object, for the attestation policy; none
   bool sample_evidence = false;                             // evidence that proves nothing; taints the server
+  bool protocol_administration = true;  // what the public client's administrators send is taken under /kbs/v0
 };
 
 /// Everything that cloisterd is told, from one TOML file; validated whole before anything starts.

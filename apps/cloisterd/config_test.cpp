@@ -46,6 +46,7 @@ attestation_policy = "a.rego"
 resource_policy = "r.rego"
 reference_values = "v.json"
 sample_evidence = true
+protocol_administration = false
 [limits]
 connections = 7
 pending_requests = 8
@@ -67,6 +68,7 @@ requests_per_second_per_token = 10
   EXPECT_EQ(config->key_broker->resource_policy, "/e/r.rego");
   EXPECT_EQ(config->key_broker->reference_values, "/e/v.json");
   EXPECT_TRUE(config->key_broker->sample_evidence);
+  EXPECT_FALSE(config->key_broker->protocol_administration);
   EXPECT_EQ(config->limits.connections, 7U);
   EXPECT_EQ(config->limits.pending_requests, 8U);
   EXPECT_EQ(config->limits.requests_per_second_per_address, 9U);

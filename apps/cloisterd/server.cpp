@@ -283,6 +283,7 @@ class Server {
     CLOISTER_TRY(guests, kbs::Brokers::open(std::move(services), std::move(options)));
     guests_ = std::move(guests);
     services_->guests = guests_.get();
+    services_->protocol_administration = config_.key_broker->protocol_administration;
     services_->secure_cookies = config_.tls_certificate.has_value();
     return {};
   }

@@ -98,6 +98,9 @@ template <class Work>
 template <class Work>
 [[nodiscard]] auto administering(Work work) {
   return with_broker([work](const Services& s, kbs::Broker& broker, const Request& request) -> Result<Response> {
+    if (!s.protocol_administration) {
+      return Error{Errc::permission_denied, "DenyAll authorization_mode is enabled: protocol_administration is off here"};
+    }
     if (tenant_of(request) == broker.tenant()) return work(s, broker, request);
     return Error{Errc::permission_denied, "for administrators of the tenant " + broker.tenant().str() + " alone"};
   });

@@ -73,3 +73,19 @@ configuration := 2 if {
 }
 
 executables := 3 if input.snp.measurement in query_reference_value("snp_launch_measurement")
+
+# --- what runs, as the guest's agent was told to enforce it (init-data that was measured) ---
+
+agent_containers := input.init_data_claims.agent_policy_claims.containers
+
+validated["container_images"] := images if {
+	images := [container.OCI.Annotations["io.kubernetes.cri.image-name"] | some container in agent_containers]
+	count(images) > 0
+}
+
+validated["container_uids"] := uids if {
+	uids := [container.OCI.Process.User.UID | some container in agent_containers]
+	count(uids) > 0
+}
+
+extensions := [{"name": "ear.trustee.identifiers", "key": -18, "value": {"validated": validated}}] if count(validated) > 0

@@ -101,7 +101,12 @@ std::optional<Method> method_from(std::string_view name) noexcept {
 Result<void> AuthPolicy::allows(const Principal& principal) const {
   if (public_ || roles_.empty()) return {};
   if (std::ranges::any_of(roles_, [&](const auto& role) { return principal.has_role(role); })) return {};
-  return Error{Errc::permission_denied, "none of the roles that this route asks for"};
+  std::string detail;
+  for (const auto& role : principal.roles) detail += (detail.empty() ? "Role " : ", ") + role;
+  detail += detail.empty() ? "none of the roles" : " not allowed";
+  detail += "; this route is for";
+  for (const auto& role : roles_) detail += ' ' + role;
+  return Error{Errc::permission_denied, std::move(detail)};
 }
 
 AuthPolicy require(std::vector<std::string> any_of) {

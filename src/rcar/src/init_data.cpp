@@ -4,6 +4,7 @@
 
 #include "cloister/codec/text.hpp"
 #include "cloister/crypto/hash.hpp"
+#include "toml_json.hpp"
 
 namespace cloister::rcar {
 namespace {
@@ -23,8 +24,8 @@ struct Document {
   bool has_data = false;
 };
 
-/// The part of TOML 1.0 that init-data is: texts by name, and one table of them. Guests are strangers, and general parsers are
-/// not made for strangers. Functions return false once `error_` is set.
+/// The part of TOML 1.0 that init-data is: texts by name, and one table of them; anything else in it is a mistake, which is
+/// shown with its line. Functions return false once `error_` is set.
 class Reader {
  public:
   explicit Reader(std::string_view text) noexcept : text_{text} {}
@@ -258,8 +259,9 @@ Result<MeasuredInitData> read_init_data(const InitData& init_data) {
   out.digest = std::move(digest);
   json::Value claims{json::Object{}};
   for (const auto& [name, value] : document.data) {
-    auto data = name == "policy.rego" ? policy_data(value) : std::nullopt;
-    const auto claim = data ? std::string{"agent_policy_claims"} : name;
+    const bool is_policy = name == "policy.rego";
+    auto data = is_policy ? policy_data(value) : name == "aa.toml" || name == "cdh.toml" ? json_of_toml(value) : std::nullopt;
+    const auto claim = is_policy && data ? std::string{"agent_policy_claims"} : name;
     if (claims.find(claim) != nullptr) return Error{Errc::duplicate_member, "init-data: " + claim + " comes twice"};
     claims.set(claim, data ? *std::move(data) : json::Value{value});
   }

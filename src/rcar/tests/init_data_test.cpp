@@ -37,12 +37,36 @@ TEST(InitData, IsMeasuredWholeAndClaimedInParts) {
   const auto out = read(kBody).value();
   const auto digest = crypto::sha384(as_bytes(kBody));
   EXPECT_TRUE(same_bytes(out.digest, digest));
-  EXPECT_EQ(*out.claims.find("aa.toml"),
-            json::Value{"[token_configs.kbs]\nurl = \"http://127.0.0.1:8080\"\nretries = 3\nwhen = 2026-06-01\n"});
+  EXPECT_EQ(json::write(*out.claims.find("aa.toml")),
+            R"({"token_configs":{"kbs":{"retries":3,"url":"http://127.0.0.1:8080","when":"2026-06-01"}}})");
   EXPECT_EQ(*out.claims.find("cdh.toml"), json::Value{"this is no TOML"});
   EXPECT_EQ(*out.claims.find("other"), json::Value{"x"});
   EXPECT_EQ(out.claims.find("policy.rego"), nullptr);
   EXPECT_EQ(json::write(*out.claims.find("agent_policy_claims")), R"({"containers":[{"OCI":{"Process":{"Args":["/run"]}}}]})");
+}
+
+json::Value of_toml(std::string_view toml) {
+  const auto out = read("version = \"0.1.0\"\nalgorithm = \"sha256\"\n[data]\n\"cdh.toml\" = '''\n" + std::string{toml} + "'''\n");
+  return out ? *out->claims.find("cdh.toml") : json::Value{out.error().text()};
+}
+
+TEST(InitData, TakesApartTheTomlOfTheGuestComponents) {
+  EXPECT_EQ(json::write(of_toml("a = 1\nb = -1.5\nc = true\nd = ['x', {y = 'z'}]\n[[e]]\nf = 'g'\n[[e]]\nf = 'h'\n")),
+            R"({"a":1,"b":-1.5,"c":true,"d":["x",{"y":"z"}],"e":[{"f":"g"},{"f":"h"}]})");
+  EXPECT_EQ(json::write(of_toml("t = 07:32:00\nm = 1979-05-27T07:32:00Z\n")), R"({"m":"1979-05-27T07:32:00Z","t":"07:32:00"})");
+  EXPECT_EQ(json::write(of_toml("")), "{}");
+}
+
+TEST(InitData, LeavesAsTextWhatJsonCannotSay) {
+  std::string deep = "a = ";
+  for (int i = 0; i < 70; ++i) deep += '[';
+  for (int i = 0; i < 70; ++i) deep += ']';
+  std::string long_list = "a = [";
+  for (int i = 0; i < 10'001; ++i) long_list += "1,";
+  long_list += "]\n";
+  for (const std::string& text : {std::string{"a = inf\n"}, std::string{"a = nan\n"}, std::string{"a = 1\na = 2\n"}, std::string{"[a"}, deep + "\n", long_list}) {
+    EXPECT_EQ(of_toml(text), json::Value{text}) << text.substr(0, 40);
+  }
 }
 
 TEST(InitData, NamesItsAlgorithm) {

@@ -39,7 +39,7 @@ std::string OperatorTokens::issue(const OperatorClaims& claims) const {
 
 Result<OperatorClaims> OperatorTokens::verify(std::string_view token, UnixTime now) const {
   auto payload = crypto::jose::verify_ed25519(token, key_.public_key(), kType);
-  if (!payload) return refused("not a token of this server");
+  if (!payload) return refused("Cannot verify token with any of the issuers: it is none of this server's");
   json::Fields fields{*payload, "token"};
   const auto issuer = fields.string("iss");
   const auto audience = fields.string("aud");

@@ -66,6 +66,7 @@ struct Services {
   std::chrono::milliseconds patience{20'000};
   attestation::VerificationCache* cache = nullptr;  // of evidence that is given to be judged; may be null
   kbs::Brokers* guests = nullptr;  // of Confidential Containers; null: no such routes
+  bool protocol_administration = true;  // of `guests`, under /kbs/v0, beside the API's own
   bool secure_cookies = false;    // everything comes over TLS
   EndorsementsFinder endorsements = {};  // may be empty: then there are those alone that a request has
   bool fetches = false;                  // `collateral` and `endorsements` ask services: not for forged evidence

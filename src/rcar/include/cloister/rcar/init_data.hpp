@@ -15,8 +15,8 @@ struct MeasuredInitData {
 };
 
 /// TOML with `version` "0.1.0", `algorithm` "sha256", "sha384" or "sha512", and at most 256 texts under `[data]`; of TOML no more
-/// than that: texts in its four forms, names bare or quoted, comments. The claims are the texts by name, and in the place of
-/// a "policy.rego" that ends with `policy_data := {…}` in JSON, "agent_policy_claims" with that object. `unsupported` for
+/// than that: texts in its four forms, names bare or quoted, comments. The claims are the texts by name; "aa.toml"
+/// and "cdh.toml" as JSON objects where they are TOML that JSON can say; and in the place of a "policy.rego" that ends with `policy_data := {…}` in JSON, "agent_policy_claims" with that object. `unsupported` for
 /// another format, version, algorithm or member; `malformed` with the line; `duplicate_member`; `limit_exceeded`.
 [[nodiscard]] Result<MeasuredInitData> read_init_data(const InitData& init_data);
 
