@@ -32,6 +32,8 @@ using runtime::Task;
 
 constexpr std::size_t kPoolThreads = 4;
 constexpr std::size_t kReaderThreads = 4;
+/// Bytes of a header where guests show tokens, which have their init-data in them. Beast 1.81 has room for 64 KiB in a field.
+constexpr std::size_t kGuestHeader = std::size_t{60} << 10;
 constexpr std::size_t kPoolQueue = 4096;
 constexpr std::chrono::seconds kCertificateEvery{2};
 constexpr std::chrono::hours kCollateralEvery{1};
@@ -179,6 +181,7 @@ class Server {
     options.limits.max_pending = config_.limits.pending_requests;
     options.limits.requests_per_address = config_.limits.requests_per_second_per_address;
     options.limits.requests_per_token = config_.limits.requests_per_second_per_token;
+    if (guests_) options.limits.max_header = kGuestHeader;
     if (config_.tls_certificate) options.tls = http::TlsFiles{*config_.tls_certificate, *config_.tls_key};
     options.upload_directory = config_.data;
     options.authenticator = api::make_authenticator(*services_);

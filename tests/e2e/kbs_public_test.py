@@ -213,6 +213,22 @@ class GetResource(Broker):
 
 
 @unittest.skipIf(kbs_test.jwe is None, "needs jwcrypto: scripts/setup installs Debian's python3-jwcrypto")
+class LargeTokens(Broker):
+    """No case of theirs: the policies that agents are given have tens of kilobytes, and stand in the token."""
+
+    def test_a_passport_has_room_for_an_agents_policy(self):
+        self.assertIsNone(self.set_secret())
+        self.assertIsNone(self.set_policy(ALLOW_ALL))
+        policy = "package agent_policy\n" + "default ExecProcessRequest := false\n" * 900
+        guest, token = self.attested(init_data=f"version = \"0.1.0\"\nalgorithm = \"sha384\"\n[data]\n\"policy.rego\" = '''\n{policy}'''\n")
+        self.assertGreater(len(token), 40 * 1024)
+        other = Guest(self.server["url"])  # no session, the same key
+        other.key, other.tee_pubkey = guest.key, guest.tee_pubkey
+        status, answer, _ = other.send("GET", PATH, headers={"Authorization": f"Bearer {token}"})
+        self.assertEqual((status, other.opened(answer) if status == 200 else answer), (200, SECRET))
+
+
+@unittest.skipIf(kbs_test.jwe is None, "needs jwcrypto: scripts/setup installs Debian's python3-jwcrypto")
 class InitData(Broker):
     """init_data.rs: policies on what the guest was configured with."""
     EVIDENCE = 'input["submods"]["cpu0"]["ear.veraison.annotated-evidence"]'

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "cloister/codec/text.hpp"
 
 namespace cloister::crypto {
@@ -51,6 +53,34 @@ TEST(Hkdf, ExtractThenExpandIsHkdf) {
   const auto expanded = hkdf_expand(key.reveal(), as_bytes("info"), 32);
   EXPECT_TRUE(equal(expanded.reveal(), hkdf(as_bytes("salt"), as_bytes("input"), as_bytes("info"), 32).reveal()));
   EXPECT_TRUE(equal(expanded.reveal(), hkdf32(as_bytes("salt"), as_bytes("input"), as_bytes("info")).reveal()));
+}
+
+// RFC 5869 appendix A.1 to A.3.
+TEST(Hkdf, GivesTheKeysOfRfc5869) {
+  const auto range = [](int first, int count) {
+    Bytes out;
+    for (int i = 0; i < count; ++i) out.push_back(static_cast<std::uint8_t>(first + i));
+    return out;
+  };
+  struct Case {
+    Bytes input;
+    Bytes salt;
+    Bytes info;
+    std::string_view key;
+    std::string_view output;
+  };
+  const std::array cases{
+      Case{Bytes(22, 0x0b), range(0, 13), range(0xf0, 10), "077709362c2e32df0ddc3f0dc47bba6390b6c73bb50f9c3122ec844ad7c2b3e5",
+           "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865"},
+      Case{range(0, 80), range(0x60, 80), range(0xb0, 80), "06a6b88c5853361a06104c9ceb35b45cef760014904671014a193f40c15fc244",
+           "b11e398dc80327a1c8e7f78c596a49344f012eda2d4efad8a050cc4c19afa97c59045a99cac7827271cb41c65e590e09da3275600c2f09b8367793a9"
+           "aca3db71cc30c58179ec3e87c14c01d5c1f3434f1d87"},
+      Case{Bytes(22, 0x0b), {}, {}, "19ef24a32c717b167f33a91d6f648bdf96596776afdb6377ac434c1c293ccb04",
+           "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8"}};
+  for (const auto& one : cases) {
+    EXPECT_EQ(codec::to_hex(hkdf_extract(one.salt, one.input).reveal()), one.key);
+    EXPECT_EQ(codec::to_hex(hkdf(one.salt, one.input, one.info, one.output.size() / 2).reveal()), one.output);
+  }
 }
 
 TEST(HkdfDeathTest, LengthHasALimit) {
