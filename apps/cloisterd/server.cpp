@@ -30,7 +30,7 @@ namespace {
 namespace json = codec::json;
 using runtime::Task;
 
-constexpr std::size_t kPoolThreads = 4;
+constexpr std::size_t kPoolThreads = 8;
 constexpr std::size_t kReaderThreads = 4;
 /// Bytes of a header where guests show tokens, which have their init-data in them. Beast 1.81 has room for 64 KiB in a field.
 constexpr std::size_t kGuestHeader = std::size_t{60} << 10;

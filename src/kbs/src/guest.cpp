@@ -37,8 +37,8 @@ Result<std::string> GuestTokens::issue(const token::Attester& cpu, const std::ve
   const auto* expires = claims.find("exp");
   const auto seconds = expires == nullptr ? std::nullopt : expires->as_int();
   CLOISTER_ASSERT(seconds.has_value());  // it was written a line before
-  remember(crypto::sha256(as_bytes(text)), AttestedGuest{{id, tee_key, std::move(claims), now, UnixTime{std::chrono::seconds{*seconds}}}},
-           now);
+  remember(crypto::sha256(as_bytes(text)),
+           AttestedGuest{{id, tee_key, std::move(claims), now, UnixTime{std::chrono::seconds{*seconds}}}});
   return text;
 }
 
@@ -49,18 +49,20 @@ std::optional<AttestedGuest> GuestTokens::known(const Digest32& token, UnixTime 
   return found->second;
 }
 
-void GuestTokens::remember(const Digest32& token, const AttestedGuest& guest, UnixTime now) const {
+void GuestTokens::remember(const Digest32& token, const AttestedGuest& guest) const {
   const std::scoped_lock lock{mutex_};
-  if (known_.size() >= kMaxKnown) std::erase_if(known_, [now](const auto& one) { return now >= one.second.expires(); });
-  if (known_.size() >= kMaxKnown) known_.erase(known_.begin());  // by digest: any of them
-  known_.insert_or_assign(token, guest);
+  if (!known_.emplace(token, guest).second) return;
+  order_.push_back(token);
+  if (order_.size() <= kMaxKnown) return;
+  known_.erase(order_.front());
+  order_.pop_front();
 }
 
 Result<AttestedGuest> GuestTokens::verify_again(std::string_view text, UnixTime now) const {
   const auto digest = crypto::sha256(as_bytes(text));
   if (auto guest = known(digest, now)) return *std::move(guest);
   auto guest = verify(text, now);
-  if (guest) remember(digest, *guest, now);
+  if (guest) remember(digest, *guest);
   return guest;
 }
 

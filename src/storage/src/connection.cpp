@@ -13,6 +13,7 @@ constexpr const char* kSettings =
     "PRAGMA trusted_schema = OFF;"
     "PRAGMA cell_size_check = ON;"
     "PRAGMA temp_store = MEMORY;"
+    "PRAGMA wal_autocheckpoint = 4000;"  // pages: what is written again and again is moved once
     "PRAGMA journal_size_limit = 67108864;";
 
 constexpr int kBusyTimeoutMs = 5000;
@@ -46,7 +47,8 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::filesystem::path
   const int defended = sqlite3_db_config(handle, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   if (defended != SQLITE_OK) return sqlite_error(handle, defended).in(file.string());
   if (auto set = connection->execute_text(kSettings); !set) return set.error().in(file.string());
-  if (readonly) CLOISTER_CHECK(connection->execute_text("PRAGMA query_only = ON"));
+  // In KiB: the writer's pages are those that are written next, readers have eight of these.
+  CLOISTER_CHECK(connection->execute_text(readonly ? "PRAGMA query_only = ON; PRAGMA cache_size = -4096" : "PRAGMA cache_size = -16384"));
   return connection;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -57,12 +58,13 @@ class GuestTokens {
 
  private:
   [[nodiscard]] std::optional<AttestedGuest> known(const Digest32& token, UnixTime now) const;
-  void remember(const Digest32& token, const AttestedGuest& guest, UnixTime now) const;
+  void remember(const Digest32& token, const AttestedGuest& guest) const;
   const Services& services_;
   const Options& options_;
   std::string audience_;
-  mutable std::mutex mutex_;                         // guards the one below
+  mutable std::mutex mutex_;                         // guards the two below
   mutable std::map<Digest32, AttestedGuest> known_;  // by the digest of a token: spares its signature
+  mutable std::deque<Digest32> order_;               // oldest first
 };
 
 }  // namespace cloister::kbs
