@@ -172,16 +172,19 @@ Result<KeyDecision> DerivedKeys::judge(const session::AttestedSession& session, 
   std::optional<Errc> code;
   std::string why;
   for (const auto& version : versions) {
-    const auto met = version.revoked ? Result<void>{Error{Errc::permission_denied, "revoked"}} : meets(version.conditions, session);
+    if (version.revoked) continue;
+    const auto met = meets(version.conditions, session);
     if (met) {
       decision.versions_.push_back({version.version, digest(version.conditions)});
       continue;
     }
-    if (!version.revoked && !code) code = met.error().code();
-    why += (why.empty() ? "" : "; ") + ("version " + std::to_string(version.version)) + ": " + met.error().detail();
+    if (!code) code = met.error().code();
+    why += "version " + std::to_string(version.version) + ": " + met.error().detail() + "; ";
   }
-  if (versions.empty()) why = "there is none: an administrator makes it (cloister derived-key create)";
   if (decision.versions_.empty()) {
+    const auto revoked = std::ranges::count_if(versions, [](const auto& version) { return version.revoked.has_value(); });
+    why += versions.empty() ? "there is none: an administrator makes it (cloister derived-key create)"
+                            : "revoked versions: " + std::to_string(revoked);
     return Error{code.value_or(Errc::permission_denied), "derived key " + name_of(spec.challenge, purpose) + ": " + why};
   }
   decision.session_ = session.id();
