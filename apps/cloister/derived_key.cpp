@@ -27,7 +27,7 @@ struct Options {
   bool any_version = false;
   std::vector<std::string> versions;
   std::vector<std::string> measurements;  // MEMBER=VALUE[,MEMBER=VALUE…]
-  std::optional<std::string> floor_of;  // an instance
+  std::optional<std::string> floor_of;    // an instance
   std::optional<std::string> tdx_components;
   std::optional<std::string> sgx_components;
   std::optional<std::uint32_t> pce_svn;
@@ -43,7 +43,8 @@ Result<json::Value> parse_measurement(std::string_view text) {
     const auto part = text.substr(0, text.find(','));
     const auto equals = part.find('=');
     if (equals == std::string_view::npos) {
-      return Error{Errc::invalid_argument, "--measurement: MEMBER=VALUE[,MEMBER=VALUE…] expected, e.g. image_digest=sha256:…"};
+      return Error{Errc::invalid_argument,
+                   "--measurement: MEMBER=VALUE[,MEMBER=VALUE…] expected, e.g. image_digest=sha256:…"};
     }
     out.set(part.substr(0, equals), part.substr(equals + 1));
     text.remove_prefix(std::min(part.size() + 1, text.size()));
@@ -103,7 +104,8 @@ Result<json::Value> floor(client::Orchestrator& server, const Options& options, 
 }
 
 /// What the file or the options say; what they do not say is as `before`, the conditions of the newest version.
-Result<model::ReleaseConditions> conditions_of(client::Orchestrator& server, const Options& options, const json::Value& before) {
+Result<model::ReleaseConditions> conditions_of(client::Orchestrator& server, const Options& options,
+                                               const json::Value& before) {
   if (options.conditions) {
     CLOISTER_TRY(bytes, read_file(*options.conditions, kMaxConditions));
     auto value = json::parse(as_text(bytes));
@@ -123,7 +125,8 @@ Result<model::ReleaseConditions> conditions_of(client::Orchestrator& server, con
   CLOISTER_TRY(demanded, floor(server, options, tcb == nullptr ? json::Value{json::Object{}} : *tcb));
   if (!demanded.as_object()->empty()) out.emplace_back("tcb", std::move(demanded));
   if (out.empty()) {
-    return Error{Errc::invalid_argument, "who may have the key? --version VERSION, --measurement …, --any-version or --conditions FILE"};
+    return Error{Errc::invalid_argument,
+                 "who may have the key? --version VERSION, --measurement …, --any-version or --conditions FILE"};
   }
   return model::parse_release_conditions(json::Value{std::move(out)});
 }
@@ -196,18 +199,21 @@ Result<std::string> revoke(const Options& options) {
 void add_conditions(CLI::App& command, Options& options) {
   command.add_flag("--any-version", options.any_version, "every registered version of the challenge may have it");
   command.add_option("--version", options.versions, "a version of the challenge that may have it; may be repeated");
-  command.add_option("--measurement", options.measurements,
-                     "what may have it: mrtd=HEX,image_digest=sha256:HEX,configuration_digest=sha256:HEX, one at least; "
-                     "may be repeated");
+  command.add_option(
+      "--measurement", options.measurements,
+      "what may have it: mrtd=HEX,image_digest=sha256:HEX,configuration_digest=sha256:HEX, one at least; "
+      "may be repeated");
   command.add_option("--floor-of", options.floor_of,
                      "an instance: its platform's security versions at least, but for those that are given beside it");
   command.add_option("--tdx-components", options.tdx_components, "TEE_TCB_SVN at least: 32 hex digits, byte by byte");
-  command.add_option("--sgx-components", options.sgx_components, "SGX TCB components at least: 32 hex digits, byte by byte");
+  command.add_option("--sgx-components", options.sgx_components,
+                     "SGX TCB components at least: 32 hex digits, byte by byte");
   command.add_option("--pce-svn", options.pce_svn, "PCESVN at least")->check(CLI::Range(0, 65535));
   command.add_option("--tcb-date", options.tcb_date, "tcbDate at least: 2024-03-13, or RFC 3339");
-  auto* file = command.add_option("--conditions", options.conditions, "a JSON file that says all of it (docs/derived-keys.md)");
-  for (const auto* other : {"--any-version", "--version", "--measurement", "--floor-of", "--tdx-components", "--sgx-components",
-                            "--pce-svn", "--tcb-date"}) {
+  auto* file =
+      command.add_option("--conditions", options.conditions, "a JSON file that says all of it (docs/derived-keys.md)");
+  for (const auto* other : {"--any-version", "--version", "--measurement", "--floor-of", "--tdx-components",
+                            "--sgx-components", "--pce-svn", "--tcb-date"}) {
     file->excludes(command.get_option(other));
   }
 }
@@ -218,10 +224,12 @@ void add_derived_key(CLI::App& app, Context& context) {
   auto* key = app.add_subcommand("derived-key", "Keys of challenges that follow from the server's root key");
   key->require_subcommand(1);
   const auto options = std::make_shared<Options>();
-  const auto add = [&](const std::string& name, const std::string& what, Result<std::string> (*work)(const Options&), bool one) {
+  const auto add = [&](const std::string& name, const std::string& what, Result<std::string> (*work)(const Options&),
+                       bool one) {
     auto* command = key->add_subcommand(name, what);
     if (one) {
-      command->add_option("CHALLENGE", options->challenge, "the challenge's id; all of its versions share the key")->required();
+      command->add_option("CHALLENGE", options->challenge, "the challenge's id; all of its versions share the key")
+          ->required();
       command->add_option("PURPOSE", options->purpose, "what the challenge calls the key, e.g. disk")->required();
     }
     command->add_flag("--json", options->json, "one JSON object");
@@ -234,7 +242,8 @@ void add_derived_key(CLI::App& app, Context& context) {
     return command;
   };
   add_conditions(*add("create", "Make version 1 of a key, and say who may have it", create, true), *options);
-  add_conditions(*add("raise", "Make the next version; what is not given stays as it is in the newest", raise, true), *options);
+  add_conditions(*add("raise", "Make the next version; what is not given stays as it is in the newest", raise, true),
+                 *options);
   add("list", "All keys of your tenant", list, false);
   add("show", "The versions of a key and who may have them; never the key", show, true);
   add("revoke", "Release a version to nobody any more", revoke, true)

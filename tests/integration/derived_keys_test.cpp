@@ -63,7 +63,8 @@ class DerivedKeys : public testing::Test {
   }
   Result<keybroker::DerivedKeys::Put> put(std::uint64_t version, const model::ReleaseConditions& conditions,
                                           std::string_view purpose = kPurpose, std::optional<TenantId> tenant = {}) {
-    return keys.put(tenant.value_or(w.tenant), w.version.spec.challenge, purpose, version, conditions, "tester", w.clock.now());
+    return keys.put(tenant.value_or(w.tenant), w.version.spec.challenge, purpose, version, conditions, "tester",
+                    w.clock.now());
   }
   Result<void> revoke(std::uint64_t version) {
     return keys.revoke(w.tenant, w.version.spec.challenge, kPurpose, version, "tester", w.clock.now());
@@ -73,7 +74,8 @@ class DerivedKeys : public testing::Test {
   }
 
   /// What an instance opens of what it was sent: keys by version.
-  static std::map<std::uint64_t, std::string> opened(const World::Ready& ready, const std::vector<protocol::SealedKey>& sealed) {
+  static std::map<std::uint64_t, std::string> opened(const World::Ready& ready,
+                                                     const std::vector<protocol::SealedKey>& sealed) {
     std::map<std::uint64_t, std::string> out;
     for (const auto& key : sealed) {
       const auto info = protocol::key_release_info(ready.session.id(), key.purpose, key.version);
@@ -135,12 +137,14 @@ TEST_F(DerivedKeys, GoToTheInstanceAloneAndAreWhatTheDocumentationSays) {
   const auto sealed = keys.release(ready.session, *std::move(decision), w.clock.now());
   ASSERT_TRUE(sealed) << sealed.error().text();
   const auto info = keybroker::derivation_info(w.tenant, w.version.spec.challenge, kPurpose, 1);
-  EXPECT_EQ(opened(ready, *sealed), (std::map<std::uint64_t, std::string>{{1, codec::to_hex(w.kms->derive(info)->reveal())}}));
+  EXPECT_EQ(opened(ready, *sealed),
+            (std::map<std::uint64_t, std::string>{{1, codec::to_hex(w.kms->derive(info)->reveal())}}));
   const auto stranger = crypto::X25519Key::generate(w.random);
   const auto& one = sealed->at(0);
-  EXPECT_FALSE(crypto::hpke_open(stranger, one.enc, protocol::key_release_info(ready.session.id(), kPurpose, 1), {}, one.ciphertext));
-  EXPECT_FALSE(crypto::hpke_open(ready.td.payload_key, one.enc, protocol::key_release_info(ready.session.id(), kPurpose, 2), {},
+  EXPECT_FALSE(crypto::hpke_open(stranger, one.enc, protocol::key_release_info(ready.session.id(), kPurpose, 1), {},
                                  one.ciphertext));
+  EXPECT_FALSE(crypto::hpke_open(ready.td.payload_key, one.enc,
+                                 protocol::key_release_info(ready.session.id(), kPurpose, 2), {}, one.ciphertext));
 }
 
 TEST_F(DerivedKeys, AreTheSameAfterAnUpgradeThatIsAllowed) {
@@ -162,7 +166,7 @@ TEST_F(DerivedKeys, AreAllowedByWhatAnInstanceMeasuresAs) {
   const auto second = register_version(512);
   model::ReleaseConditions by_image;  // both versions run it
   by_image.measurements = {{std::nullopt, w.version.reference.image_digest, std::nullopt}};
-  model::ReleaseConditions by_all;    // of the second alone
+  model::ReleaseConditions by_all;  // of the second alone
   by_all.measurements = {{second.reference.mrtd, second.reference.image_digest, second.reference.configuration_digest}};
   ASSERT_TRUE(put(1, by_image));
   ASSERT_TRUE(put(2, by_all));
@@ -220,8 +224,9 @@ TEST_F(DerivedKeys, FollowARaisedFloorUpButNotDown) {
   ASSERT_TRUE(revoke(1));
   const auto refused = decide(w.ready());
   ASSERT_EQ(code_of(refused), Errc::tcb_too_low);
-  EXPECT_NE(refused.error().detail().find("version 2: TDX TCB component 2 is 4, at least 5 demanded; revoked versions: 1"),
-            std::string::npos)
+  EXPECT_NE(
+      refused.error().detail().find("version 2: TDX TCB component 2 is 4, at least 5 demanded; revoked versions: 1"),
+      std::string::npos)
       << refused.error().detail();
 }
 
@@ -252,13 +257,15 @@ TEST_F(DerivedKeys, EveryMemberOfTheFloorCounts) {
       {with([&](model::TcbFloor& f) { f.tdx_components = component(tcb.tdx_components, 15); }), "TDX TCB component 15"},
       {with([&](model::TcbFloor& f) { f.sgx_components = component(tcb.sgx_components, 0); }), "SGX TCB component 0"},
       {with([&](model::TcbFloor& f) { f.sgx_components = component(tcb.sgx_components, 15); }), "SGX TCB component 15"},
-      {with([&](model::TcbFloor& f) { f.pce_svn = static_cast<std::uint16_t>(tcb.pce_svn + 1); }), "PCESVN is 13, at least 14"},
+      {with([&](model::TcbFloor& f) { f.pce_svn = static_cast<std::uint16_t>(tcb.pce_svn + 1); }),
+       "PCESVN is 13, at least 14"},
       {with([&](model::TcbFloor& f) { f.tcb_date = *tcb.tcb_date + seconds{1}; }), "or later demanded"}};
   for (const auto& [conditions, word] : above) {
     run("DELETE FROM derived_key WHERE purpose = 'disk'");
     auto transaction = *w.database->write();
     storage::DerivedKeys rows{*w.sealer};
-    ASSERT_TRUE(rows.add(transaction, w.tenant, w.version.spec.challenge, kPurpose, {1, conditions, w.clock.now(), {}}));
+    ASSERT_TRUE(
+        rows.add(transaction, w.tenant, w.version.spec.challenge, kPurpose, {1, conditions, w.clock.now(), {}}));
     ASSERT_TRUE(transaction.commit());
     const auto refused = decide(ready);
     ASSERT_EQ(code_of(refused), Errc::tcb_too_low) << word;
@@ -340,6 +347,9 @@ TEST_F(DerivedKeys, ThatAreRevokedGoToNobody) {
   EXPECT_TRUE(revoke(2)) << "again is nothing new";
   EXPECT_EQ(w.log->leaves(0, 1000)->size(), size);
   EXPECT_EQ(code_of(revoke(3)), Errc::not_found);
+  const auto again = put(2, any_version());
+  ASSERT_EQ(code_of(again), Errc::conflict) << "nor is it made anew";
+  EXPECT_NE(again.error().detail().find("is revoked; the next version is 3"), std::string::npos);
 }
 
 // --- administration ---
@@ -370,7 +380,8 @@ TEST_F(DerivedKeys, ConditionsOfAVersionNeverChange) {
 }
 
 TEST_F(DerivedKeys, HaveSixteenVersionsAtMostThatAreNotRevoked) {
-  for (std::uint64_t version = 1; version <= model::kMaxLiveVersions; ++version) ASSERT_TRUE(put(version, any_version()));
+  for (std::uint64_t version = 1; version <= model::kMaxLiveVersions; ++version)
+    ASSERT_TRUE(put(version, any_version()));
   const auto one_more = put(17, any_version());
   ASSERT_EQ(code_of(one_more), Errc::conflict);
   EXPECT_NE(one_more.error().detail().find("revoke one"), std::string::npos);
@@ -448,6 +459,18 @@ TEST_F(DerivedKeys, ARowThatWasMovedIsFound) {
   const auto ready = w.ready();
   EXPECT_EQ(code_of(decide(ready)), Errc::storage_corrupt);
   EXPECT_FALSE(leaf(keybroker::kKeyRefused, subject())) << "a trouble of the server's refuses nobody";
+}
+
+TEST_F(DerivedKeys, ASpecificationThatWasChangedIsFound) {
+  auto spec = w.version.spec;
+  spec.derived_keys.clear();
+  const auto without = w.registry->add(w.tenant, spec, "tester", w.clock.now());
+  ASSERT_TRUE(without) << without.error().text();
+  ASSERT_TRUE(put(1, any_version()));
+  run("CREATE TABLE kept AS SELECT * FROM version");
+  run("UPDATE version SET spec = (SELECT spec FROM kept WHERE kept.spec LIKE '%derived_keys%')");
+  use(*without);
+  EXPECT_EQ(code_of(decide(w.ready())), Errc::storage_corrupt) << "its own does not name the key";
 }
 
 // --- all that a version names ---

@@ -24,7 +24,8 @@ struct Which {
 Result<Which> which(const Request& request) {
   CLOISTER_TRY(challenge, id_param<ChallengeId>(request, "challenge"));
   const auto& purpose = request.param("purpose");
-  if (!model::valid_purpose(purpose)) return Error{Errc::invalid_argument, "purpose: an id of at most 40 characters expected"};
+  if (!model::valid_purpose(purpose))
+    return Error{Errc::invalid_argument, "purpose: an id of at most 40 characters expected"};
   return Which{std::move(challenge), std::string{purpose}};
 }
 
@@ -57,7 +58,8 @@ Result<Response> list_keys(const Services& s, const Request& request) {
     return codec::to_hex(crypto::sha256(as_bytes(key.challenge.str() + '/' + key.purpose))).substr(0, kCursorSize);
   };
   return page_of(request, "derived-keys", keys, cursor, [](const model::DerivedKey& key) -> json::Value {
-    const auto revoked = std::ranges::count_if(key.versions, [](const auto& version) { return version.revoked.has_value(); });
+    const auto revoked =
+        std::ranges::count_if(key.versions, [](const auto& version) { return version.revoked.has_value(); });
     return json::Object{{"challenge", key.challenge.str()},
                         {"purpose", key.purpose},
                         {"version", key.versions.back().version},

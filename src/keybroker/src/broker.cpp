@@ -110,13 +110,13 @@ Result<protocol::Release> Broker::release_all(const session::AttestedSession& se
     key_decisions.push_back(std::move(decision));
   }
   protocol::Release out;
+  for (auto& decision : key_decisions) {  // first, since an HSM may be gone: no secret is then said to be released
+    CLOISTER_TRY(sealed, derived_keys_.release(session, std::move(decision), now));
+    std::ranges::move(sealed, std::back_inserter(out.keys));
+  }
   for (auto& decision : decisions) {
     CLOISTER_TRY(sealed, release(session, std::move(decision), now));
     out.secrets.push_back(std::move(sealed));
-  }
-  for (auto& decision : key_decisions) {
-    CLOISTER_TRY(sealed, derived_keys_.release(session, std::move(decision), now));
-    std::ranges::move(sealed, std::back_inserter(out.keys));
   }
   return out;
 }

@@ -37,7 +37,8 @@ Result<void> reach(std::string_view what, const ByteArray<16>& have, const std::
 
 Result<void> meets(const model::ReleaseConditions& conditions, const session::AttestedSession& session) {
   if (!allows(conditions, session)) {
-    return Error{Errc::measurement_not_accepted, "neither " + session.version().str() + " nor what it measures as is allowed"};
+    return Error{Errc::measurement_not_accepted,
+                 "neither " + session.version().str() + " nor what it measures as is allowed"};
   }
   const auto& floor = conditions.tcb;
   const auto& tcb = session.tcb();
@@ -45,8 +46,9 @@ Result<void> meets(const model::ReleaseConditions& conditions, const session::At
   CLOISTER_CHECK(reach("SGX TCB", tcb.sgx_components, floor.sgx_components));
   if (floor.pce_svn && tcb.pce_svn < *floor.pce_svn) return below("PCESVN", tcb.pce_svn, *floor.pce_svn);
   if (floor.tcb_date && (!tcb.tcb_date || *tcb.tcb_date < *floor.tcb_date)) {
-    return Error{Errc::tcb_too_low, "the TCB is " + (tcb.tcb_date ? "of " + to_rfc3339(*tcb.tcb_date) : "of no known date") +
-                                        ", " + to_rfc3339(*floor.tcb_date) + " or later demanded"};
+    return Error{Errc::tcb_too_low, "the TCB is " +
+                                        (tcb.tcb_date ? "of " + to_rfc3339(*tcb.tcb_date) : "of no known date") + ", " +
+                                        to_rfc3339(*floor.tcb_date) + " or later demanded"};
   }
   return {};
 }

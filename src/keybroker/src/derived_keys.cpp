@@ -6,6 +6,7 @@
 #include "cloister/codec/json.hpp"
 #include "cloister/crypto/hash.hpp"
 #include "cloister/crypto/hpke.hpp"
+#include "cloister/protocol/launch.hpp"
 #include "cloister/storage/audit_rows.hpp"
 #include "cloister/storage/challenges.hpp"
 #include "conditions.hpp"
@@ -27,7 +28,8 @@ std::string name_of(const ChallengeId& challenge, std::string_view purpose) {
 std::string subject_of(const TenantId& tenant, const ChallengeId& challenge, std::string_view purpose) {
   return tenant.str() + '/' + name_of(challenge, purpose);
 }
-std::string subject_of(const TenantId& tenant, const ChallengeId& challenge, std::string_view purpose, std::uint64_t version) {
+std::string subject_of(const TenantId& tenant, const ChallengeId& challenge, std::string_view purpose,
+                       std::uint64_t version) {
   return subject_of(tenant, challenge, purpose) + '/' + std::to_string(version);
 }
 
@@ -42,7 +44,8 @@ merkle::AuditLeaf leaf_of(std::string_view kind, std::string subject, UnixTime n
 }
 
 Error set_back(const std::string& subject, std::string_view what) {
-  return Error{Errc::storage_corrupt, "derived key " + subject + ": the audit log says that it was " + std::string{what} +
+  return Error{Errc::storage_corrupt, "derived key " + subject + ": the audit log says that it was " +
+                                          std::string{what} +
                                           ", the database does not; restore the database from a backup"};
 }
 
@@ -72,7 +75,8 @@ Result<void> check_next(const std::string& name, const std::vector<DerivedKeyVer
 
 }  // namespace
 
-Bytes derivation_info(const TenantId& tenant, const ChallengeId& challenge, std::string_view purpose, std::uint64_t version) {
+Bytes derivation_info(const TenantId& tenant, const ChallengeId& challenge, std::string_view purpose,
+                      std::uint64_t version) {
   codec::cbor::Writer out;
   out.array(5).text("cloister/derived-key/1").text(tenant.str()).text(challenge.str()).text(purpose).uint(version);
   return std::move(out).take();
@@ -82,8 +86,9 @@ Digest32 digest(const model::ReleaseConditions& conditions) {
   return crypto::sha256(as_bytes(codec::json::write(model::to_json(conditions))));
 }
 
-Result<void> DerivedKeys::check_history(const storage::Reading& reading, const TenantId& tenant, const ChallengeId& challenge,
-                                        std::string_view purpose, const std::vector<DerivedKeyVersion>& versions) const {
+Result<void> DerivedKeys::check_history(const storage::Reading& reading, const TenantId& tenant,
+                                        const ChallengeId& challenge, std::string_view purpose,
+                                        const std::vector<DerivedKeyVersion>& versions) const {
   for (const auto& version : versions) {
     if (version.revoked) continue;
     const auto subject = subject_of(tenant, challenge, purpose, version.version);
@@ -93,18 +98,20 @@ Result<void> DerivedKeys::check_history(const storage::Reading& reading, const T
   return {};
 }
 
-Result<DerivedKeys::Put> DerivedKeys::put(const TenantId& tenant, const ChallengeId& challenge, std::string_view purpose,
-                                          std::uint64_t version, const model::ReleaseConditions& conditions,
-                                          std::string_view who, UnixTime now) {
+Result<DerivedKeys::Put> DerivedKeys::put(const TenantId& tenant, const ChallengeId& challenge,
+                                          std::string_view purpose, std::uint64_t version,
+                                          const model::ReleaseConditions& conditions, std::string_view who,
+                                          UnixTime now) {
   CLOISTER_CHECK(check_purpose(purpose));
   if (version == 0) return Error{Errc::invalid_argument, "versions of derived keys count from 1"};
   CLOISTER_TRY(transaction, database_.write());
   CLOISTER_TRY(there, keys_.versions(transaction, tenant, challenge, purpose));
   CLOISTER_CHECK(check_history(transaction, tenant, challenge, purpose, there));
   if (const auto same = std::ranges::find(there, version, &DerivedKeyVersion::version); same != there.end()) {
-    if (same->conditions == conditions) return Put{std::move(*same), false};
-    return Error{Errc::conflict, name_of(challenge, purpose) + ": the conditions of version " + std::to_string(version) +
-                                     " never change; the next version is " + std::to_string(there.back().version + 1)};
+    if (same->conditions == conditions && !same->revoked) return Put{std::move(*same), false};
+    return Error{Errc::conflict, name_of(challenge, purpose) + ": version " + std::to_string(version) +
+                                     (same->revoked ? " is revoked" : " has other conditions, which never change") +
+                                     "; the next version is " + std::to_string(there.back().version + 1)};
   }
   CLOISTER_CHECK(check_next(name_of(challenge, purpose), there, version, conditions));
   const auto subject = subject_of(tenant, challenge, purpose, version);
@@ -146,7 +153,8 @@ Result<void> DerivedKeys::revoke(const TenantId& tenant, const ChallengeId& chal
   CLOISTER_TRY(transaction, database_.write());
   auto revoked = keys_.revoke(transaction, tenant, challenge, purpose, version, now);
   if (!revoked && revoked.error().code() == Errc::conflict) return {};  // before: it stays as it is
-  if (!revoked && revoked.error().code() == Errc::not_found) return Error{Errc::not_found, "no such version of a derived key"};
+  if (!revoked && revoked.error().code() == Errc::not_found)
+    return Error{Errc::not_found, "no such version of a derived key"};
   CLOISTER_CHECK(std::move(revoked));
   auto leaf = leaf_of(kKeyRevoked, subject_of(tenant, challenge, purpose, version), now);
   leaf.details = {{"by", std::string{who}}};
@@ -163,6 +171,12 @@ Result<KeyDecision> DerivedKeys::judge(const session::AttestedSession& session, 
   auto found = storage::challenges::version(snapshot, session.version());
   if (!found) return found.error().code() == Errc::not_found ? denied() : std::move(found).error();
   const auto& spec = found->version.spec;
+  // The id is measured, the row that it names is not.
+  if (protocol::version_id_of(spec) != session.version()) {
+    return Error{Errc::storage_corrupt, "version " + session.version().str() +
+                                            ": its specification in the database was " +
+                                            "changed; restore the database from a backup"};
+  }
   if (std::ranges::find(spec.derived_keys, purpose) == spec.derived_keys.end()) return denied();
   subject = subject_of(found->tenant, spec.challenge, purpose);
 
@@ -182,10 +196,12 @@ Result<KeyDecision> DerivedKeys::judge(const session::AttestedSession& session, 
     why += "version " + std::to_string(version.version) + ": " + met.error().detail() + "; ";
   }
   if (decision.versions_.empty()) {
-    const auto revoked = std::ranges::count_if(versions, [](const auto& version) { return version.revoked.has_value(); });
+    const auto revoked =
+        std::ranges::count_if(versions, [](const auto& version) { return version.revoked.has_value(); });
     why += versions.empty() ? "there is none: an administrator makes it (cloister derived-key create)"
                             : "revoked versions: " + std::to_string(revoked);
-    return Error{code.value_or(Errc::permission_denied), "derived key " + name_of(spec.challenge, purpose) + ": " + why};
+    return Error{code.value_or(Errc::permission_denied),
+                 "derived key " + name_of(spec.challenge, purpose) + ": " + why};
   }
   decision.session_ = session.id();
   decision.tenant_ = found->tenant;
@@ -215,15 +231,16 @@ Error DerivedKeys::refuse(const session::AttestedSession& session, std::string_v
   return recorded ? std::move(why) : std::move(recorded).error();
 }
 
-Result<KeyDecision> DerivedKeys::decide(const session::AttestedSession& session, std::string_view purpose, UnixTime now) {
+Result<KeyDecision> DerivedKeys::decide(const session::AttestedSession& session, std::string_view purpose,
+                                        UnixTime now) {
   std::string subject;
   auto decision = judge(session, purpose, now, subject);
   if (decision) return decision;
   return refuse(session, purpose, subject, std::move(decision).error(), now);
 }
 
-Result<std::vector<protocol::SealedKey>> DerivedKeys::release(const session::AttestedSession& session, KeyDecision decision,
-                                                              UnixTime now) {
+Result<std::vector<protocol::SealedKey>> DerivedKeys::release(const session::AttestedSession& session,
+                                                              KeyDecision decision, UnixTime now) {
   const auto& purpose = decision.purpose_;
   const auto subject = subject_of(decision.tenant_, decision.challenge_, purpose);
   const auto refused = [&](Error why) { return refuse(session, purpose, subject, std::move(why), now); };

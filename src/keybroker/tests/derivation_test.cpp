@@ -49,7 +49,8 @@ TEST(Derivation, GivesTheDocumentedInfoAndKeyUnderAFile) {
   const kms::SoftwareKms kms{crypto::Secret<32>{master}, random};
   std::set<std::string> keys;
   for (const auto& one : kCases) {
-    const auto info = derivation_info(*TenantId::parse(one.tenant), *ChallengeId::parse(one.challenge), one.purpose, one.version);
+    const auto info =
+        derivation_info(*TenantId::parse(one.tenant), *ChallengeId::parse(one.challenge), one.purpose, one.version);
     EXPECT_EQ(codec::to_hex(info), one.info);
     EXPECT_EQ(codec::to_hex(kms.derive(info)->reveal()), one.key);
     keys.insert(one.key);
@@ -58,7 +59,9 @@ TEST(Derivation, GivesTheDocumentedInfoAndKeyUnderAFile) {
 }
 
 TEST(Derivation, DigestsOfConditionsDifferInEveryMember) {
-  const auto digest_of = [](std::string_view text) { return digest(*model::parse_release_conditions(*codec::json::parse(text))); };
+  const auto digest_of = [](std::string_view text) {
+    return digest(*model::parse_release_conditions(*codec::json::parse(text)));
+  };
   const char* all[] = {
       R"({"any_version":true})",
       R"({"versions":["ver-a"]})",

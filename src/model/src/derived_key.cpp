@@ -177,7 +177,8 @@ Result<DerivedKey> parse_derived_key(const Value& value) {
   out.purpose = fields.string("purpose");
   const auto& versions = fields.array("versions");
   CLOISTER_CHECK(fields.finish());
-  if (!valid_purpose(out.purpose)) return Error{Errc::invalid_argument, "purpose: an id of at most 40 characters expected"};
+  if (!valid_purpose(out.purpose))
+    return Error{Errc::invalid_argument, "purpose: an id of at most 40 characters expected"};
   if (versions.empty() || versions.size() > kMaxVersions) {
     return Error{Errc::limit_exceeded, "versions: 1 to 4096 expected"};
   }

@@ -26,7 +26,8 @@ constexpr std::string_view kWhole = R"({"versions":["ver-a","ver-b"],"measuremen
   "pce_svn":13,"tcb_date":"2024-03-13T00:00:00Z"}})";
 
 TEST(ReleaseConditions, RoundTrip) {
-  for (const auto text : {kWhole, std::string_view{R"({"any_version":true})"}, std::string_view{R"({"versions":["v"],"tcb":{}})"}}) {
+  for (const auto text :
+       {kWhole, std::string_view{R"({"any_version":true})"}, std::string_view{R"({"versions":["v"],"tcb":{}})"}}) {
     const auto first = parsed(text);
     const auto written = to_json(first);
     const auto second = parse_release_conditions(written);
@@ -120,11 +121,13 @@ TEST(DerivedKey, RoundTrips) {
 }
 
 TEST(DerivedKey, RefusesWhatIsNone) {
-  for (const auto* text : {R"({"challenge":"chal","purpose":"disk","versions":[]})",
-                           R"({"challenge":"chal","purpose":"Disk","versions":[]})",
-                           R"({"challenge":"chal","purpose":"disk","versions":[{"version":0,"conditions":{"any_version":true},"created":"2024-03-13T00:00:00Z"}]})",
-                           R"({"challenge":"chal","purpose":"disk","versions":[{"version":1,"conditions":{},"created":"2024-03-13T00:00:00Z"}]})",
-                           R"({"challenge":"chal","purpose":"disk","versions":[{"version":1,"conditions":{"any_version":true}}]})"}) {
+  for (
+      const auto* text :
+      {R"({"challenge":"chal","purpose":"disk","versions":[]})",
+       R"({"challenge":"chal","purpose":"Disk","versions":[]})",
+       R"({"challenge":"chal","purpose":"disk","versions":[{"version":0,"conditions":{"any_version":true},"created":"2024-03-13T00:00:00Z"}]})",
+       R"({"challenge":"chal","purpose":"disk","versions":[{"version":1,"conditions":{},"created":"2024-03-13T00:00:00Z"}]})",
+       R"({"challenge":"chal","purpose":"disk","versions":[{"version":1,"conditions":{"any_version":true}}]})"}) {
     EXPECT_FALSE(parse_derived_key(*json::parse(text))) << text;
   }
 }

@@ -14,7 +14,8 @@ constexpr Sql kVersions{
     "SELECT challenge, purpose, version, state FROM derived_key WHERE tenant = ?1 AND challenge = ?2 AND purpose = ?3 "
     "ORDER BY version"};
 constexpr Sql kList{
-    "SELECT challenge, purpose, version, state FROM derived_key WHERE tenant = ?1 ORDER BY challenge, purpose, version"};
+    "SELECT challenge, purpose, version, state FROM derived_key WHERE tenant = ?1 ORDER BY challenge, purpose, "
+    "version"};
 constexpr Sql kReplace{
     "UPDATE derived_key SET state = ?5 WHERE tenant = ?1 AND challenge = ?2 AND purpose = ?3 AND version = ?4"};
 
@@ -24,8 +25,8 @@ std::string name_of(const ChallengeId& challenge, std::string_view purpose) {
 }
 
 Error corrupt(const ChallengeId& challenge, std::string_view purpose, std::uint64_t version, std::string_view what) {
-  return Error{Errc::storage_corrupt, "derived key " + name_of(challenge, purpose) + " version " + std::to_string(version) +
-                                          ": " + std::string{what} +
+  return Error{Errc::storage_corrupt, "derived key " + name_of(challenge, purpose) + " version " +
+                                          std::to_string(version) + ": " + std::string{what} +
                                           "; restore the database from a backup (cloister audit has what was done)"};
 }
 
@@ -76,7 +77,8 @@ Result<void> DerivedKeys::add(Transaction& transaction, const TenantId& tenant, 
 }
 
 Result<std::vector<model::DerivedKeyVersion>> DerivedKeys::versions(const Reading& reading, const TenantId& tenant,
-                                                                    const ChallengeId& challenge, std::string_view purpose) {
+                                                                    const ChallengeId& challenge,
+                                                                    std::string_view purpose) {
   CLOISTER_TRY(rows, read_all(reading, kVersions, {tenant, challenge, purpose}, Row::read));
   std::vector<model::DerivedKeyVersion> out;
   for (const auto& row : rows) {

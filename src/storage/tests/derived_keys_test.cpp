@@ -19,13 +19,15 @@ class DerivedKeysTest : public testing::DatabaseTest {
     return out;
   }
   [[nodiscard]] Result<void> add(std::string_view challenge, std::string_view purpose, std::uint64_t number) {
-    return commit([&](Transaction& t) { return keys_.add(t, tenant_, id<ChallengeId>(challenge), purpose, version_of(number)); });
+    return commit(
+        [&](Transaction& t) { return keys_.add(t, tenant_, id<ChallengeId>(challenge), purpose, version_of(number)); });
   }
   [[nodiscard]] Result<void> revoke(std::string_view challenge, std::string_view purpose, std::uint64_t number) {
     return commit(
         [&](Transaction& t) { return keys_.revoke(t, tenant_, id<ChallengeId>(challenge), purpose, number, at(100)); });
   }
-  [[nodiscard]] Result<std::vector<model::DerivedKeyVersion>> versions(std::string_view challenge, std::string_view purpose) {
+  [[nodiscard]] Result<std::vector<model::DerivedKeyVersion>> versions(std::string_view challenge,
+                                                                       std::string_view purpose) {
     return keys_.versions(read(), tenant_, id<ChallengeId>(challenge), purpose);
   }
   [[nodiscard]] Errc tampered(Sql sql) {
@@ -79,7 +81,8 @@ TEST_F(DerivedKeysTest, RevocationStaysAndLeavesTheRest) {
 
 TEST_F(DerivedKeysTest, ARowThatWasChangedDoesNotOpen) {
   ASSERT_TRUE(add("chal", "disk", 1));
-  EXPECT_EQ(tampered("UPDATE derived_key SET state = CAST(substr(state, 1, length(state) - 1) || x'00' AS BLOB)"), Errc::storage_corrupt);
+  EXPECT_EQ(tampered("UPDATE derived_key SET state = CAST(substr(state, 1, length(state) - 1) || x'00' AS BLOB)"),
+            Errc::storage_corrupt);
 }
 
 TEST_F(DerivedKeysTest, ARowOfAnotherVersionDoesNotOpen) {

@@ -44,7 +44,11 @@ inline constexpr std::string_view kSecretRemoved = "secret.removed";
 class Broker {
  public:
   Broker(storage::Database& database, storage::Sealer& sealer, const kms::Kms& kms, audit::Log& log, Random& random)
-      : database_{database}, secrets_{sealer}, derived_keys_{database, sealer, kms, log, random}, log_{log}, random_{random} {}
+      : database_{database},
+        secrets_{sealer},
+        derived_keys_{database, sealer, kms, log, random},
+        log_{log},
+        random_{random} {}
 
   [[nodiscard]] DerivedKeys& derived_keys() noexcept { return derived_keys_; }
 
@@ -61,8 +65,8 @@ class Broker {
   /// The secret, sealed to the session's payload key. The audit leaf is committed before anything is returned.
   [[nodiscard]] Result<protocol::SealedSecret> release(const session::AttestedSession& session,
                                                        ReleaseDecision decision, UnixTime now);
-  /// Every secret that the session's version names, and every version that it may have of the derived keys that it names,
-  /// at least one of each: all or none.
+  /// Every secret that the session's version names, and every version that it may have of the derived keys that it
+  /// names, at least one of each: all or none.
   [[nodiscard]] Result<protocol::Release> release_all(const session::AttestedSession& session, UnixTime now);
 
  private:

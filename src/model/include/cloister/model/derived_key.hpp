@@ -40,10 +40,11 @@ struct TcbFloor {
 /// Whether `floor` demands in everything at least what `other` demands.
 [[nodiscard]] bool at_least_as_high(const TcbFloor& floor, const TcbFloor& other) noexcept;
 
-/// Who gets a version of a derived key: instances of the challenge that are allowed and whose platform reaches the floor.
+/// Who gets a version of a derived key: instances of the challenge that are allowed and whose platform reaches the
+/// floor.
 struct ReleaseConditions {
-  bool any_version = false;                      // every registered version of the challenge is allowed; excludes the lists
-  std::vector<VersionId> versions;               // allowed by their name,
+  bool any_version = false;         // every registered version of the challenge is allowed; excludes the lists
+  std::vector<VersionId> versions;  // allowed by their name,
   std::vector<AllowedMeasurement> measurements;  // or by what they measure as; each at most 64, in all at least one
   TcbFloor tcb;
   friend bool operator==(const ReleaseConditions&, const ReleaseConditions&) = default;

@@ -14,9 +14,9 @@
 
 namespace cloister::storage {
 
-/// The versions of tenants' derived keys and who gets them; the keys themselves are nowhere. Each version is sealed where it
-/// stands: one that was changed, or moved to another key, version or tenant, does not open (`storage_corrupt`).
-/// Thread-safe; the sealer outlives it.
+/// The versions of tenants' derived keys and who gets them; the keys themselves are nowhere. Each version is sealed
+/// where it stands: one that was changed, or moved to another key, version or tenant, does not open
+/// (`storage_corrupt`). Thread-safe; the sealer outlives it.
 class DerivedKeys {
  public:
   explicit DerivedKeys(Sealer& sealer) : sealer_{sealer} {}
@@ -26,10 +26,12 @@ class DerivedKeys {
                                  std::string_view purpose, const model::DerivedKeyVersion& version);
   /// Every version of one key, oldest first; empty when there is none.
   [[nodiscard]] Result<std::vector<model::DerivedKeyVersion>> versions(const Reading& reading, const TenantId& tenant,
-                                                                       const ChallengeId& challenge, std::string_view purpose);
+                                                                       const ChallengeId& challenge,
+                                                                       std::string_view purpose);
   /// Every key of the tenant, by challenge and purpose.
   [[nodiscard]] Result<std::vector<model::DerivedKey>> list(const Reading& reading, const TenantId& tenant);
-  /// Since when a version is released to nobody, which is never taken back. `not_found`, `conflict` for one that is revoked.
+  /// Since when a version is released to nobody, which is never taken back. `not_found`, `conflict` for one that is
+  /// revoked.
   [[nodiscard]] Result<void> revoke(Transaction& transaction, const TenantId& tenant, const ChallengeId& challenge,
                                     std::string_view purpose, std::uint64_t version, UnixTime now);
 
