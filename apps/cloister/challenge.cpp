@@ -20,6 +20,7 @@ struct Options {
   std::string id;
   std::uint32_t instances = 1;
   std::vector<std::string> secrets;  // NAME=PATH
+  std::vector<std::string> derived_keys;
   bool json = false;
 };
 
@@ -57,6 +58,7 @@ Result<std::string> push(const Options& options) {
   spec.image_digest = digest;
   spec.instances = options.instances;
   spec.secrets = std::move(secrets);
+  spec.derived_keys = options.derived_keys;
   CLOISTER_TRY(server, connect(options.connection));
   std::vector<oci::Descriptor> blobs = image.manifest.layers;
   blobs.push_back(image.manifest.config);
@@ -94,6 +96,8 @@ void add_challenge(CLI::App& app, Context& context) {
   push_command->add_option("--id", options->id, "the challenge's id")->required();
   push_command->add_option("--instances", options->instances, "wanted at the same time")->check(CLI::Range(0, 64));
   push_command->add_option("--secret", options->secrets, "NAME=PATH of a secret that it needs; may be repeated");
+  push_command->add_option("--derived-key", options->derived_keys,
+                           "PURPOSE of a derived key that it needs (cloister derived-key); may be repeated");
   push_command->add_flag("--json", options->json, "the registered version");
   add_connection_options(*push_command, options->connection);
   push_command->callback([options, run] { run(push(*options)); });

@@ -240,7 +240,7 @@ class Server {
     challenge::Platform platform{mrtd, pinned};
     registry_ = std::make_unique<challenge::Registry>(*database_, *blobs_, *log_, std::move(platform));
     sessions_ = std::make_unique<session::AttestedSessions>(*database_, *sealer_, *log_, random_, config_.session_lifetime);
-    broker_ = std::make_unique<keybroker::Broker>(*database_, *sealer_, *log_, random_);
+    broker_ = std::make_unique<keybroker::Broker>(*database_, *sealer_, *kms_, *log_, random_);
     scheduler::JobService::Options jobs;
     jobs.lease = config_.lease;
     jobs_ = std::make_unique<scheduler::JobService>(*database_, *log_, random_, clock_, jobs);

@@ -320,6 +320,65 @@ TEST_F(GuestLaunch, TellsThatASecretIsNotForItAndEnds) {
   }
 }
 
+TEST_F(GuestBefore, GivesItsChallengeTheDerivedKeysInEveryVersion) {
+  payload_key_ = *attest("ses-a").key(protocol::kPayloadUse, "x25519");
+  protocol::Release release;
+  for (const std::uint64_t version : {10U, 9U}) {
+    const auto info = protocol::key_release_info(*SessionId::parse("ses-a"), "disk", version);
+    const auto sealed = *crypto::hpke_seal(payload_key_, info, {}, Bytes(32, static_cast<std::uint8_t>(version)), random_);
+    release.keys.push_back({"disk", version, sealed.enc, sealed.ciphertext});
+  }
+  send(release);
+  EXPECT_EQ(expect<protocol::Ready>().slots, 1U);
+  assign("att-a", "keys");
+  const auto result = expect<protocol::SubmitResult>();
+  const auto envelope = protocol::decode_envelope(result.envelope);
+  ASSERT_TRUE(envelope);
+  model::JobResult stored;
+  stored.job = envelope->job;
+  stored.attempt = envelope->attempt;
+  stored.enc = result.enc;
+  stored.sealed_output = result.sealed_output;
+  const auto salt = protocol::ClientJobKeys::salt(client_, "att-a", to_bytes("keys"));
+  const auto output = protocol::open_output(protocol::ClientJobKeys::derive(client_, salt), *envelope, stored);
+  ASSERT_TRUE(output) << output.error().text();
+  std::string expected = "9 ";
+  for (int i = 0; i < 32; ++i) expected += "09";
+  expected += "\n10 ";
+  for (int i = 0; i < 32; ++i) expected += "0a";
+  EXPECT_EQ(as_text(output->reveal()), expected + '\n');
+}
+
+TEST_F(GuestLaunch, TellsThatADerivedKeyIsNotForItAndEnds) {
+  const auto built = image();
+  const auto stranger = crypto::X25519Key::generate(random_).public_key();
+  const auto session = *SessionId::parse("ses-a");
+  struct Sealing {
+    bool to_stranger;
+    Bytes info;
+    std::size_t size;
+    Errc code;
+  };
+  const Sealing sealings[] = {
+      {true, protocol::key_release_info(session, "disk", 1), 32, Errc::decryption_failed},
+      {false, protocol::key_release_info(*SessionId::parse("ses-b"), "disk", 1), 32, Errc::decryption_failed},
+      {false, protocol::key_release_info(session, "swap", 1), 32, Errc::decryption_failed},
+      {false, protocol::key_release_info(session, "disk", 2), 32, Errc::decryption_failed},
+      {false, protocol::release_info(session, "disk", 1), 32, Errc::decryption_failed},
+      {false, protocol::key_release_info(session, "disk", 1), 31, Errc::key_invalid}};
+  for (const auto& sealing : sealings) {
+    launch(built.digest, built.blobs);
+    const auto mine = *attest("ses-a").key(protocol::kPayloadUse, "x25519");
+    const auto sealed = crypto::hpke_seal(sealing.to_stranger ? stranger : mine, sealing.info, {}, Bytes(sealing.size), random_);
+    ASSERT_TRUE(sealed);
+    protocol::Release release;
+    release.keys.push_back({"disk", 1, sealed->enc, sealed->ciphertext});
+    send(release);
+    EXPECT_EQ(expect<protocol::Failed>().code, to_string(sealing.code));
+    EXPECT_EQ(ended(), sealing.code);
+  }
+}
+
 TEST_F(GuestRun, ExecutesJobsAndEndsWithItsStream) {
   for (const auto* name : {"att-a", "att-b"}) {
     const auto attempt = assign(name, "echo");

@@ -42,6 +42,11 @@ constexpr std::string_view kAdmin = session::kAdminRole;
 constexpr std::string_view kMonitor = session::kMonitorRole;
 constexpr std::chrono::seconds kTimeout{30};
 const std::string kServerId = "srv-test";
+const std::string kAnyVersion = R"({"any_version":true})";
+const std::string kWholeConditions = R"({"versions":["ver-a"],"measurements":[
+  {"image_digest":"sha256:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"}],
+  "tcb":{"tdx_components":"00000400000000000000000000000000","sgx_components":"03030000000000000000000000000000",
+  "pce_svn":13,"tcb_date":"2024-03-13T00:00:00Z"}})";
 
 /// An answer, and its body as JSON where it is JSON.
 struct Reply {
@@ -182,6 +187,9 @@ class Api : public testing::Test {
   Reply post(const std::string& path, const std::string& bearer, const json::Value& body) {
     return send_json(Method::post, path, bearer, json::write(body));
   }
+  Reply put_key(const std::string& version, const std::string& bearer, const std::string& conditions) {
+    return send_json(Method::put, "/api/v1/derived-keys/" + version, bearer, conditions);
+  }
   Reply submit(const World::ClientJob& job, const std::string& bearer) {
     return post("/api/v1/jobs", bearer, model::to_json(job.request));
   }
@@ -252,6 +260,10 @@ const std::map<std::string, Roles> kRoutes = {
     {"PUT /api/v1/secrets/{path...}", kAdmins},
     {"GET /api/v1/secrets", kAdmins},
     {"DELETE /api/v1/secrets/{path...}", kAdmins},
+    {"GET /api/v1/derived-keys", kAdmins},
+    {"GET /api/v1/derived-keys/{challenge}/{purpose}", kAdmins},
+    {"PUT /api/v1/derived-keys/{challenge}/{purpose}/versions/{version}", kAdmins},
+    {"DELETE /api/v1/derived-keys/{challenge}/{purpose}/versions/{version}", kAdmins},
     {"POST /api/v1/jobs", kOperators},
     {"GET /api/v1/jobs", kOperators},
     {"GET /api/v1/jobs/{id}", kOperators},
@@ -279,7 +291,8 @@ Call call_of(const std::string& route) {
   const auto space = route.find(' ');
   auto path = route.substr(space + 1);
   const std::pair<std::string, std::string> values[] = {
-      {"{id}", "none"}, {"{digest}", std::string(64, '0')}, {"{path...}", "none/here"}};
+      {"{id}", "none"}, {"{digest}", std::string(64, '0')}, {"{path...}", "none/here"},
+      {"{challenge}", "none"}, {"{purpose}", "none"}, {"{version}", "1"}};
   for (const auto& [name, value] : values) {
     if (const auto at = path.find(name); at != std::string::npos) path.replace(at, name.size(), value);
   }
@@ -378,6 +391,8 @@ TEST_F(Api, UnknownIdsAreNotFound) {
   EXPECT_EQ(send_json(Method::put, "/api/v1/jobs/none/recipients", admin, R"({"recipients":[]})").code(), "not_found");
   EXPECT_EQ(send(Method::del, "/api/v1/tokens/none", admin).code(), "not_found");
   EXPECT_EQ(send(Method::del, "/api/v1/secrets/none/here", admin).code(), "not_found");
+  EXPECT_EQ(get("/api/v1/derived-keys/none/none", admin).code(), "not_found");
+  EXPECT_EQ(send(Method::del, "/api/v1/derived-keys/none/none/versions/1", admin).code(), "not_found");
 }
 
 TEST_F(Api, IdsAndQueriesThatCannotBeAreInvalid) {
@@ -745,6 +760,48 @@ TEST_F(Api, SecretsBelongToTheirTenant) {
   for (const auto* path : {"", "a//b", "a/b/c/d/e", "A"}) {
     EXPECT_EQ(send(Method::put, std::string{"/api/v1/secrets/"} + path, admin, {}, to_bytes("x")).status, 400) << path;
   }
+}
+
+TEST_F(Api, DerivedKeysAreMadeRaisedShownAndRevoked) {
+  const auto first = put_key("example/disk/versions/1", admin, kWholeConditions);
+  ASSERT_EQ(first.status, 201) << first.text;
+  EXPECT_EQ(*first.body.find("conditions"), *json::parse(kWholeConditions));
+  EXPECT_EQ(put_key("example/disk/versions/1", admin, kWholeConditions).text, first.text) << "a retry";
+  EXPECT_EQ(put_key("example/disk/versions/1", admin, kWholeConditions).status, 200);
+  const auto changed = put_key("example/disk/versions/1", admin, kAnyVersion);
+  EXPECT_EQ(changed.code(), "conflict");
+  EXPECT_THAT(changed.string("detail"), HasSubstr("the next version is 2"));
+  EXPECT_EQ(put_key("example/disk/versions/3", admin, kWholeConditions).code(), "conflict");
+  EXPECT_EQ(put_key("example/disk/versions/2", admin, kAnyVersion).code(), "conflict") << "a lower floor";
+  EXPECT_EQ(put_key("example/disk/versions/2", admin, "{}").code(), "invalid_argument") << "nobody is allowed";
+  ASSERT_EQ(put_key("example/disk/versions/2", admin, kWholeConditions).status, 201);
+  ASSERT_EQ(put_key("example/backup/versions/1", admin, kAnyVersion).status, 201);
+  ASSERT_EQ(put_key("other/disk/versions/1", admin, kAnyVersion).status, 201) << "also before the challenge is registered";
+  EXPECT_EQ(send(Method::del, "/api/v1/derived-keys/example/disk/versions/1", admin).status, 204);
+  EXPECT_EQ(send(Method::del, "/api/v1/derived-keys/example/disk/versions/1", admin).status, 204);
+  EXPECT_EQ(send(Method::del, "/api/v1/derived-keys/example/disk/versions/3", admin).code(), "not_found");
+  const auto shown = get("/api/v1/derived-keys/example/disk", admin);
+  ASSERT_EQ(shown.count("versions"), 2U);
+  const auto& versions = *shown.body.find("versions")->as_array();
+  EXPECT_NE(versions[0].find("revoked"), nullptr);
+  EXPECT_EQ(versions[1].find("revoked"), nullptr);
+  const auto list = get("/api/v1/derived-keys", admin);
+  ASSERT_EQ(list.count("derived-keys"), 3U);
+  const auto& disk = list.body.find("derived-keys")->as_array()->at(1);
+  EXPECT_EQ(*disk.find("purpose")->as_string(), "disk");
+  EXPECT_EQ(disk.find("version")->as_int(), 2);
+  EXPECT_EQ(disk.find("revoked")->as_int(), 1);
+}
+
+TEST_F(Api, DerivedKeysBelongToTheirTenant) {
+  ASSERT_EQ(put_key("example/disk/versions/1", admin, kAnyVersion).status, 201);
+  const auto stranger = token(kAdmin, "other");
+  EXPECT_EQ(get("/api/v1/derived-keys", stranger).count("derived-keys"), 0U);
+  EXPECT_EQ(get("/api/v1/derived-keys/example/disk", stranger).status, 404);
+  EXPECT_EQ(send(Method::del, "/api/v1/derived-keys/example/disk/versions/1", stranger).status, 404);
+  EXPECT_EQ(put_key("example/disk/versions/2", stranger, kAnyVersion).code(), "conflict") << "theirs begin at 1";
+  EXPECT_EQ(put_key("example/disk/versions/1", stranger, kAnyVersion).status, 201);
+  EXPECT_EQ(get("/api/v1/derived-keys/example/disk", admin).count("versions"), 1U);
 }
 
 TEST_F(Api, JobIsSubmittedOnceListedAndCancelled) {
@@ -1293,11 +1350,12 @@ TEST_F(Api, ListsComeInPages) {
   for (int i = 0; i < 4; ++i) {
     const auto n = std::to_string(i);
     ASSERT_EQ(send(Method::put, "/api/v1/secrets/example/" + n, admin, {}, to_bytes("x")).status, 201);
+    ASSERT_EQ(put_key("example/p" + n + "/versions/1", admin, kAnyVersion).status, 201);
     ASSERT_EQ(post("/api/v1/validators", admin, json::Object{{"hotkey", std::string(63, '7') + n}}).status, 201);
     ASSERT_EQ(submit(world.seal({}, "job-" + n), client).status, 201);
     (void)token(kClient);
   }
-  for (const auto* name : {"instances", "secrets", "validators", "jobs", "tokens"}) {
+  for (const auto* name : {"instances", "secrets", "derived-keys", "validators", "jobs", "tokens"}) {
     const auto path = "/api/v1/" + std::string{name};
     const auto all = get(path, admin);
     const auto* whole = all.body.find(name);
@@ -1537,8 +1595,11 @@ class ApiDocument : public Api {
   }
   /// A path of the operation about things that are not there.
   [[nodiscard]] static std::string absent(const Operation& operation) {
-    return filled(operation.path, {{"id", "none"}, {"digest", std::string(64, '0')}, {"path", "none/here"}});
+    return filled(operation.path, kAbsent);
   }
+  static inline const std::map<std::string, std::string> kAbsent = {{"id", "none"}, {"digest", std::string(64, '0')},
+                                                                    {"path", "none/here"}, {"challenge", "none"},
+                                                                    {"purpose", "none"}, {"version", "1"}};
   /// A path of the operation about what the world has, as far as it has it.
   [[nodiscard]] std::string present(const Operation& operation) const {
     const auto& tag = *operation.value.find("tags")->as_array()->front().as_string();
@@ -1624,9 +1685,11 @@ TEST_F(ApiDocument, EveryOperationKeepsTenantsApart) {
   const auto instance = world.ready();
   const auto job = world.complete(instance);
   ASSERT_EQ(send(Method::put, "/api/v1/secrets/example/key", admin, {}, to_bytes("x")).status, 201);
+  ASSERT_EQ(put_key("example/disk/versions/1", admin, kAnyVersion).status, 201);
   const auto issued = post("/api/v1/tokens", admin, json::Object{{"name", "ci"}, {"role", "client"}});
   const std::map<std::string, std::map<std::string, std::string>> own = {
-      {"jobs", {{"id", job.keys.job().str()}}}, {"secrets", {{"path", "example/key"}}}, {"tokens", {{"id", issued.string("id")}}}};
+      {"jobs", {{"id", job.keys.job().str()}}}, {"secrets", {{"path", "example/key"}}}, {"tokens", {{"id", issued.string("id")}}},
+      {"derived-keys", {{"challenge", "example"}, {"purpose", "disk"}, {"version", "1"}}}};
   std::size_t of_the_server = 0;
   std::size_t tried = 0;
   for (const auto& operation : operations) {
@@ -1678,7 +1741,9 @@ TEST_F(ApiDocument, BadParametersAreRefused) {
   const std::map<std::string, std::vector<std::string>> bad_paths = {
       {"Id", {"UPPER", "a%20b", "-x", "%C3%A9", std::string(65, 'a')}},
       {"Sha256", {std::string(63, '0'), std::string(64, 'x'), std::string(66, '0')}},
-      {"SecretPath", {"", "a//b", "a/b/c/d/e", "A"}}};
+      {"SecretPath", {"", "a//b", "a/b/c/d/e", "A"}},
+      {"Purpose", {"UPPER", "a%20b", "-x", std::string(41, 'a')}},
+      {"KeyVersion", {"0", "01", "-1", "x", "1x", "99999999999999999999"}}};
   const std::map<std::string, std::vector<std::string>> bad_queries = {
       {"Id", {"", "UPPER", "-x"}},          {"Limit", {"", "0", "1001", "x", "-1", "1.5"}},
       {"Cursor", {"", "UPPER", "%20"}},     {"Index", {"", "x", "-1", "1x", "99999999999999999999"}},
@@ -1690,7 +1755,9 @@ TEST_F(ApiDocument, BadParametersAreRefused) {
     const auto bearer = right(operation);
     for (const auto& [name, schema] : operation.parameters("path")) {
       for (const auto& value : bad_paths.at(schema)) {
-        const auto reply = call(operation, filled(operation.path, {{name, value}}), bearer);
+        auto values = kAbsent;
+        values[name] = value;
+        const auto reply = call(operation, filled(operation.path, values), bearer);
         EXPECT_EQ(reply.status, 400) << operation.name() << ' ' << value;
         expect_problem(reply, operation.name() + ' ' + value);
       }
@@ -1751,6 +1818,9 @@ TEST_F(ApiDocument, BadBodiesAreRefused) {
 TEST_F(ApiDocument, AnswersAreAsItSays) {
   const auto instance = world.ready();
   const auto job = world.complete(instance);
+  ASSERT_EQ(put_key("example/disk/versions/1", admin, kWholeConditions).status, 201);
+  ASSERT_EQ(put_key("example/disk/versions/2", admin, kWholeConditions).status, 201);
+  ASSERT_EQ(send(Method::del, "/api/v1/derived-keys/example/disk/versions/1", admin).status, 204);
   const std::map<std::string, std::string> ids = {{"challenges", "example"},
                                                   {"versions", world.version.id.str()},
                                                   {"validators", world.validator.str()},
@@ -1764,7 +1834,8 @@ TEST_F(ApiDocument, AnswersAreAsItSays) {
     const auto* json_answer = answer->find("content")->find("application/json");
     if (json_answer == nullptr) continue;
     const auto& tag = *operation.value.find("tags")->as_array()->front().as_string();
-    auto path = ids.contains(tag) ? filled(operation.path, {{"id", ids.at(tag)}}) : operation.path;
+    auto path = ids.contains(tag) ? filled(operation.path, {{"id", ids.at(tag)}})
+                                  : filled(operation.path, {{"challenge", "example"}, {"purpose", "disk"}});
     if (path == "/api/v1/audit/consistency") path += "?first=1";
     const auto reply = get(path, right(operation));
     ASSERT_EQ(reply.status, 200) << operation.name() << ": " << reply.text;

@@ -1,6 +1,7 @@
 // The fleet over real connections: what it asks of hosts, what it refuses, and what becomes of instances.
 #include <gtest/gtest.h>
 
+#include "cloister/storage/challenges.hpp"
 #include "cloister/storage/fleet.hpp"
 #include "fleet_world.hpp"
 #include "cloister/metrics/text_writer.hpp"
@@ -580,6 +581,121 @@ TEST_P(ClockJump, EndsAnAttestationOrNot) {
 
 INSTANTIATE_TEST_SUITE_P(AnHour, ClockJump, testing::Values(std::chrono::hours{1}, -std::chrono::hours{1}),
                          [](const auto& jump) { return jump.param.count() > 0 ? "Ahead" : "Back"; });
+
+// --- derived keys ---
+
+/// The world's keys in a keeper that can be unplugged.
+class Unpluggable final : public kms::Kms {
+ public:
+  explicit Unpluggable(const kms::Kms& keeper) : keeper_{keeper} {}
+  void unplug(bool gone) { gone_ = gone; }
+
+  [[nodiscard]] Result<crypto::Secret<32>> derive(ByteView info) const override {
+    if (gone_) return gone();
+    return keeper_.derive(info);
+  }
+  [[nodiscard]] Result<Bytes> wrap(const crypto::Secret<32>& key, ByteView associated) const override {
+    if (gone_) return gone();
+    return keeper_.wrap(key, associated);
+  }
+  [[nodiscard]] Result<crypto::Secret<32>> unwrap(ByteView wrapped, ByteView associated) const override {
+    if (gone_) return gone();
+    return keeper_.unwrap(wrapped, associated);
+  }
+  [[nodiscard]] Result<Bytes> seal(ByteView associated, ByteView plaintext) const override {
+    if (gone_) return gone();
+    return keeper_.seal(associated, plaintext);
+  }
+  [[nodiscard]] Result<crypto::SecretBytes> open(ByteView associated, ByteView sealed) const override {
+    if (gone_) return gone();
+    return keeper_.open(associated, sealed);
+  }
+  [[nodiscard]] Result<crypto::Ed25519Public> public_key(std::string_view name) const override {
+    if (gone_) return gone();
+    return keeper_.public_key(name);
+  }
+  [[nodiscard]] Result<crypto::Ed25519Signature> sign(std::string_view name, ByteView message) const override {
+    if (gone_) return gone();
+    return keeper_.sign(name, message);
+  }
+
+ private:
+  static Error gone() { return Error{Errc::unavailable, "unplugged"}; }
+  const kms::Kms& keeper_;
+  std::atomic<bool> gone_ = false;
+};
+
+/// The world's version names a derived key.
+class FleetWithKeys : public Fleet {
+ protected:
+  void SetUp() override {
+    auto& world = w.world;
+    auto transaction = world.database->write();
+    ASSERT_TRUE(transaction && storage::challenges::set_active(*transaction, world.version.id, false) &&
+                transaction->commit());
+    auto spec = world.version.spec;
+    spec.derived_keys = {"disk"};
+    auto added = world.registry->add(world.tenant, spec, "tester", w.clock.now());
+    ASSERT_TRUE(added) << added.error().text();
+    world.version = *std::move(added);
+    world.broker = std::make_unique<keybroker::Broker>(*world.database, *world.sealer, kms, *world.log, world.random);
+    Fleet::SetUp();
+  }
+  void make_key() {
+    model::ReleaseConditions conditions;
+    conditions.any_version = true;
+    ASSERT_TRUE(w.world.broker->derived_keys().put(w.world.tenant, w.world.version.spec.challenge, "disk", 1,
+                                                   conditions, "tester", w.clock.now()));
+  }
+  Unpluggable kms{*w.world.kms};
+};
+
+TEST_F(FleetWithKeys, RefusesAnInstanceWhoseKeyNobodyMade) {
+  HostEnd host{w};
+  host.join();
+  host.verify();
+  const auto id = asked(host);
+  auto td = host.started(id);
+  ASSERT_TRUE(td.shake(protocol::Role::instance));
+  EXPECT_TRUE(td.send(td.answer(w.world.launch(), td.expect<protocol::Challenge>())));
+  td.expect<protocol::Accepted>();
+  EXPECT_TRUE(td.ended());
+  expect_state(id, InstanceState::refused);
+  EXPECT_NE(failure(id).find("derived-key create"), std::string::npos) << failure(id);
+  make_key();
+  EXPECT_EQ(host.expect<host::Stop>().instance, id);
+  w.clock.advance(seconds{1});
+  w.fleet->wake();
+  const auto next = asked(host);
+  auto another = host.started(next);
+  EXPECT_TRUE(another.become_ready(w.world.launch()));
+  expect_state(next, InstanceState::ready);
+}
+
+TEST_F(FleetWithKeys, TakesAnInstanceBackThatAnUnpluggedHsmKeptFromItsKeys) {
+  make_key();
+  HostEnd host{w};
+  host.join();
+  host.verify();
+  const auto id = asked(host);
+  const auto machine = w.world.launch();
+  auto first = host.started(id);
+  ASSERT_TRUE(first.become_ready(machine));
+  expect_state(id, InstanceState::ready);
+  kms.unplug(true);
+  first.close();
+  expect_state(id, InstanceState::attesting);
+  auto second = host.started(id);
+  ASSERT_TRUE(second.shake(protocol::Role::instance));
+  EXPECT_TRUE(second.send(second.answer(machine, second.expect<protocol::Challenge>())));
+  second.expect<protocol::Accepted>();
+  EXPECT_TRUE(second.ended());
+  EXPECT_EQ(w.instance(id).state, InstanceState::attesting);
+  kms.unplug(false);
+  auto third = host.started(id);
+  ASSERT_TRUE(third.become_ready(machine));
+  expect_state(id, InstanceState::ready);
+}
 
 // --- streams and connections end, instances go on ---
 

@@ -63,7 +63,7 @@ World::World(scheduler::JobService::Options job_options)
       *database, *blobs, *log,
       challenge::Platform{must(measure::mrtd_of_td_image({&guest, 1})), {server_key.public_key()}});
   sessions = std::make_unique<session::AttestedSessions>(*database, *sealer, *log, random, std::chrono::hours{1});
-  broker = std::make_unique<keybroker::Broker>(*database, *sealer, *log, random);
+  broker = std::make_unique<keybroker::Broker>(*database, *sealer, *kms, *log, random);
   jobs = std::make_unique<scheduler::JobService>(*database, *log, random, clock, job_options);
   anchors = must(trust().anchors());
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include <algorithm>
+#include <charconv>
 
 #include "cloister/codec/cbor.hpp"
 #include "cloister/codec/cursor.hpp"
@@ -14,7 +15,7 @@ namespace {
 namespace cbor = codec::cbor;
 
 constexpr std::string_view kDomain = "cloister/challenge/1";
-constexpr std::size_t kMaxSecrets = 64;
+constexpr std::size_t kMaxSecrets = 192;  // derived keys among them
 constexpr std::size_t kMaxName = 64;
 constexpr std::size_t kMaxText = 4096;
 
@@ -98,6 +99,19 @@ std::optional<ByteView> Secrets::find(std::string_view wanted) const noexcept {
     if (value.first == wanted) return ByteView{value.second};
   }
   return std::nullopt;
+}
+
+std::vector<DerivedKey> Secrets::derived_keys(std::string_view purpose) const {
+  std::vector<DerivedKey> out;
+  for (const auto& [name, value] : values_) {
+    if (name.size() <= purpose.size() + 1 || !name.starts_with(purpose) || name[purpose.size()] != '/') continue;
+    DerivedKey key{0, value};
+    const auto* const end = name.data() + name.size();
+    const auto [stopped, failure] = std::from_chars(name.data() + purpose.size() + 1, end, key.version);
+    if (failure == std::errc{} && stopped == end) out.push_back(key);
+  }
+  std::ranges::sort(out, {}, &DerivedKey::version);
+  return out;
 }
 
 Result<FromGuest> decode(ByteView frame) {

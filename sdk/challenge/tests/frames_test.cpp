@@ -53,6 +53,28 @@ TEST(SdkFrames, WeReadWhatTheGuestWrites) {
   EXPECT_TRUE(std::holds_alternative<Stop>(*from(guest::Stop{})));
 }
 
+TEST(SdkFrames, DerivedKeysComeByPurposeOldestFirst) {
+  const auto start = from(guest::Start{{{"disk/10", {10}}, {"disk/9", {9}}, {"disk", {1}}, {"disk/x", {2}}, {"diskette/1", {3}}}});
+  ASSERT_TRUE(start) << start.error().text();
+  const auto& secrets = std::get<Start>(*start).secrets;
+  const auto keys = secrets.derived_keys("disk");
+  ASSERT_EQ(keys.size(), 2U);
+  EXPECT_EQ(keys[0].version, 9U);
+  EXPECT_TRUE(same_bytes(keys[0].value, Bytes{9}));
+  EXPECT_EQ(keys[1].version, 10U);
+  EXPECT_TRUE(same_bytes(keys[1].value, Bytes{10}));
+  EXPECT_EQ(secrets.derived_keys("diskette").size(), 1U);
+  EXPECT_TRUE(secrets.derived_keys("dis").empty());
+}
+
+TEST(SdkFrames, AsManySecretsAndKeysAsAVersionCanName) {
+  guest::Start most;
+  for (int i = 0; i < 192; ++i) most.secrets.emplace_back("n" + std::to_string(i), crypto::CleansedBytes{1});
+  EXPECT_TRUE(from(most));
+  most.secrets.emplace_back("one-more", crypto::CleansedBytes{1});
+  EXPECT_FALSE(from(most));
+}
+
 TEST(SdkFrames, TextIsCutAndMadeUtf8) {
   const auto logged = [](std::string_view text) {
     return std::get<guest::Log>(read_by_guest(log_frame(LogLevel::info, text))).text;

@@ -138,6 +138,7 @@ void add_system_routes(Routes& routes, const Services& services);
 void add_challenge_routes(Routes& routes, const Services& services);
 void add_fleet_routes(Routes& routes, const Services& services);
 void add_secret_routes(Routes& routes, const Services& services);
+void add_derived_key_routes(Routes& routes, const Services& services);
 void add_job_routes(Routes& routes, const Services& services);
 void add_audit_routes(Routes& routes, const Services& services);
 void add_token_routes(Routes& routes, const Services& services);

@@ -22,6 +22,7 @@ http::Router make_router(const Services& services) {
   add_challenge_routes(routes, services);
   add_fleet_routes(routes, services);
   add_secret_routes(routes, services);
+  add_derived_key_routes(routes, services);
   add_job_routes(routes, services);
   add_audit_routes(routes, services);
   add_token_routes(routes, services);

@@ -21,6 +21,8 @@ constexpr std::string_view kValues = R"json({
 "Flag": {"type": "string", "enum": ["true", "false"]},
 "SecretPath": {"type": "string", "description": "One to four names with slashes between them",
   "pattern": "^[a-z0-9][a-z0-9_.-]{0,63}(/[a-z0-9][a-z0-9_.-]{0,63}){0,3}$"},
+"Purpose": {"type": "string", "description": "An id of at most 40 characters", "pattern": "^[a-z0-9][a-z0-9_.-]{0,39}$"},
+"KeyVersion": {"type": "integer", "minimum": 1, "maximum": 4611686018427387904},
 "Role": {"type": "string", "enum": ["admin", "client", "monitor"]},
 "JobState": {"type": "string",
   "enum": ["queued", "awaiting_rewrap", "leased", "succeeded", "failed", "cancelled", "expired"]},
@@ -40,7 +42,8 @@ constexpr std::string_view kChallenges = R"json({
     "memory_mib": {"type": "integer", "minimum": 16}, "instances": {"type": "integer", "minimum": 0},
     "job_timeout_s": {"type": "integer", "minimum": 1}, "max_payload_bytes": {"type": "integer", "minimum": 1},
     "max_output_bytes": {"type": "integer", "minimum": 1},
-    "secrets": {"type": "array", "items": {"$ref": "#/components/schemas/SecretReference"}}}},
+    "secrets": {"type": "array", "items": {"$ref": "#/components/schemas/SecretReference"}},
+    "derived_keys": {"type": "array", "maxItems": 8, "items": {"$ref": "#/components/schemas/Purpose"}}}},
 "ReferenceValue": {"type": "object", "required": ["mrtd", "image_digest", "configuration_digest"],
   "properties": {"mrtd": {"$ref": "#/components/schemas/Mrtd"},
     "image_digest": {"$ref": "#/components/schemas/ImageDigest"},
@@ -66,6 +69,41 @@ constexpr std::string_view kChallenges = R"json({
     "created": {"$ref": "#/components/schemas/Time"}}},
 "SecretList": {"type": "object", "required": ["secrets"],
   "properties": {"secrets": {"type": "array", "items": {"$ref": "#/components/schemas/Secret"}},
+    "next": {"$ref": "#/components/schemas/Cursor"}}}
+})json";
+
+constexpr std::string_view kDerivedKeys = R"json({
+"ReleaseConditions": {"type": "object", "additionalProperties": false,
+  "description": "Who gets a version of a derived key: either any_version, or versions and measurements with one entry at least",
+  "properties": {
+    "any_version": {"type": "boolean", "description": "Every registered version of the challenge"},
+    "versions": {"type": "array", "maxItems": 64, "items": {"$ref": "#/components/schemas/Id"}},
+    "measurements": {"type": "array", "maxItems": 64,
+      "items": {"type": "object", "additionalProperties": false, "description": "One member at least; what is absent may be anything",
+        "properties": {"mrtd": {"$ref": "#/components/schemas/Mrtd"},
+          "image_digest": {"$ref": "#/components/schemas/ImageDigest"},
+          "configuration_digest": {"$ref": "#/components/schemas/ImageDigest"}}}},
+    "tcb": {"type": "object", "additionalProperties": false,
+      "description": "What the platform's security versions are at least; what is absent may be anything",
+      "properties": {
+        "tdx_components": {"type": "string", "description": "TEE_TCB_SVN, hex", "pattern": "^[0-9a-f]{32}$"},
+        "sgx_components": {"type": "string", "description": "Of the PCK certificate, hex", "pattern": "^[0-9a-f]{32}$"},
+        "pce_svn": {"type": "integer", "minimum": 0, "maximum": 65535},
+        "tcb_date": {"$ref": "#/components/schemas/Time"}}}}},
+"DerivedKeyVersion": {"type": "object", "required": ["version", "conditions", "created"],
+  "properties": {"version": {"$ref": "#/components/schemas/KeyVersion"},
+    "conditions": {"$ref": "#/components/schemas/ReleaseConditions"}, "created": {"$ref": "#/components/schemas/Time"},
+    "revoked": {"$ref": "#/components/schemas/Time"}}},
+"DerivedKey": {"type": "object", "required": ["challenge", "purpose", "versions"],
+  "properties": {"challenge": {"$ref": "#/components/schemas/Id"}, "purpose": {"$ref": "#/components/schemas/Purpose"},
+    "versions": {"type": "array", "items": {"$ref": "#/components/schemas/DerivedKeyVersion"}}}},
+"DerivedKeySummary": {"type": "object", "required": ["challenge", "purpose", "version", "revoked", "created"],
+  "properties": {"challenge": {"$ref": "#/components/schemas/Id"}, "purpose": {"$ref": "#/components/schemas/Purpose"},
+    "version": {"type": "integer", "minimum": 1, "description": "The newest"},
+    "revoked": {"type": "integer", "minimum": 0, "description": "How many versions are"},
+    "created": {"$ref": "#/components/schemas/Time"}}},
+"DerivedKeyList": {"type": "object", "required": ["derived-keys"],
+  "properties": {"derived-keys": {"type": "array", "items": {"$ref": "#/components/schemas/DerivedKeySummary"}},
     "next": {"$ref": "#/components/schemas/Cursor"}}}
 })json";
 
@@ -228,7 +266,7 @@ constexpr std::string_view kAccess = R"json({
 
 codec::json::Value schemas() {
   codec::json::Object out;
-  for (const auto group : {kValues, kChallenges, kFleet, kJobs, kAccess}) {
+  for (const auto group : {kValues, kChallenges, kDerivedKeys, kFleet, kJobs, kAccess}) {
     auto parsed = codec::json::parse(group);
     CLOISTER_ASSERT(parsed.ok());
     for (auto& member : *parsed->as_object()) out.push_back(std::move(member));

@@ -51,6 +51,12 @@ Result<std::vector<T>> parse_list(const json::Value& value, std::string_view nam
   return out;
 }
 
+/// Of a derived key, in the API.
+Result<std::string> path_of(const ChallengeId& challenge, std::string_view purpose) {
+  if (!model::valid_purpose(purpose)) return Error{Errc::invalid_argument, "purpose: an id of at most 40 characters expected"};
+  return "/api/v1/derived-keys/" + challenge.str() + '/' + std::string{purpose};
+}
+
 /// Where the page after this one begins; takes it out of the answer.
 Result<std::optional<std::string>> take_cursor(json::Value& answer) {
   auto* object = answer.as_object();
@@ -134,6 +140,27 @@ Result<std::uint64_t> Orchestrator::put_secret(std::string_view path, ByteView v
 
 Result<void> Orchestrator::remove_secret(std::string_view path) {
   CLOISTER_TRY(value, call(Method::del, "/api/v1/secrets/" + std::string{path}));
+  static_cast<void>(value);
+  return {};
+}
+
+Result<model::DerivedKeyVersion> Orchestrator::put_derived_key(const ChallengeId& challenge, std::string_view purpose,
+                                                               std::uint64_t version,
+                                                               const model::ReleaseConditions& conditions) {
+  CLOISTER_TRY(key, path_of(challenge, purpose));
+  CLOISTER_TRY(value, call(Method::put, key + "/versions/" + std::to_string(version), model::to_json(conditions)));
+  return model::parse_derived_key_version(value);
+}
+
+Result<model::DerivedKey> Orchestrator::derived_key(const ChallengeId& challenge, std::string_view purpose) {
+  CLOISTER_TRY(key, path_of(challenge, purpose));
+  CLOISTER_TRY(value, call(Method::get, key));
+  return model::parse_derived_key(value);
+}
+
+Result<void> Orchestrator::revoke_derived_key(const ChallengeId& challenge, std::string_view purpose, std::uint64_t version) {
+  CLOISTER_TRY(key, path_of(challenge, purpose));
+  CLOISTER_TRY(value, call(Method::del, key + "/versions/" + std::to_string(version)));
   static_cast<void>(value);
   return {};
 }

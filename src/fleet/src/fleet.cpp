@@ -38,7 +38,7 @@ InstanceState state_after(Errc code) {
 /// over, or the fault is ours.
 bool may_return(Errc code) {
   return code == Errc::peer_closed || code == Errc::channel_truncated || code == Errc::storage_failure ||
-         code == Errc::overloaded || code == Errc::session_expired;
+         code == Errc::overloaded || code == Errc::unavailable || code == Errc::session_expired;
 }
 
 /// When a TD should attest again: at half of its session.

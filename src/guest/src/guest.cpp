@@ -25,6 +25,7 @@ using std::chrono::seconds;
 constexpr process::FrameLimits kStreamLimits{.bytes = 0, .descriptors = 1};
 constexpr seconds kStepTimeout{60};      // for each step of the start
 constexpr milliseconds kHeartbeat{2000};  // while attempts run
+constexpr std::size_t kDerivedKeySize = 32;
 
 /// The TD's keys, which its evidence binds. They never leave it.
 struct Keys {
@@ -220,6 +221,14 @@ class Guest {
       auto value = crypto::hpke_open(keys_.payload, sealed.enc, info, {}, sealed.ciphertext);
       if (!value) return value.error().in(sealed.path);
       secrets.push_back({sealed.name, *std::move(value)});
+    }
+    for (const auto& sealed : release.keys) {
+      const auto name = sealed.purpose + '/' + std::to_string(sealed.version);
+      const auto info = protocol::key_release_info(session_, sealed.purpose, sealed.version);
+      auto value = crypto::hpke_open(keys_.payload, sealed.enc, info, {}, sealed.ciphertext);
+      if (!value) return value.error().in(name);
+      if (value->size() != kDerivedKeySize) return Error{Errc::key_invalid, name + ": a derived key of 32 bytes expected"};
+      secrets.push_back({name, *std::move(value)});
     }
     const auto root = s_.scratch / "root";
     CLOISTER_CHECK(oci::unpack(*image_, blobs(), root));

@@ -1,6 +1,7 @@
 #include "cloister/keybroker/broker.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 #include "cloister/crypto/hpke.hpp"
 #include "cloister/storage/challenges.hpp"
@@ -90,10 +91,12 @@ Result<protocol::SealedSecret> Broker::release(const session::AttestedSession& s
 
 Result<protocol::Release> Broker::release_all(const session::AttestedSession& session, UnixTime now) {
   std::vector<model::SecretRef> wanted;
+  std::vector<std::string> purposes;
   {
     CLOISTER_TRY(snapshot, database_.read());
     CLOISTER_TRY(version, storage::challenges::version(snapshot, session.version()));
     wanted = version.version.spec.secrets;
+    purposes = version.version.spec.derived_keys;
   }
   std::vector<ReleaseDecision> decisions;
   for (const auto& secret : wanted) {
@@ -101,7 +104,16 @@ Result<protocol::Release> Broker::release_all(const session::AttestedSession& se
     if (!decision) return decision.error().in(secret.path);
     decisions.push_back(*std::move(decision));
   }
+  std::vector<KeyDecision> key_decisions;
+  for (const auto& purpose : purposes) {
+    CLOISTER_TRY(decision, derived_keys_.decide(session, purpose, now));
+    key_decisions.push_back(std::move(decision));
+  }
   protocol::Release out;
+  for (auto& decision : key_decisions) {  // first, since an HSM may be gone: no secret is then said to be released
+    CLOISTER_TRY(sealed, derived_keys_.release(session, std::move(decision), now));
+    std::ranges::move(sealed, std::back_inserter(out.keys));
+  }
   for (auto& decision : decisions) {
     CLOISTER_TRY(sealed, release(session, std::move(decision), now));
     out.secrets.push_back(std::move(sealed));

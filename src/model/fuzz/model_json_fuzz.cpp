@@ -4,6 +4,7 @@
 
 #include "cloister/core/assert.hpp"
 #include "cloister/model/challenge.hpp"
+#include "cloister/model/derived_key.hpp"
 #include "cloister/model/fleet.hpp"
 #include "cloister/model/job.hpp"
 
@@ -34,6 +35,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!value) return 0;
   round_trip(*value, model::parse_challenge_spec, kWrite);
   round_trip(*value, model::parse_reference_value, kWrite);
+  round_trip(*value, model::parse_release_conditions, kWrite);
+  round_trip(*value, model::parse_derived_key, kWrite);
   round_trip(*value, model::parse_version, kWrite);
   round_trip(*value, model::parse_validator, kWrite);
   round_trip(*value, model::parse_instance_evidence, kWrite);

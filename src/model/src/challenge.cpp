@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cloister/codec/cbor.hpp"
+#include "cloister/model/derived_key.hpp"
 #include "json_util.hpp"
 
 namespace cloister::model {
@@ -18,6 +19,7 @@ constexpr std::uint32_t kMaxInstances = 64;
 constexpr std::int64_t kMaxJobSeconds = 24 * 3600;
 constexpr std::int64_t kMaxMessageBytes = 64 << 20;
 constexpr std::size_t kMaxSecrets = 32;
+constexpr std::size_t kMaxPurposes = 8;
 
 Digest32 digest_member(Fields& fields, std::string_view member) {
   const auto text = fields.string(member);
@@ -49,6 +51,24 @@ Result<std::vector<SecretRef>> parse_secrets(const Array& list) {
     secrets.push_back(std::move(secret));
   }
   return secrets;
+}
+
+Result<std::vector<std::string>> parse_purposes(const Array& list) {
+  if (list.size() > kMaxPurposes) {
+    return Error{Errc::limit_exceeded, "derived_keys: at most 8, got " + std::to_string(list.size())};
+  }
+  std::vector<std::string> purposes;
+  for (const auto& item : list) {
+    const auto* text = item.as_string();
+    if (text == nullptr || !valid_purpose(*text)) {
+      return Error{Errc::invalid_argument, "derived_keys: an id of at most 40 characters expected in each"};
+    }
+    if (std::ranges::find(purposes, *text) != purposes.end()) {
+      return Error{Errc::invalid_argument, "derived_keys: '" + *text + "' stands twice"};
+    }
+    purposes.push_back(*text);
+  }
+  return purposes;
 }
 
 }  // namespace
@@ -91,9 +111,12 @@ Result<ChallengeSpec> parse_challenge_spec(const Value& value) {
   spec.max_output_bytes = static_cast<std::uint64_t>(
       fields.optional_integer("max_output_bytes", 1, kMaxMessageBytes).value_or(static_cast<std::int64_t>(spec.max_output_bytes)));
   const auto& secrets = fields.optional_array("secrets");
+  const auto& purposes = fields.optional_array("derived_keys");
   CLOISTER_CHECK(fields.finish());
   CLOISTER_TRY(parsed, parse_secrets(secrets));
   spec.secrets = std::move(parsed);
+  CLOISTER_TRY(derived_keys, parse_purposes(purposes));
+  spec.derived_keys = std::move(derived_keys);
   return spec;
 }
 
@@ -102,22 +125,30 @@ Value to_json(const ChallengeSpec& spec) {
   for (const auto& secret : spec.secrets) {
     secrets.emplace_back(Object{{"name", secret.name}, {"path", secret.path}});
   }
-  return Object{{"challenge", spec.challenge.str()},
-                {"image_digest", digest_text(spec.image_digest)},
-                {"memory_mib", spec.memory_mib},
-                {"instances", spec.instances},
-                {"job_timeout_s", std::int64_t{spec.job_timeout.count()}},
-                {"max_payload_bytes", spec.max_payload_bytes},
-                {"max_output_bytes", spec.max_output_bytes},
+  Object out{{"challenge", spec.challenge.str()},
+             {"image_digest", digest_text(spec.image_digest)},
+             {"memory_mib", spec.memory_mib},
+             {"instances", spec.instances},
+             {"job_timeout_s", std::int64_t{spec.job_timeout.count()}},
+             {"max_payload_bytes", spec.max_payload_bytes},
+             {"max_output_bytes", spec.max_output_bytes},
                 {"secrets", std::move(secrets)}};
+  if (!spec.derived_keys.empty()) {
+    out.emplace_back("derived_keys", Array(spec.derived_keys.begin(), spec.derived_keys.end()));
+  }
+  return out;
 }
 
 Bytes encode(const ChallengeSpec& spec) {
   codec::cbor::Writer out;
-  out.array(9).text("cloister/version/1").text(spec.challenge.str()).bytes(spec.image_digest);
+  out.array(spec.derived_keys.empty() ? 9 : 10).text("cloister/version/1").text(spec.challenge.str()).bytes(spec.image_digest);
   out.uint(spec.memory_mib).uint(spec.instances).uint(static_cast<std::uint64_t>(spec.job_timeout.count()));
   out.uint(spec.max_payload_bytes).uint(spec.max_output_bytes).array(spec.secrets.size());
   for (const auto& secret : spec.secrets) out.array(2).text(secret.name).text(secret.path);
+  if (!spec.derived_keys.empty()) {
+    out.array(spec.derived_keys.size());
+    for (const auto& purpose : spec.derived_keys) out.text(purpose);
+  }
   return std::move(out).take();
 }
 

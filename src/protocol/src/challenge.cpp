@@ -9,7 +9,7 @@ using codec::cbor::Reader;
 using codec::cbor::Writer;
 
 constexpr std::string_view kDomain = "cloister/challenge/1";
-constexpr std::size_t kMaxSecrets = 64;
+constexpr std::size_t kMaxSecrets = 192;  // derived keys among them
 constexpr std::size_t kMaxLogText = 4096;
 constexpr std::size_t kMaxIdText = 64;
 

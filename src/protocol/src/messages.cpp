@@ -11,6 +11,7 @@ using codec::cbor::Writer;
 constexpr std::string_view kDomain = "cloister/msg/1";
 constexpr std::size_t kMaxText = 512;
 constexpr std::size_t kMaxSecrets = 64;
+constexpr std::size_t kMaxKeys = 128;
 constexpr std::uint64_t kMaxSlots = 64;
 
 /// The head of a message with `fields` members after its kind.
@@ -35,10 +36,15 @@ void write(Writer& out, const Refused& m) {
 }
 
 void write(Writer& out, const Release& m) {
-  begin(out, "release", 1);
+  begin(out, "release", m.keys.empty() ? 1 : 2);
   out.array(m.secrets.size());
   for (const auto& secret : m.secrets) {
     out.array(5).text(secret.name).text(secret.path).uint(secret.version).bytes(secret.enc).bytes(secret.ciphertext);
+  }
+  if (m.keys.empty()) return;
+  out.array(m.keys.size());
+  for (const auto& key : m.keys) {
+    out.array(4).text(key.purpose).uint(key.version).bytes(key.enc).bytes(key.ciphertext);
   }
 }
 
@@ -120,7 +126,7 @@ Challenge read_challenge(Reader& in) {
   return m;
 }
 
-Release read_release(Reader& in) {
+Release read_release(Reader& in, bool with_keys) {
   Release m;
   const auto count = in.array_up_to(kMaxSecrets);
   for (std::size_t i = 0; i < count && !in.failed(); ++i) {
@@ -132,6 +138,18 @@ Release read_release(Reader& in) {
     secret.enc = in.bytes<32>();
     secret.ciphertext = to_bytes(in.bytes());
     m.secrets.push_back(std::move(secret));
+  }
+  if (!with_keys) return m;
+  const auto keys = in.array_up_to(kMaxKeys);
+  if (!in.failed() && keys == 0) in.fail(Errc::not_canonical, "a list of no derived keys is left out");
+  for (std::size_t i = 0; i < keys && !in.failed(); ++i) {
+    in.array(4);
+    SealedKey key;
+    key.purpose = detail::short_text(in, kMaxText);
+    key.version = in.uint();
+    key.enc = in.bytes<32>();
+    key.ciphertext = to_bytes(in.bytes());
+    m.keys.push_back(std::move(key));
   }
   return m;
 }
@@ -194,8 +212,8 @@ Result<ToTd> decode_to_td(ByteView bytes) {
     m.detail = detail::short_text(in, kMaxText);
     message = std::move(m);
   } else if (opening.kind == "release") {
-    expect(in, opening, 1);
-    message = read_release(in);
+    if (opening.fields != 2) expect(in, opening, 1);
+    message = read_release(in, opening.fields == 2);
   } else if (opening.kind == "job") {
     expect(in, opening, 9);
     message = read_job(in);
@@ -266,6 +284,12 @@ Result<ToServer> decode_to_server(ByteView bytes) {
 Bytes release_info(const SessionId& session, std::string_view path, std::uint64_t version) {
   Writer out;
   out.array(4).text("cloister/release/1").text(session.str()).text(path).uint(version);
+  return std::move(out).take();
+}
+
+Bytes key_release_info(const SessionId& session, std::string_view purpose, std::uint64_t version) {
+  Writer out;
+  out.array(4).text("cloister/release-key/1").text(session.str()).text(purpose).uint(version);
   return std::move(out).take();
 }
 

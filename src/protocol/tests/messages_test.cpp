@@ -24,7 +24,9 @@ std::vector<ToTd> all_to_td() {
   job.timeout_ms = 1000;
   Release release;
   release.secrets.push_back({"name", "a/b", 2, ByteArray<32>{1}, Bytes{1, 2, 3}});
-  return {challenge, for_validator, Accepted{kSession, from_micros(-5)}, Refused{"a", "b"}, release, Release{}, job,
+  Release with_keys = release;
+  with_keys.keys.push_back({"disk", 2, ByteArray<32>{3}, Bytes{4, 5}});
+  return {challenge, for_validator, Accepted{kSession, from_micros(-5)}, Refused{"a", "b"}, release, Release{}, with_keys, job,
           CancelJob{kAttempt}, ResultAccepted{kAttempt}, ResultRefused{kAttempt, "stale_fence"}};
 }
 
@@ -81,6 +83,31 @@ TEST(ChannelMessages, RefuseAnotherDomain) {
   codec::cbor::Writer out;
   out.array(3).text("cloister/msg/2").text("ready").uint(1);
   EXPECT_FALSE(decode_to_server(std::move(out).take()));
+}
+
+TEST(ChannelMessages, AReleaseWithoutKeysIsWhatItAlwaysWas) {
+  codec::cbor::Writer out;
+  out.array(3).text("cloister/msg/1").text("release").array(0);
+  EXPECT_EQ(encode(ToTd{Release{}}), std::move(out).take());
+  codec::cbor::Writer with_none;
+  with_none.array(4).text("cloister/msg/1").text("release").array(0).array(0);
+  EXPECT_EQ(decode_to_td(std::move(with_none).take()).error().code(), Errc::not_canonical);
+  codec::cbor::Writer with_more;
+  with_more.array(5).text("cloister/msg/1").text("release").array(0).array(0).array(0);
+  EXPECT_EQ(decode_to_td(std::move(with_more).take()).error().code(), Errc::malformed);
+  Release many;
+  many.keys.resize(128);
+  EXPECT_TRUE(decode_to_td(encode(ToTd{many})));
+  many.keys.resize(129);
+  EXPECT_FALSE(decode_to_td(encode(ToTd{many})));
+}
+
+TEST(KeyReleaseInfo, DiffersInEveryMemberAndFromSecrets) {
+  const auto base = key_release_info(kSession, "a", 1);
+  EXPECT_NE(base, key_release_info(*SessionId::parse("ses-b"), "a", 1));
+  EXPECT_NE(base, key_release_info(kSession, "b", 1));
+  EXPECT_NE(base, key_release_info(kSession, "a", 2));
+  EXPECT_NE(base, release_info(kSession, "a", 1));
 }
 
 TEST(ReleaseInfo, DiffersInEveryMember) {

@@ -32,6 +32,17 @@ Result<void> check_binding(const protocol::Preimage& preimage, const Connection&
   return {};
 }
 
+PlatformTcb tcb_of(const policy::Appraised& appraised) {
+  PlatformTcb out;
+  out.tcb_date = appraised.tcb().tcb_date;
+  if (const auto* td = appraised.claims().td()) out.tdx_components = td->tee_tcb_svn;
+  if (const auto* dcap = appraised.claims().dcap(); dcap != nullptr && dcap->platform) {
+    out.sgx_components = dcap->platform->components;
+    out.pce_svn = dcap->platform->pce_svn;
+  }
+  return out;
+}
+
 std::string subject_of(const Connection& connection) {
   if (connection.instance) return connection.instance->str();
   return connection.validator ? connection.validator->str() : std::string{to_string(connection.role)};
@@ -57,6 +68,8 @@ Result<AttestedSession> AttestedSessions::open(const policy::AppraisedTd& td, co
   session.role_ = preimage.role;
   session.policy_digest_ = td.appraised().policy_digest();
   session.lab_ = td.appraised().lab();
+  session.reference_ = td.reference();
+  session.tcb_ = tcb_of(td.appraised());
   session.opened_ = now;
   session.expires_ = std::min(now + lifetime_, td.collateral_expires());
   if (preimage.role == protocol::Role::instance) {

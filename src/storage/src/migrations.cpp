@@ -271,11 +271,24 @@ INSERT INTO reference_values (tenant, text)
 DELETE FROM setting WHERE name GLOB 'kbs-*';
 )sql";
 
+// Versions of derived keys: who gets them, sealed; no key.
+constexpr const char* kDerivedKeys = R"sql(
+CREATE TABLE derived_key (
+  tenant TEXT NOT NULL,
+  challenge TEXT NOT NULL,
+  purpose TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  state BLOB NOT NULL,
+  PRIMARY KEY (tenant, challenge, purpose, version)
+) STRICT;
+)sql";
+
 constexpr Migration kSteps[] = {{1, "initial", kInitial},
                                 {2, "unfinished_jobs", kUnfinishedJobs},
                                 {3, "evidence_of_results", kEvidenceOfResults},
                                 {4, "key_broker", kKeyBroker},
-                                {5, "broker_tenants", kBrokerTenants}};
+                                {5, "broker_tenants", kBrokerTenants},
+                                {6, "derived_keys", kDerivedKeys}};
 
 }  // namespace
 

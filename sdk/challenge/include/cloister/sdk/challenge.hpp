@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,7 +13,13 @@
 /// What a challenge program implements, and the loop that serves it to its guest (docs/protocol/challenge.md).
 namespace cloister::sdk {
 
-/// The secrets that the key broker released to this instance. Overwritten in memory when they go.
+/// A version of a derived key (docs/derived-keys.md): 32 bytes, a view into the secrets that it is among.
+struct DerivedKey {
+  std::uint64_t version = 0;
+  ByteView value;
+};
+
+/// The secrets and derived keys that the key broker released to this instance. Overwritten in memory when they go.
 class Secrets {
  public:
   explicit Secrets(std::vector<std::pair<std::string, Bytes>> values) noexcept : values_{std::move(values)} {}
@@ -25,6 +32,9 @@ class Secrets {
 
   /// The secret of that name; a view into this object.
   [[nodiscard]] std::optional<ByteView> find(std::string_view name) const noexcept;
+  /// The derived key of that purpose in every version that this instance may have, oldest first. What is written anew
+  /// belongs under the last; what an older one wrote opens under that.
+  [[nodiscard]] std::vector<DerivedKey> derived_keys(std::string_view purpose) const;
 
  private:
   std::vector<std::pair<std::string, Bytes>> values_;

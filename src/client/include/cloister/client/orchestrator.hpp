@@ -9,6 +9,7 @@
 #include "cloister/core/result.hpp"
 #include "cloister/http/client.hpp"
 #include "cloister/model/challenge.hpp"
+#include "cloister/model/derived_key.hpp"
 #include "cloister/model/fleet.hpp"
 #include "cloister/model/job.hpp"
 #include "cloister/receipt/receipt.hpp"
@@ -28,6 +29,12 @@ class Orchestrator {
   [[nodiscard]] Result<model::Version> register_version(const model::ChallengeSpec& spec);
   [[nodiscard]] Result<std::uint64_t> put_secret(std::string_view path, ByteView value);
   [[nodiscard]] Result<void> remove_secret(std::string_view path);
+  /// The version with that number, made now or there already under the same conditions; `conflict`, as the server says.
+  [[nodiscard]] Result<model::DerivedKeyVersion> put_derived_key(const ChallengeId& challenge, std::string_view purpose,
+                                                                 std::uint64_t version,
+                                                                 const model::ReleaseConditions& conditions);
+  [[nodiscard]] Result<model::DerivedKey> derived_key(const ChallengeId& challenge, std::string_view purpose);
+  [[nodiscard]] Result<void> revoke_derived_key(const ChallengeId& challenge, std::string_view purpose, std::uint64_t version);
   [[nodiscard]] Result<model::Validator> enrol(const ByteArray<32>& hotkey);
   /// Nothing more is started there, and elsewhere what runs there.
   [[nodiscard]] Result<model::Validator> drain(const ValidatorId& validator);

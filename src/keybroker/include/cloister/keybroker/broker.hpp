@@ -7,6 +7,8 @@
 #include "cloister/audit/log.hpp"
 #include "cloister/core/random.hpp"
 #include "cloister/core/result.hpp"
+#include "cloister/keybroker/derived_keys.hpp"
+#include "cloister/kms/kms.hpp"
 #include "cloister/model/challenge.hpp"
 #include "cloister/protocol/messages.hpp"
 #include "cloister/session/attested.hpp"
@@ -41,8 +43,14 @@ inline constexpr std::string_view kSecretRemoved = "secret.removed";
 /// Thread-safe; what it is made from outlives it.
 class Broker {
  public:
-  Broker(storage::Database& database, storage::Sealer& sealer, audit::Log& log, Random& random)
-      : database_{database}, secrets_{sealer}, log_{log}, random_{random} {}
+  Broker(storage::Database& database, storage::Sealer& sealer, const kms::Kms& kms, audit::Log& log, Random& random)
+      : database_{database},
+        secrets_{sealer},
+        derived_keys_{database, sealer, kms, log, random},
+        log_{log},
+        random_{random} {}
+
+  [[nodiscard]] DerivedKeys& derived_keys() noexcept { return derived_keys_; }
 
   /// A new version of a tenant's secret; returns its number. `who` is the operator's name, for the audit log.
   [[nodiscard]] Result<std::uint64_t> put(const TenantId& tenant, std::string_view path, ByteView value,
@@ -57,12 +65,14 @@ class Broker {
   /// The secret, sealed to the session's payload key. The audit leaf is committed before anything is returned.
   [[nodiscard]] Result<protocol::SealedSecret> release(const session::AttestedSession& session,
                                                        ReleaseDecision decision, UnixTime now);
-  /// Every secret that the session's version names: all or none.
+  /// Every secret that the session's version names, and every version that it may have of the derived keys that it
+  /// names, at least one of each: all or none.
   [[nodiscard]] Result<protocol::Release> release_all(const session::AttestedSession& session, UnixTime now);
 
  private:
   storage::Database& database_;
   mutable storage::Secrets secrets_;  // opens values, which only caches keys
+  DerivedKeys derived_keys_;
   audit::Log& log_;
   Random& random_;
 };

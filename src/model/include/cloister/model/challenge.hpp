@@ -29,12 +29,14 @@ struct ChallengeSpec {
   std::uint64_t max_payload_bytes = 4U << 20;   // 1 to 64 MiB
   std::uint64_t max_output_bytes = 4U << 20;    // 1 to 64 MiB
   std::vector<SecretRef> secrets;      // at most 32, unique names
+  std::vector<std::string> derived_keys;  // purposes (model/derived_key.hpp) of keys that it needs; at most 8, unique
   friend bool operator==(const ChallengeSpec&, const ChallengeSpec&) = default;
 };
 
 [[nodiscard]] Result<ChallengeSpec> parse_challenge_spec(const codec::json::Value& value);
 [[nodiscard]] codec::json::Value to_json(const ChallengeSpec& spec);
-/// Deterministic CBOR of the specification: what its version is named after.
+/// Deterministic CBOR of the specification: what its version is named after. Without derived keys it is what it was
+/// before there were any, and so is the JSON.
 [[nodiscard]] Bytes encode(const ChallengeSpec& spec);
 /// True for 1 to 4 ids joined by '/'.
 [[nodiscard]] bool valid_secret_path(std::string_view path) noexcept;

@@ -20,9 +20,9 @@ inline constexpr std::size_t kMaxFrame = 80U << 20;
 inline constexpr std::size_t kMaxOutput = 64U << 20;  // what any version may allow; the rest of the way has room for it
 
 // --- guest to challenge ---
-/// First message: the secrets that the version names, released and opened.
+/// First message: the secrets and derived keys that the version names, released and opened; at most 192.
 struct Start {
-  std::vector<std::pair<std::string, crypto::CleansedBytes>> secrets;  // name and value
+  std::vector<std::pair<std::string, crypto::CleansedBytes>> secrets;  // name and value; of keys "purpose/version"
 };
 struct Job {
   std::string job;

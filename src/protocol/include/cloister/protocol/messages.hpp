@@ -39,9 +39,18 @@ struct SealedSecret {
   ByteArray<32> enc{};
   Bytes ciphertext;
 };
-/// All secrets that the version asks for (none: an empty list). The instance starts its challenge now.
+/// One version of a derived key, HPKE-sealed to the payload key in the evidence; opened with `key_release_info`.
+struct SealedKey {
+  std::string purpose;
+  std::uint64_t version = 0;
+  ByteArray<32> enc{};
+  Bytes ciphertext;
+};
+/// All secrets that the version asks for (none: an empty list), and of the derived keys that it asks for the versions that
+/// the instance may have. The instance starts its challenge now. The list of keys is written only where it is not empty.
 struct Release {
   std::vector<SealedSecret> secrets;
+  std::vector<SealedKey> keys;
 };
 /// Execute this. The recipient entry is the one for this instance.
 struct AssignJob {
@@ -108,11 +117,13 @@ using ToServer = std::variant<Attest, Ready, Failed, Heartbeat, AttemptFailed, S
 
 [[nodiscard]] Bytes encode(const ToTd& message);
 [[nodiscard]] Bytes encode(const ToServer& message);
-/// Limits: what channel messages may be in size, texts to 512 bytes, lists to 64 entries.
+/// Limits: what channel messages may be in size, texts to 512 bytes, lists to 64 entries, of derived keys to 128.
 [[nodiscard]] Result<ToTd> decode_to_td(ByteView bytes);
 [[nodiscard]] Result<ToServer> decode_to_server(ByteView bytes);
 
 /// HPKE info of a released secret: ["cloister/release/1", session, path, version].
 [[nodiscard]] Bytes release_info(const SessionId& session, std::string_view path, std::uint64_t version);
+/// HPKE info of a released derived key: ["cloister/release-key/1", session, purpose, version].
+[[nodiscard]] Bytes key_release_info(const SessionId& session, std::string_view purpose, std::uint64_t version);
 
 }  // namespace cloister::protocol

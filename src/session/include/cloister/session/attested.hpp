@@ -16,6 +16,14 @@
 
 namespace cloister::session {
 
+/// The security versions of the platform that evidence came from.
+struct PlatformTcb {
+  ByteArray<16> tdx_components{};  // TEE_TCB_SVN of the TD report: those of the launch
+  ByteArray<16> sgx_components{};  // of the PCK certificate
+  std::uint16_t pce_svn = 0;       // of the PCK certificate
+  std::optional<UnixTime> tcb_date;  // the oldest of the matched levels
+};
+
 /// A TD that proved what it is, on the connection that it speaks over. Made by `AttestedSessions` only; a value.
 class AttestedSession {
  public:
@@ -25,6 +33,10 @@ class AttestedSession {
   [[nodiscard]] const InstanceId& instance() const noexcept { return instance_; }
   [[nodiscard]] const VersionId& version() const noexcept { return version_; }
   [[nodiscard]] const Digest32& image_digest() const noexcept { return image_digest_; }
+  /// What it measures as: exactly that.
+  [[nodiscard]] const policy::ReferenceValue& reference() const noexcept { return reference_; }
+  /// Of the platform, when its evidence was appraised.
+  [[nodiscard]] const PlatformTcb& tcb() const noexcept { return tcb_; }
   [[nodiscard]] const crypto::X25519Public& payload_key() const noexcept { return payload_key_; }
   [[nodiscard]] const crypto::Ed25519Public& result_key() const noexcept { return result_key_; }
   [[nodiscard]] const Digest32& policy_digest() const noexcept { return policy_digest_; }
@@ -41,6 +53,8 @@ class AttestedSession {
   InstanceId instance_;
   VersionId version_;
   Digest32 image_digest_{};
+  policy::ReferenceValue reference_;
+  PlatformTcb tcb_;
   crypto::X25519Public payload_key_{};
   crypto::Ed25519Public result_key_{};
   Digest32 policy_digest_{};
