@@ -138,7 +138,8 @@ class Cli(harness.System):
         self.log_in()
         self.push_example()
         for what, name in (("challenge", "challenges"), ("job", "jobs"), ("validator", "validators"),
-                           ("instance", "instances"), ("secret", "secrets"), ("token", "tokens"), ("profile", "profiles")):
+                           ("instance", "instances"), ("secret", "secrets"), ("derived-key", "derived-keys"), ("token", "tokens"),
+                           ("profile", "profiles")):
             as_json = json.loads(self.ok(what, "list", "--json"))
             self.assertIsInstance(as_json[name], list, what)
             lines = self.ok(what, "list").splitlines()

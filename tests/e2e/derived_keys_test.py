@@ -2,7 +2,7 @@
 import hashlib
 import hmac
 import json
-import pathlib
+import shutil
 
 import harness
 
@@ -124,6 +124,48 @@ class DerivedKeys(harness.System):
                 content = path.read_bytes()
                 for form in (bytes.fromhex(before[1]), before[1].encode()):
                     self.assertNotIn(form, content, path)
+
+    def stop(self, *names):
+        for name in names:
+            self.processes[name].terminate()
+            self.processes[name].wait(harness.PATIENCE)
+
+    def test_a_machine_that_was_set_back_gets_no_more_than_it_had(self):
+        self.start_platform()
+        self.ok("lab", "tcb", "withhold", "--state", self.home / "platform")  # collateral that calls every one up to date
+        self.stop("platform")
+        shutil.copytree(self.home / "platform", self.home / "before")
+        self.start_platform()
+        self.start_server()
+        self.ok("challenge", "build", CHALLENGE, "--out", self.home / "layout")
+        self.derived_key("create", "vault", "disk", "--any-version")
+        version = self.push("--instances", "1")
+        self.start_validator(name="host-1")
+        self.wait_ready(version)
+        old = self.keys_inside(version, "old")
+        self.assertEqual(list(old), [1])
+
+        # The machine is updated, and the floor raised to it: what comes now has both versions.
+        self.stop("host-1", "platform")
+        self.ok("lab", "tcb", "advise", "--state", self.home / "platform")
+        self.ok("lab", "tcb", "update", "--state", self.home / "platform")
+        self.start_platform()
+        self.start_validator("--capacity", "8", name="host-2")
+        version = self.push("--instances", "2")
+        instance = self.wait_ready(version)[0]["id"]
+        self.derived_key("raise", "vault", "disk", "--floor-of", instance)
+        version = self.push("--instances", "3")
+        self.wait_ready(version)
+        new = self.keys_inside(version, "new")
+        self.assertEqual((list(new), new[1] == old[1], new[2] == new[1]), ([1, 2], True, False))
+
+        # The machine of before comes back, with the collateral of before.
+        self.stop("host-2", "platform")
+        self.start_platform("before")
+        self.start_validator("--capacity", "8", name="host-3")
+        version = self.push("--instances", "4")
+        self.wait_ready(version)
+        self.assertEqual(self.keys_inside(version, "set-back"), old)
 
     def test_mistakes_are_named(self):
         self.start_platform()
