@@ -419,6 +419,9 @@ Result<void> export_log(const Options& options, Context& context) {
   const bool trusted = !keys.empty();
   CLOISTER_TRY(page, fetch_page(server, options, options.from, std::nullopt));
   CLOISTER_TRY(header, merkle::parse_export_header(page.header));
+  if (header.from != options.from || (options.log && *options.log != header.log_id)) {
+    return Error{Errc::malformed, "audit export: another log, or another part of it, than was asked for"};
+  }
   // Without a key that is believed, the check finds what went wrong on the way here, and no more.
   if (!trusted) keys = {header.key};
   merkle::ExportCheck check{std::move(keys), {}};

@@ -80,7 +80,7 @@ void print_accepted(const Options& options, const merkle::ExportCheck& check, st
   out << "accepted: " << head.log_id << ", ";
   if (from == head.tree_size) out << "no entries from " << from << " on";
   else out << "entries " << from << " to " << head.tree_size - 1;
-  out << ", signed " << to_rfc3339(head.time) << '\n';
+  out << ", signed " << to_rfc3339(head.time) << " by " << codec::to_hex(check.header().key) << '\n';
   if (from > 0) out << "  begins at entry " << from << ": those before it are not in this export\n";
   if (check.rollback()) {
     out << "  began because a rollback was accepted:";

@@ -123,6 +123,21 @@ Result<Found> look(storage::Database& database, const std::filesystem::path& hea
   return found;
 }
 
+/// A log in the database with its first leaf, if it has one, or nothing of it; its head, which covers no leaf.
+Result<merkle::SignedHead> begin_log(storage::Database& database, const kms::Kms& kms, const std::string& id,
+                                     const std::optional<merkle::AuditLeaf>& first, UnixTime now) {
+  CLOISTER_TRY(head, sign_head(kms, {id, 0, merkle::empty_root(), now}));
+  CLOISTER_TRY(transaction, database.write());
+  CLOISTER_CHECK(rows::begin_log(transaction, id, now));
+  CLOISTER_CHECK(rows::add_head(transaction, id, 0, merkle::encode(head)));
+  if (first) {
+    CLOISTER_TRY(encoded, merkle::encode(*first));
+    CLOISTER_CHECK(rows::append(transaction, id, first->kind, first->subject, encoded));
+  }
+  CLOISTER_CHECK(transaction.commit());
+  return head;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Log>> Log::open(storage::Database& database, const kms::Kms& kms, Random& random,
@@ -137,28 +152,17 @@ Result<std::unique_ptr<Log>> Log::open(storage::Database& database, const kms::K
     CLOISTER_CHECK(log->resume(*std::move(found.database)));
     return log;
   }
-  CLOISTER_CHECK(log->begin(random_id("log", random), now));
+  const auto id = random_id("log", random);
+  std::optional<merkle::AuditLeaf> why;
   if (rolled_back) {
-    merkle::AuditLeaf leaf{now, std::string{merkle::kRollbackKind}, log->id_, {}};
-    describe(leaf, "database", found.database);
-    describe(leaf, "file", found.outside);
-    CLOISTER_TRY(transaction, database.write());
-    CLOISTER_CHECK(log->append(transaction, leaf));
-    CLOISTER_CHECK(transaction.commit());
-    CLOISTER_CHECK(log->advance(now));
+    why = merkle::AuditLeaf{now, std::string{merkle::kRollbackKind}, id, {}};
+    describe(*why, "database", found.database);
+    describe(*why, "file", found.outside);
   }
+  CLOISTER_TRY(begun, begin_log(database, kms, id, why, now));
+  CLOISTER_CHECK(log->resume(std::move(begun)));
+  if (why) CLOISTER_CHECK(log->advance(now));
   return log;
-}
-
-Result<void> Log::begin(std::string id, UnixTime now) {
-  id_ = std::move(id);
-  CLOISTER_TRY(head, sign_head(kms_, {id_, 0, merkle::empty_root(), now}));
-  CLOISTER_TRY(transaction, database_.write());
-  CLOISTER_CHECK(rows::begin_log(transaction, id_, now));
-  CLOISTER_CHECK(rows::add_head(transaction, id_, 0, merkle::encode(head)));
-  CLOISTER_CHECK(transaction.commit());
-  newest_ = std::move(head);
-  return publish();
 }
 
 Result<void> Log::resume(merkle::SignedHead head) {

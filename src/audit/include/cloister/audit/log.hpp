@@ -97,7 +97,6 @@ class Log {
   Log(storage::Database& database, const kms::Kms& kms, std::filesystem::path head_file,
       const crypto::Ed25519Public& key)
       : database_{database}, kms_{kms}, head_file_{std::move(head_file)}, key_{key} {}
-  [[nodiscard]] Result<void> begin(std::string id, UnixTime now);
   [[nodiscard]] Result<void> resume(merkle::SignedHead head);
   [[nodiscard]] Result<void> grow(UnixTime now);
   [[nodiscard]] Result<void> publish();
