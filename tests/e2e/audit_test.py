@@ -9,6 +9,7 @@ import subprocess
 import urllib.error
 import urllib.request
 
+import fault_test
 import harness
 
 try:
@@ -16,6 +17,10 @@ try:
 except ImportError:
     Ed25519PublicKey = None
 
+# A key that nothing needs to be opened with: the generator of P-256 (FIPS 186-4, D.1.2.3).
+TEE_KEY = {"kty": "EC", "crv": "P-256", "alg": "ECDH-ES+A256KW",
+           "x": base64.urlsafe_b64encode(bytes.fromhex("6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296")).decode().rstrip("="),
+           "y": base64.urlsafe_b64encode(bytes.fromhex("4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5")).decode().rstrip("=")}
 DENY_ALL = "package policy\ndefault allow = false\n"
 
 
@@ -435,6 +440,74 @@ class Audit(harness.System):
         self.stop_server()
         self.start_server()
         self.assertEqual(self.kinds()[0], "log.rollback")
+
+
+class StorageGone(harness.System):
+    """No record, no release: guests of the key broker and operators alike."""
+
+    def send(self, method, path, body=None, **headers):
+        """(status, text, cookie)"""
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        request = urllib.request.Request(self.server["url"] + path, data=data, method=method,
+                                         headers={"Content-Type": "application/json", **headers})
+        try:
+            with urllib.request.urlopen(request, timeout=harness.PATIENCE) as answer:
+                return answer.status, answer.read().decode(), (answer.headers["Set-Cookie"] or "").split(";")[0]
+        except urllib.error.HTTPError as refused:
+            with refused:
+                return refused.code, refused.read().decode(), ""
+
+    def open(self):
+        status, challenge, cookie = self.send("POST", "/kbs/v0/auth", {"version": "0.4.0", "tee": "sample", "extra-params": ""})
+        self.assertEqual(status, 200, challenge)
+        return json.loads(challenge)["nonce"], cookie
+
+    def attest(self, nonce, cookie):
+        runtime = {"nonce": nonce, "tee-pubkey": TEE_KEY}
+        bound = json.dumps({"additional-evidence": "", **runtime}, sort_keys=True, separators=(",", ":")).encode()
+        evidence = {"report_data": base64.b64encode(hashlib.sha384(bound).digest()).decode(), "svn": "1"}
+        return self.send("POST", "/kbs/v0/attest", {"init-data": None, "runtime-data": runtime, "tee-evidence": {
+            "primary_evidence": evidence, "additional_evidence": ""}}, Cookie=cookie)
+
+    def test_a_full_disk_releases_nothing_and_gives_no_token(self):
+        disk = fault_test.SmallDisk(self, self.home / "server")
+        self.write("resource.rego", "package policy\nallow = true\n")
+        self.settings = '[key_broker]\nsample_evidence = true\nresource_policy = "resource.rego"\n'
+        self.start_platform()
+        self.around = disk.inside
+        self.start_server()
+        token = subprocess.run(disk.inside("cat", self.server["admin_token_file"]), check=True, capture_output=True,
+                               text=True).stdout.strip()
+        self.connection[3] = self.write("admin.token", token + "\n")
+        admin = {"Authorization": "Bearer " + token}
+        self.assertEqual(self.send("POST", "/kbs/v0/resource/default/key/1", b"a key", **admin)[0], 200)
+        nonce, cookie = self.open()
+        status, answer, _ = self.attest(nonce, cookie)
+        self.assertEqual(status, 200, answer)
+        self.assertEqual(self.send("GET", "/kbs/v0/resource/default/key/1", Cookie=cookie)[0], 200)
+        pending = self.open()
+
+        disk.fill()
+        tried = {"a resource": lambda: self.send("GET", "/kbs/v0/resource/default/key/1", Cookie=cookie),
+                 "a missing one": lambda: self.send("GET", "/kbs/v0/resource/default/key/2", Cookie=cookie),
+                 "an attestation": lambda: self.attest(*pending),
+                 "an operator's token": lambda: self.send("POST", "/api/v1/tokens", {"name": "x", "role": "admin"}, **admin),
+                 "a new resource": lambda: self.send("POST", "/kbs/v0/resource/default/key/3", b"x", **admin),
+                 "a removal": lambda: self.send("DELETE", "/kbs/v0/resource/default/key/1", **admin)}
+        for what, act in tried.items():
+            with self.subTest(what):
+                status, answer, _ = act()
+                self.assertEqual(status, 503, answer)
+                for given in ("ciphertext", "token\":"):
+                    self.assertNotIn(given, answer)
+
+        disk.free()
+        self.wait_for("the storage", lambda: self.send("GET", "/ready")[0] == 200)
+        self.assertEqual(self.attest(*pending)[0], 200, "its nonce was not used up")
+        kinds = [leaf["kind"] for leaf in json.loads(self.ok("audit", "list", "--json", "--count", 1000, *self.connection))["leaves"]]
+        self.assertEqual([kinds.count(kind) for kind in ("resource.released", "resource.refused", "resource.stored",
+                                                         "resource.removed", "guest.attested", "token.issued")],
+                         [1, 0, 1, 0, 2, 1])
 
 
 if __name__ == "__main__":
