@@ -136,10 +136,9 @@ Result<void> tail(const Options& options, Context& context) {
 /// The entries of an export that is accepted, or of the server's log. False: it was refused, which was said.
 Result<bool> walk(const Options& options, Context& context, std::uint64_t first, const OnLeaf& on_leaf) {
   if (options.export_file) {
-    std::optional<merkle::ExportCheck> check;
-    CLOISTER_TRY(rejected, check_export({*options.export_file, options.trust, {}}, check));
-    if (rejected) {
-      reject(context, *rejected, options.json);
+    CLOISTER_TRY(checked, check_export({*options.export_file, options.trust, {}}));
+    if (checked.rejection) {
+      reject(context, *checked.rejection, options.json);
       return false;
     }
     CLOISTER_CHECK(for_each_leaf(*options.export_file, on_leaf));

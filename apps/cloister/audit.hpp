@@ -77,9 +77,14 @@ struct ExportOptions {
   AuditTrust trust;
   std::vector<std::filesystem::path> heads;
 };
-/// Why an export is refused; nothing where it is accepted. Errors of the world are not its own.
-[[nodiscard]] Result<std::optional<AuditRejection>> check_export(const ExportOptions& options,
-                                                                 std::optional<merkle::ExportCheck>& check);
+/// An export that is accepted, or why it is not.
+struct CheckedExport {
+  std::optional<AuditRejection> rejection;
+  std::optional<merkle::ExportCheck> check;  // finished; of an accepted one
+  std::uint64_t complete_to = 0;             // entries that are all there, by the heads that were kept
+};
+/// Errors are those of the world: files, and heads of which the export can say nothing.
+[[nodiscard]] Result<CheckedExport> check_export(const ExportOptions& options);
 /// Calls `on_leaf` for every entry of an export that was checked, until it says that it has enough.
 [[nodiscard]] Result<void> for_each_leaf(const std::filesystem::path& file,
                                          const std::function<bool(std::uint64_t, const merkle::AuditLeaf&)>& on_leaf);

@@ -56,7 +56,8 @@ json::Value detail_json(const merkle::DetailValue& value) {
   return codec::to_hex(std::get<Bytes>(value));
 }
 
-json::Value accepted_json(const Options& options, const merkle::ExportCheck& check) {
+json::Value accepted_json(const Options& options, const CheckedExport& checked) {
+  const auto& check = *checked.check;
   json::Array kept;
   for (const auto& file : options.heads) kept.emplace_back(file.string());
   const auto& head = check.head();
@@ -66,6 +67,7 @@ json::Value accepted_json(const Options& options, const merkle::ExportCheck& che
                    {"size", head.head.tree_size},
                    {"signed_heads", check.heads()},
                    {"completeness", options.heads.empty() ? "not checked" : "checked"},
+                   {"complete_to", options.heads.empty() ? json::Value{} : json::Value{checked.complete_to}},
                    {"earlier_heads", std::move(kept)},
                    {"rollback", nullptr},
                    {"head", merkle::head_json(head, check.header().key)}};
@@ -74,7 +76,8 @@ json::Value accepted_json(const Options& options, const merkle::ExportCheck& che
   return value;
 }
 
-void print_accepted(const Options& options, const merkle::ExportCheck& check, std::ostream& out) {
+void print_accepted(const Options& options, const CheckedExport& checked, std::ostream& out) {
+  const auto& check = *checked.check;
   const auto& head = check.head().head;
   const auto from = check.header().from;
   out << "accepted: " << head.log_id << ", ";
@@ -90,16 +93,16 @@ void print_accepted(const Options& options, const merkle::ExportCheck& check, st
   if (options.heads.empty()) {
     out << "  completeness not checked: entries that were removed at the end are found by an earlier head (--head FILE)\n";
   }
-  for (const auto& file : options.heads) out << "  continues " << printable(file.string()) << ": nothing that it covers was removed\n";
+  for (const auto& file : options.heads) out << "  continues " << printable(file.string()) << '\n';
+  if (!options.heads.empty()) out << "  complete to " << checked.complete_to << " entries: nothing that a kept head covers was removed\n";
 }
 
 void verify(const Options& options, Context& context) {
-  std::optional<merkle::ExportCheck> check;
-  const auto rejected = check_export(options, check);
-  if (!rejected) return context.fail(rejected.error());
-  if (*rejected) return reject(context, **rejected, options.json);
-  if (options.json) context.out << json::write(accepted_json(options, *check)) << '\n';
-  else print_accepted(options, *check, context.out);
+  const auto checked = check_export(options);
+  if (!checked) return context.fail(checked.error());
+  if (checked->rejection) return reject(context, *checked->rejection, options.json);
+  if (options.json) context.out << json::write(accepted_json(options, *checked)) << '\n';
+  else print_accepted(options, *checked, context.out);
 }
 
 }  // namespace
@@ -195,21 +198,22 @@ void LeafPrinter::end() {
   out_.flush();
 }
 
-Result<std::optional<AuditRejection>> check_export(const ExportOptions& options, std::optional<merkle::ExportCheck>& check) {
-  using Answer = std::optional<AuditRejection>;
+Result<CheckedExport> check_export(const ExportOptions& options) {
   CLOISTER_TRY(kept, read_heads(options.heads));
   CLOISTER_TRY(keys, audit_keys(options.trust));
-  if (keys.empty()) return Answer{without_trust()};
-  check.emplace(std::move(keys), std::move(kept));
+  if (keys.empty()) return CheckedExport{without_trust(), std::nullopt, 0};
+  std::uint64_t complete_to = 0;
+  for (const auto& one : kept) complete_to = std::max(complete_to, one.head.head.tree_size);
+  merkle::ExportCheck check{std::move(keys), std::move(kept)};
   CLOISTER_CHECK(read_pieces(options.file, [&check](std::string_view piece) {
-    check->feed(piece);
-    return !check->finding();
+    check.feed(piece);
+    return !check.finding();
   }));
-  const auto& finding = check->finish();
-  if (!finding) return Answer{};
+  const auto& finding = check.finish();
+  if (!finding) return CheckedExport{std::nullopt, std::move(check), complete_to};
   // No answer, and not a bad one.
   if (finding->fault == merkle::ExportFault::earlier_head_before_export) return Error{Errc::invalid_argument, finding->detail};
-  return Answer{rejection_of(*finding)};
+  return CheckedExport{rejection_of(*finding), std::nullopt, 0};
 }
 
 Result<void> for_each_leaf(const fs::path& file, const std::function<bool(std::uint64_t, const merkle::AuditLeaf&)>& on_leaf) {

@@ -67,6 +67,7 @@ TEST_F(AuditCommand, AcceptsAWholeLogAndSaysWhatItDidNotCheck) {
   const auto answer = json::parse(ran.out).value();
   EXPECT_EQ(*answer.find("verdict")->as_string(), "accepted");
   EXPECT_EQ(*answer.find("completeness")->as_string(), "not checked");
+  EXPECT_TRUE(answer.find("complete_to")->is_null());
   EXPECT_EQ(answer.find("size")->as_int(), 11);
   EXPECT_EQ(*answer.find("rollback")->find("kind")->as_string(), "log.rollback");
   // The answer itself is a head that can be kept.
@@ -74,6 +75,7 @@ TEST_F(AuditCommand, AcceptsAWholeLogAndSaysWhatItDidNotCheck) {
   const auto kept = verify({file, "--head", write("answer.json", ran.out), "--head", write_head("old.json", log_.head(3))});
   ASSERT_EQ(kept.code, kOk) << kept.out << kept.err;
   EXPECT_EQ(*json::parse(kept.out)->find("completeness")->as_string(), "checked");
+  EXPECT_EQ(json::parse(kept.out)->find("complete_to")->as_int(), 11);
   EXPECT_EQ(verify({file, "--head", write("head.cbor", as_text(merkle::encode(log_.head(8))))}).code, kOk);
   EXPECT_THAT(run({"audit", "verify", file, "--key", codec::to_hex(log_.key.public_key())}).out,
               HasSubstr("completeness not checked"));
