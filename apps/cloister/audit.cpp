@@ -232,7 +232,8 @@ std::optional<AuditRejection> compare(const merkle::SignedHead& kept, const Head
   };
   const auto& now = newest.head.head;
   if (kept.head.log_id != now.log_id) {
-    return no(ExportFault::earlier_head_of_another_log, name + " is a head of " + kept.head.log_id + ", the server's log is " + now.log_id);
+    return no(ExportFault::earlier_head_of_another_log,
+              name + " is a head of " + kept.head.log_id + ", the server's log is " + now.log_id);
   }
   if (!merkle::verify(kept, newest.key)) {
     return no(ExportFault::earlier_head_signature_invalid, name + " is not signed by the log's key");
@@ -411,7 +412,9 @@ Result<Page> fetch_page(client::Orchestrator& server, const Options& options, st
 
 /// Writes and checks page by page, so that memory does not grow with the log.
 Result<void> export_log(const Options& options, Context& context) {
-  if (options.log && !valid_id(*options.log)) return Error{Errc::invalid_argument, "--log: an id as `cloister audit logs` has it expected"};
+  if (options.log && !valid_id(*options.log)) {
+    return Error{Errc::invalid_argument, "--log: an id as `cloister audit logs` has it expected"};
+  }
   CLOISTER_TRY(access, find_access(options.connection));
   CLOISTER_TRY(server, connect(access));
   CLOISTER_TRY(keys, audit_keys(options.trust, access.trust_file));
@@ -510,7 +513,8 @@ void add_audit(CLI::App& app, Context& context) {
   on(inclusion_command, inclusion);
   auto* consistency_command =
       audit->add_subcommand("consistency", "Prove that the log continues a head that was kept: exit 2 when it does not");
-  consistency_command->add_option("--head", options->head, "what `cloister audit head --json` printed, or a copy of audit-head.cbor")
+  consistency_command
+      ->add_option("--head", options->head, "what `cloister audit head --json` printed, or a copy of audit-head.cbor")
       ->required();
   consistency_command->add_flag("--update", options->update, "then keep the newest head in its place");
   add_audit_trust_options(*consistency_command, options->trust);

@@ -87,14 +87,18 @@ void print_accepted(const Options& options, const CheckedExport& checked, std::o
   if (from > 0) out << "  begins at entry " << from << ": those before it are not in this export\n";
   if (check.rollback()) {
     out << "  began because a rollback was accepted:";
-    for (const auto& [name, value] : check.rollback()->details) out << ' ' << printable(name) << '=' << printable(json::write(detail_json(value)));
+    for (const auto& [name, value] : check.rollback()->details) {
+      out << ' ' << printable(name) << '=' << printable(json::write(detail_json(value)));
+    }
     out << '\n';
   }
   if (options.heads.empty()) {
     out << "  completeness not checked: entries that were removed at the end are found by an earlier head (--head FILE)\n";
   }
   for (const auto& file : options.heads) out << "  continues " << printable(file.string()) << '\n';
-  if (!options.heads.empty()) out << "  complete to " << checked.complete_to << " entries: nothing that a kept head covers was removed\n";
+  if (!options.heads.empty()) {
+    out << "  complete to " << checked.complete_to << " entries: nothing that a kept head covers was removed\n";
+  }
 }
 
 void verify(const Options& options, Context& context) {
@@ -249,7 +253,8 @@ Result<void> for_each_leaf(const fs::path& file, const std::function<bool(std::u
 
 void add_audit_verify(CLI::App& audit, Context& context) {
   auto* command = audit.add_subcommand(
-      "verify", "Check an export offline: exit 0 accepted, 2 rejected, 1 failed. That its end is all there, heads kept before show");
+      "verify",
+      "Check an export offline: exit 0 accepted, 2 rejected, 1 failed. That its end is all there, heads kept before show");
   const auto options = std::make_shared<Options>();
   command->add_option("EXPORT", options->file, "what `cloister audit export` wrote")->required();
   command->add_option("--head", options->heads,

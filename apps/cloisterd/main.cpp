@@ -17,8 +17,9 @@ std::string_view remedy(const Error& error) {
     case Errc::hsm_pin_locked: return "its security officer unlocks a token";
     case Errc::hsm_key_missing: return "restore the HSM's own backup: what `data` holds is sealed under that key";
     case Errc::database_newer: return "a newer cloisterd wrote this database: run that version, or restore a backup";
-    case Errc::database_behind_head: return "restore the newest backup: the audit log has lost what it once showed, revocations among it; "
-                                            "where there is none, --accept-rollback begins a new log";
+    case Errc::database_behind_head:
+      return "restore the newest backup: the audit log has lost what it once showed, revocations among it; where there is "
+             "none, --accept-rollback begins a new log";
     case Errc::unavailable:
       if (error.detail().starts_with("HSM: ")) return "is it connected, and does the module's configuration know it?";
       return "one cloisterd for each data directory: stop the other one, or set another `data`";
@@ -62,7 +63,8 @@ int main(int argc, char** argv) {
   const auto config = server::load_config(file);
   if (!config) return fail(config.error(), "");
   log::StderrLogger logger{"cloisterd", config->log_level};
-  const auto done = keys_only ? server::show_keys(*config) : server::run(*config, logger, accept_rollback ? server::Rollback::accept : server::Rollback::refuse);
+  const auto rollback = accept_rollback ? server::Rollback::accept : server::Rollback::refuse;
+  const auto done = keys_only ? server::show_keys(*config) : server::run(*config, logger, rollback);
   if (!done) return fail(done.error(), std::string{to_string(done.error().code())} + ": ");
   return 0;
 }

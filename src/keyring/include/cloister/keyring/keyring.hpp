@@ -36,8 +36,9 @@ class Keyring {
     audit::Log& log;
     Random& random;
   };
-  /// `lifetime`: the longest that a token lives. The first opening makes two keys ("token_key.made" in the audit log, at `now`);
-  /// later ones find them, whatever happened to the process. `storage_corrupt` or `decryption_failed` when what is stored is not what was.
+  /// `lifetime`: the longest that a token lives. The first opening makes two keys ("token_key.made" in the audit log, at
+  /// `now`); later ones find them, whatever happened to the process. `storage_corrupt` or `decryption_failed` when what
+  /// is stored is not what was.
   [[nodiscard]] static Result<std::unique_ptr<Keyring>> open(const Services& services, std::chrono::seconds lifetime,
                                                               UnixTime now);
 
