@@ -13,6 +13,7 @@
 
 #include "cloister/collateral/service.hpp"
 #include "cloister/core/ids.hpp"
+#include "cloister/crypto/hash.hpp"
 
 namespace cloister::server {
 namespace {
@@ -292,6 +293,7 @@ Result<Config> parse_config(std::string_view text, const std::filesystem::path& 
   std::vector<std::string> mistakes;
   CLOISTER_TRY(config, read_config(text, directory, mistakes));
   if (!mistakes.empty()) return refused(mistakes);
+  config.digest = crypto::sha256(as_bytes(text));
   return config;
 }
 
@@ -308,6 +310,7 @@ Result<Config> load_config(const std::filesystem::path& file) {
   check_files(*config, mistakes);
   for (auto& mistake : mistakes) mistake = file.string() + ": " + mistake;
   if (!mistakes.empty()) return refused(mistakes);
+  config->digest = crypto::sha256(as_bytes(text));
   return config;
 }
 

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cloister/core/bytes.hpp"
 #include "cloister/core/log.hpp"
 #include "cloister/core/result.hpp"
 #include "cloister/kms/pkcs11_uri.hpp"
@@ -86,6 +87,7 @@ struct Config {
   std::chrono::milliseconds lease{30'000};                // 1 s to 10 min; an attempt without a heartbeat for so long is lost
   log::Level log_level = log::Level::info;
   Limits limits;
+  Digest32 digest{};  // SHA-256 of the text that this was read from
 };
 
 /// `configuration_invalid` with every mistake, one a line, each with its place. Relative paths are relative to

@@ -17,7 +17,9 @@ std::string_view remedy(const Error& error) {
     case Errc::hsm_pin_locked: return "its security officer unlocks a token";
     case Errc::hsm_key_missing: return "restore the HSM's own backup: what `data` holds is sealed under that key";
     case Errc::database_newer: return "a newer cloisterd wrote this database: run that version, or restore a backup";
-    case Errc::database_behind_head: return "restore the newest backup: the audit log has lost what it once showed";
+    case Errc::database_behind_head:
+      return "restore the newest backup: the audit log has lost what it once showed, revocations among it; where there is "
+             "none, --accept-rollback begins a new log";
     case Errc::unavailable:
       if (error.detail().starts_with("HSM: ")) return "is it connected, and does the module's configuration know it?";
       return "one cloisterd for each data directory: stop the other one, or set another `data`";
@@ -47,8 +49,11 @@ int main(int argc, char** argv) {
   CLI::App app{"Cloister's server"};
   std::filesystem::path file;
   bool keys_only = false;
+  bool accept_rollback = false;
   app.add_option("--config", file, "configuration, TOML")->required();
   app.add_flag("--show-keys", keys_only, "print the server's public keys as JSON, making them if there are none");
+  app.add_flag("--accept-rollback", accept_rollback,
+               "start once on a database that is behind its audit log's head: a new log begins, which names both heads");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& stop) {
@@ -58,7 +63,8 @@ int main(int argc, char** argv) {
   const auto config = server::load_config(file);
   if (!config) return fail(config.error(), "");
   log::StderrLogger logger{"cloisterd", config->log_level};
-  const auto done = keys_only ? server::show_keys(*config) : server::run(*config, logger);
+  const auto rollback = accept_rollback ? server::Rollback::accept : server::Rollback::refuse;
+  const auto done = keys_only ? server::show_keys(*config) : server::run(*config, logger, rollback);
   if (!done) return fail(done.error(), std::string{to_string(done.error().code())} + ": ");
   return 0;
 }

@@ -23,6 +23,7 @@
 #include "collateral_fetcher.hpp"
 #include "collateral_files.hpp"
 #include "keys.hpp"
+#include "start_leaf.hpp"
 
 namespace cloister::server {
 namespace {
@@ -39,6 +40,7 @@ constexpr std::chrono::seconds kCertificateEvery{2};
 constexpr std::chrono::hours kCollateralEvery{1};
 constexpr std::chrono::hours kAdminLifetime{24 * 366};
 constexpr std::chrono::hours kHostLifetime{24};
+constexpr std::string_view kDataKeyMade = "data_key.made";  // subject: the key
 constexpr std::chrono::minutes kResultLifetime{5};  // of attestation results, as tokens
 
 Error io_error(const std::filesystem::path& path) {
@@ -147,20 +149,25 @@ class Server {
  public:
   Server(const Config& config, log::Logger& logger) : config_{config}, logger_{logger} {}
 
-  Result<void> open() {
+  Result<void> open(Rollback rollback) {
     CLOISTER_CHECK(make_data_directory(config_.data));
+    CLOISTER_TRY(files, digest_files(config_));  // before they are read
     CLOISTER_TRY(kms, open_kms(config_, random_));
     kms_ = std::move(kms);
     CLOISTER_TRY(keys, derive_keys(*kms_));
     keys_.emplace(std::move(keys));
     CLOISTER_TRY(database, storage::Database::open(config_.data / "cloister.db"));
     database_ = std::move(database);
-    sealer_ = std::make_unique<storage::Sealer>(*kms_, random_);
     CLOISTER_TRY(blobs, storage::BlobStore::open(config_.data / "blobs", storage::BlobStore::Limits{}));
     blobs_ = std::move(blobs);
-    CLOISTER_TRY(log, audit::Log::open(*database_, *kms_, random_, {config_.data / "audit-head.cbor", false}, now()));
+    CLOISTER_TRY(log, audit::Log::open(*database_, *kms_, random_, {config_.data / "audit-head.cbor", rollback == Rollback::accept},
+                                        now()));
     log_ = std::move(log);
-    CLOISTER_TRY(result_keys, keyring::Keyring::open({*database_, *sealer_, *log_, random_}, kResultLifetime));
+    sealer_ = std::make_unique<storage::Sealer>(
+        *kms_, random_, [this](storage::Transaction& transaction, const TenantId& tenant, std::string_view key) {
+          return record_data_key(transaction, tenant, key);
+        });
+    CLOISTER_TRY(result_keys, keyring::Keyring::open({*database_, *sealer_, *log_, random_}, kResultLifetime, now()));
     result_keys_ = std::move(result_keys);
     CLOISTER_TRY(anchors, load_anchors(config_.trust));
     anchors_ = std::move(anchors);
@@ -168,6 +175,7 @@ class Server {
     CLOISTER_TRY(mrtd, builder::guest_mrtd(config_.guest));
     assemble(mrtd);
     CLOISTER_CHECK(open_key_broker());
+    CLOISTER_CHECK(record_start(files, mrtd));
     return make_admin_token();
   }
 
@@ -186,7 +194,10 @@ class Server {
     options.upload_directory = config_.data;
     options.authenticator = api::make_authenticator(*services_);
     options.handlers = strand_;
-    options.metrics = [this](const http::RequestMetric& request) { monitor_->observe(request); };
+    options.metrics = [this](const http::RequestMetric& request) {
+      monitor_->observe(request);
+      count_refusal(request);
+    };
     certificate_seen_ = certificate_times();
     auto listening = http::Server::listen(io_, std::move(options), api::make_router(*services_), logger_);
     if (!listening && listening.error().code() == Errc::io_error) {
@@ -212,7 +223,8 @@ class Server {
     // Work that its request has left may go on; what it uses is here until then.
     pool_.stop();
     readers_.stop();
-    // What was committed since the last second gets its head before the end.
+    // The refusals of a minute that is not over, and a head for what was committed since the last second.
+    CLOISTER_CHECK(refusals_.flush(*database_, *log_, now() + std::chrono::minutes{1}));
     CLOISTER_TRY(head, log_->advance(now()));
     static_cast<void>(head);
     return {};
@@ -220,6 +232,32 @@ class Server {
 
  private:
   [[nodiscard]] UnixTime now() const { return clock_.now(); }
+
+  /// Whoever comes without a token that is good for what they ask. The key broker counts its guests itself.
+  void count_refusal(const http::RequestMetric& request) {
+    if (request.route.starts_with("/kbs/")) return;
+    if (request.status == 401) refusals_.note(Errc::unauthenticated, now());
+    if (request.status == 403) refusals_.note(Errc::permission_denied, now());
+  }
+
+  /// What this start is decided by. Nothing is served that the log does not have.
+  Result<void> record_start(const FileDigests& files, const Digest48& guest) {
+    CLOISTER_TRY(again, digest_files(config_));
+    if (again != files) {
+      return Error{Errc::configuration_invalid, "a file of the configuration was changed while the server started: start it again"};
+    }
+    CLOISTER_TRY(transaction, database_->write());
+    CLOISTER_TRY(index, log_->append(transaction, start_leaf(config_, files, *keys_, guest, anchors_, now())));
+    static_cast<void>(index);
+    return transaction.commit();
+  }
+
+  Result<void> record_data_key(storage::Transaction& transaction, const TenantId& tenant, std::string_view key) {
+    const merkle::AuditLeaf leaf{now(), std::string{kDataKeyMade}, std::string{key}, {{"tenant", tenant.str()}}};
+    CLOISTER_TRY(index, log_->append(transaction, leaf));
+    static_cast<void>(index);
+    return {};
+  }
 
   Result<void> open_collateral() {
     if (config_.collateral_services) {
@@ -243,6 +281,7 @@ class Server {
     broker_ = std::make_unique<keybroker::Broker>(*database_, *sealer_, *kms_, *log_, random_);
     scheduler::JobService::Options jobs;
     jobs.lease = config_.lease;
+    jobs.refusals = &refusals_;
     jobs_ = std::make_unique<scheduler::JobService>(*database_, *log_, random_, clock_, jobs);
     auto find = [this](const evidence::Quote& quote) {
       return fetcher_ ? fetcher_->find(quote) : collateral_->find(quote);
@@ -455,9 +494,9 @@ class Server {
 
 }  // namespace
 
-Result<void> run(const Config& config, log::Logger& logger) {
+Result<void> run(const Config& config, log::Logger& logger, Rollback rollback) {
   Server server{config, logger};
-  CLOISTER_CHECK(server.open());
+  CLOISTER_CHECK(server.open(rollback));
   return server.serve();
 }
 

@@ -6,8 +6,12 @@
 
 namespace cloister::server {
 
+/// What to do with a database that does not hold what the audit log's head file says it held: refuse it, or begin a new
+/// log whose first leaf names both heads.
+enum class Rollback { refuse, accept };
+
 /// Runs the server until SIGINT or SIGTERM. Prints one JSON line on standard output once it serves.
-[[nodiscard]] Result<void> run(const Config& config, log::Logger& logger);
+[[nodiscard]] Result<void> run(const Config& config, log::Logger& logger, Rollback rollback = Rollback::refuse);
 /// Prints the public keys as JSON, making the master key if there is none.
 [[nodiscard]] Result<void> show_keys(const Config& config);
 

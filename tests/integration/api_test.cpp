@@ -93,7 +93,8 @@ class Api : public testing::Test {
         fleet::Fleet::Services{*world.database, *world.registry, attestor, *world.broker, *world.jobs, dispatcher,
                                refusals, pool, clock, random, logger},
         std::move(fleet_options), strand);
-    result_keys = keyring::Keyring::open({*world.database, *world.sealer, *world.log, random}, std::chrono::minutes{5}).value();
+    result_keys = keyring::Keyring::open({*world.database, *world.sealer, *world.log, random}, std::chrono::minutes{5},
+                                         world.clock.now()).value();
     services.emplace(api::Services{*world.database, *world.blobs, *world.log, *world.registry, *world.broker,
                                    *world.jobs, dispatcher, *fleet, tokens, *result_keys, pool, readers, clock, random, monitor, logger,
                                    world.anchors,
@@ -274,6 +275,8 @@ const std::map<std::string, Roles> kRoutes = {
     {"GET /api/v1/audit/head", kOperators},
     {"GET /api/v1/audit/leaves", kAdmins},
     {"GET /api/v1/audit/inclusion", kOperators},
+    {"GET /api/v1/audit/logs", kAdmins},
+    {"GET /api/v1/audit/export", kAdmins},
     {"POST /api/v1/tokens", kAdmins},
     {"GET /api/v1/tokens", kAdmins},
     {"DELETE /api/v1/tokens/{id}", kAdmins},
@@ -1116,6 +1119,98 @@ TEST_F(Api, AuditHeadsContinueEachOther) {
   EXPECT_GE(get("/api/v1/audit/consistency" + beyond, client).status, 400);
 }
 
+TEST_F(Api, AuditLogIsExportedInPagesThatAreOneFile) {
+  const auto early = get("/api/v1/audit/head", client);
+  const std::string large(9'000, 'x');
+  for (int i = 0; i < 150; ++i) {
+    auto transaction = *world.database->write();
+    ASSERT_TRUE(world.log->append(transaction, {world.clock.now(), "test.act", "s", {{"large", large}}}).ok());
+    ASSERT_TRUE(transaction.commit().ok());
+  }
+  merkle::ExportCheck check{{world.log->key()}, {{"early", merkle::read_kept_head(as_bytes(early.text)).value()}}};
+  std::string query;
+  int pages = 0;
+  for (;;) {
+    const auto page = get("/api/v1/audit/export" + query, admin);
+    ASSERT_EQ(page.status, 200) << page.text;
+    EXPECT_LT(page.text.size(), std::size_t{2} << 20);
+    if (pages++ == 0) check.feed(json::write(*page.body.find("header")) + '\n');
+    for (const auto& entry : *page.body.find("entries")->as_array()) check.feed(json::write(entry) + '\n');
+    const auto* next = page.body.find("next");
+    if (next == nullptr) break;
+    query = "?from=" + json::write(*next) + "&to=" + json::write(*page.body.find("to"));
+  }
+  const auto& finding = check.finish();
+  EXPECT_FALSE(finding) << (finding ? finding->detail : "");
+  EXPECT_EQ(check.head(), world.log->head());
+  EXPECT_GT(pages, 1);
+  const auto logs = get("/api/v1/audit/logs", admin);
+  ASSERT_EQ(logs.count("logs"), 1U);
+  EXPECT_EQ(*logs.body.find("logs")->as_array()->front().find("id")->as_string(), world.log->id());
+  EXPECT_EQ(get("/api/v1/audit/export?log=log-none", admin).code(), "not_found");
+  EXPECT_EQ(get("/api/v1/audit/export?log=No%20id", admin).code(), "invalid_argument");
+  EXPECT_EQ(get("/api/v1/audit/export?from=999999", admin).code(), "invalid_argument");
+  EXPECT_EQ(get("/api/v1/audit/export?to=999999", admin).code(), "not_found");
+  EXPECT_EQ(get("/api/v1/audit/export", token(kAdmin, "other")).code(), "permission_denied");
+  EXPECT_EQ(get("/api/v1/audit/logs", token(kAdmin, "other")).code(), "permission_denied");
+}
+
+TEST_F(Api, EvidenceThatIsJudgedIsInTheAuditLog) {
+  const auto td = world.launch();
+  const auto shown = world.attest(td, world.new_instance());
+  json::Object body{{"evidence", codec::to_base64(shown.evidence)},
+                    {"report_data", codec::to_hex(protocol::report_data(shown.preimage))},
+                    {"token", true}};
+  ASSERT_NE(post("/api/v1/attestation/verify", client, body).string("token"), "");
+  const auto subject = codec::to_hex(crypto::sha256(as_bytes(codec::to_base64(shown.evidence))));
+  const auto newest = [&] {
+    return merkle::decode_audit_leaf(world.log->leaf(world.log->find("evidence.appraised", subject).value()).value()).value();
+  };
+  EXPECT_EQ(*newest().detail<std::string>("verdict"), "accepted");
+  EXPECT_EQ(*newest().detail<std::string>("by"), "tester");
+  EXPECT_EQ(*newest().detail<std::string>("tenant"), "default");
+  EXPECT_EQ(*newest().detail<std::uint64_t>("token"), 1U);
+  EXPECT_EQ(*newest().detail<std::uint64_t>("lab"), 1U);
+  EXPECT_EQ(newest().detail<Bytes>("policy")->size(), 32U);
+  body[1].second = std::string(128, '0');
+  ASSERT_EQ(post("/api/v1/attestation/verify", client, body).string("verdict"), "rejected");
+  EXPECT_EQ(*newest().detail<std::string>("verdict"), "rejected");
+  EXPECT_EQ(*newest().detail<std::string>("code"), "report_data_mismatch");
+  EXPECT_EQ(*newest().detail<std::uint64_t>("token"), 0U);
+}
+
+TEST_F(Api, NothingIsGivenThatTheAuditLogDoesNotTake) {
+  const auto td = world.launch();
+  const auto shown = world.attest(td, world.new_instance());
+  const json::Value evidence = json::Object{{"evidence", codec::to_base64(shown.evidence)},
+                                            {"report_data", codec::to_hex(protocol::report_data(shown.preimage))},
+                                            {"token", true}};
+  const auto issued = post("/api/v1/tokens", admin, json::Object{{"name", "x"}, {"role", "client"}});
+  const auto before = get("/api/v1/tokens", admin).count("tokens");
+  const auto key = result_keys->current()->key_id;
+  auto transaction = *world.database->write();
+  ASSERT_TRUE(transaction.run("ALTER TABLE audit_row RENAME TO elsewhere").ok());
+  ASSERT_TRUE(transaction.commit().ok());
+  const auto hotkey = codec::to_hex(crypto::Ed25519Key::generate(random).public_key());
+  for (const auto& reply : {post("/api/v1/attestation/verify", client, evidence),
+                            post("/api/v1/tokens", admin, json::Object{{"name", "x"}, {"role", "client"}}),
+                            send(Method::del, "/api/v1/tokens/" + issued.string("id"), admin),
+                            post("/api/v1/attestation/keys/rotate", admin, json::Object{}),
+                            post("/api/v1/validators", admin, json::Object{{"hotkey", hotkey}}),
+                            send(Method::post, "/api/v1/validators/" + world.validator.str() + "/drain", admin),
+                            send(Method::put, "/api/v1/secrets/example/key", admin, {}, to_bytes("x")),
+                            send(Method::del, "/api/v1/secrets/example/salt", admin)}) {
+    EXPECT_EQ(reply.status, 503) << reply.text;
+    EXPECT_EQ(reply.code(), "storage_failure") << reply.text;
+    EXPECT_EQ(reply.string("token"), "");
+  }
+  EXPECT_EQ(get("/api/v1/tokens", admin).count("tokens"), before);
+  EXPECT_EQ(get("/api/v1/jobs", issued.string("token")).status, 200) << "not revoked";
+  EXPECT_EQ(result_keys->current()->key_id, key);
+  EXPECT_EQ(get("/api/v1/validators/" + world.validator.str(), admin).string("state"), "enrolled");
+  EXPECT_EQ(get("/api/v1/secrets", admin).count("secrets"), 1U);
+}
+
 // --- attestation -----------------------------------------------------------------------------------------------------
 
 TEST_F(Api, EvidenceIsJudgedAsTheCommandLineDoes) {
@@ -1713,7 +1808,7 @@ TEST_F(ApiDocument, EveryOperationKeepsTenantsApart) {
     ++tried;
   }
   EXPECT_GE(tried, 8U);
-  EXPECT_EQ(of_the_server, 8U);
+  EXPECT_EQ(of_the_server, 10U);
   EXPECT_EQ(get("/api/v1/jobs/" + job.keys.job().str(), client).string("state"), "succeeded");
   EXPECT_EQ(get("/api/v1/secrets", admin).count("secrets"), 2U);  // with the world's own
 }

@@ -69,7 +69,7 @@ class KeyBrokerTest : public testing::Test {
         fleet::Fleet::Services{*world.database, *world.registry, attestor, *world.broker, *world.jobs, dispatcher, refusals, pool,
                                world.clock, random, logger},
         std::move(fleet_options), strand);
-    keys = keyring::Keyring::open({*world.database, *world.sealer, *world.log, random}, std::chrono::minutes{5}).value();
+    keys = keyring::Keyring::open({*world.database, *world.sealer, *world.log, random}, std::chrono::minutes{5}, world.clock.now()).value();
     services.emplace(api::Services{*world.database, *world.blobs, *world.log, *world.registry, *world.broker, *world.jobs,
                                    dispatcher, *fleet, tokens, *keys, pool, readers, world.clock, random, monitor, logger,
                                    world.anchors,

@@ -1,4 +1,5 @@
 #include "cloister/codec/text.hpp"
+#include "cloister/crypto/hash.hpp"
 #include "cloister/evidence/collateral.hpp"
 #include "cloister/token/ear.hpp"
 #include "cloister/verdict/verdict.hpp"
@@ -13,6 +14,7 @@ using http::Response;
 
 constexpr std::size_t kMaxRequest = 4U << 20;
 constexpr std::size_t kMaxAudience = 256;
+constexpr std::string_view kAppraised = "evidence.appraised";
 
 struct Submission {
   Bytes evidence;
@@ -120,6 +122,27 @@ Result<std::string> issue(const Services& s, const Submission& submission, const
   return token::issue_ear(appraised, submission.terms.policy, issuer, terms);
 }
 
+/// What was made of whose evidence. A token that vouches for it leaves only when this is on disk.
+Result<void> record(const Services& s, const Request& request, const Submission& submission, const verdict::Verdict& judged,
+                    bool with_token) {
+  merkle::AuditLeaf leaf;
+  leaf.time = s.clock.now();
+  leaf.kind = kAppraised;
+  leaf.subject = codec::to_hex(crypto::sha256(submission.evidence));
+  leaf.details = {{"by", request.principal->subject},
+                  {"tenant", request.principal->tenant},
+                  {"verdict", std::string{judged.accepted() ? "accepted" : "rejected"}},
+                  {"policy", to_bytes(ByteView{policy::digest(submission.terms.policy)})},
+                  {"token", std::uint64_t{with_token ? 1U : 0U}}};
+  if (!judged.format.empty()) leaf.details.emplace_back("format", judged.format);
+  if (judged.error) leaf.details.emplace_back("code", std::string{to_string(judged.error->code())});
+  if (judged.appraised) leaf.details.emplace_back("lab", std::uint64_t{judged.appraised->lab() ? 1U : 0U});
+  CLOISTER_TRY(transaction, s.database.write());
+  CLOISTER_TRY(index, s.log.append(transaction, leaf));
+  static_cast<void>(index);
+  return transaction.commit();
+}
+
 /// A verdict is an answer, whatever it says; refused is what cannot be judged at all.
 Result<Response> verify(const Services& s, const Request& request) {
   CLOISTER_TRY(submission, read(s, request));
@@ -141,13 +164,14 @@ Result<Response> verify(const Services& s, const Request& request) {
   };
   const verdict::Sources sources{find, endorse, s.fetches && !submission.collateral};
   CLOISTER_TRY(judged, verdict::judge(submission.evidence, submission.tee, submission.terms, sources));
+  const bool wanted = submission.token && judged.appraised.has_value();
+  const auto issued = wanted ? issue(s, submission, *judged.appraised) : Result<std::string>{std::string{}};
+  CLOISTER_CHECK(record(s, request, submission, judged, wanted && issued.ok()));
+  if (!issued) return issued.error();
   auto answer = verdict::to_json(judged);
   if (!submission.token) return http::json_response(answer);
   json::Value token;
-  if (judged.appraised) {
-    CLOISTER_TRY(issued, issue(s, submission, *judged.appraised));
-    token = std::move(issued);
-  }
+  if (wanted) token = *issued;
   return http::json_response(answer.set("token", std::move(token)));
 }
 

@@ -1,4 +1,5 @@
 #include "cloister/codec/text.hpp"
+#include "cloister/merkle/export.hpp"
 #include "handlers.hpp"
 
 namespace cloister::api {
@@ -8,18 +9,9 @@ using http::Method;
 using http::Request;
 using http::Response;
 
-json::Value head_json(const merkle::SignedHead& head, const crypto::Ed25519Public& key) {
-  return json::Object{{"log", head.head.log_id},
-                      {"size", head.head.tree_size},
-                      {"root", codec::to_hex(head.head.root)},
-                      {"time", to_rfc3339(head.head.time)},
-                      {"signature", codec::to_hex(head.signature)},
-                      {"key", codec::to_hex(key)}};
-}
-
 Result<Response> head(const Services& s, const Request&) {
   CLOISTER_TRY(newest, s.log.advance(s.clock.now()));
-  return http::json_response(head_json(newest, s.log.key()));
+  return http::json_response(merkle::head_json(newest, s.log.key()));
 }
 
 Result<Response> leaves(const Services& s, const Request& request) {
@@ -29,6 +21,35 @@ Result<Response> leaves(const Services& s, const Request& request) {
   json::Array out;
   for (const auto& leaf : list) out.emplace_back(codec::to_base64(leaf));
   return http::json_response(json::Object{{"first", first.value_or(0)}, {"leaves", std::move(out)}});
+}
+
+Result<Response> logs(const Services& s, const Request&) {
+  CLOISTER_TRY(all, s.log.logs());
+  json::Array list;
+  for (const auto& log : all) {
+    list.push_back(json::Object{{"id", log.id},
+                                {"started", to_rfc3339(log.started)},
+                                {"leaves", log.leaves},
+                                {"size", log.size},
+                                {"current", log.id == s.log.id()}});
+  }
+  return http::json_response(json::Object{{"logs", std::move(list)}});
+}
+
+/// The lines of an export, from `from` on, as many as go into one answer.
+Result<Response> export_log(const Services& s, const Request& request) {
+  CLOISTER_TRY(from, number_query(request, "from"));
+  CLOISTER_TRY(to, number_query(request, "to"));
+  const auto log = request.query.find("log");
+  if (log && !valid_id(*log)) return Error{Errc::invalid_argument, "log: an id expected"};
+  // So that what was just done is in it.
+  if (!log && !to) CLOISTER_CHECK(s.log.advance(s.clock.now()));
+  CLOISTER_TRY(page, s.log.export_page({std::string{log.value_or("")}, from.value_or(0), to}));
+  json::Array entries;
+  for (const auto& entry : page.entries) entries.push_back(merkle::to_json(entry));
+  json::Object out{{"header", merkle::to_json(page.header)}, {"entries", std::move(entries)}, {"to", page.to}};
+  if (page.next < page.to) out.emplace_back("next", page.next);
+  return http::json_response(std::move(out));
 }
 
 Result<Response> inclusion(const Services& s, const Request& request) {
@@ -65,6 +86,19 @@ void add_audit_routes(Routes& routes, const Services& services) {
                  .of_the_server()
                  .answers(200, "AuditLeaves"),
              reading(services, leaves));
+  routes.add(Method::get, "/api/v1/audit/logs", administrators(),
+             Doc{"The logs that the database has, oldest first; those before the last ended when a rollback was accepted"}
+                 .of_the_server()
+                 .answers(200, "AuditLogList"),
+             reading(services, logs));
+  routes.add(Method::get, "/api/v1/audit/export", administrators(),
+             Doc{"Lines of an export, whose first is the first page's header; `next` says where the next page begins"}
+                 .query("log", "Id", "Which log; else the one that goes on")
+                 .query("from", "Index", "The first leaf; else the oldest")
+                 .query("to", "Index", "The size of the head that ends it, which is in the first page; else of the newest")
+                 .of_the_server()
+                 .answers(200, "AuditExport"),
+             blocking(services, export_log));
   routes.add(Method::get, "/api/v1/audit/inclusion", operators(),
              Doc{"That a leaf stands in a tree (RFC 6962 section 2.1.1)"}
                  .query("index", "Index", "Of the leaf; else the first")

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cloister/core/ids.hpp"
+#include "cloister/merkle/kinds.hpp"
 #include "cloister/storage/audit_rows.hpp"
 #include "cloister/storage/files.hpp"
 
@@ -14,7 +15,8 @@ namespace rows = storage::audit_rows;
 constexpr std::size_t kMaxHeadFile = 4096;
 constexpr std::uint32_t kBatch = 512;
 constexpr std::uint32_t kMaxLeaves = 1000;
-constexpr std::string_view kRollbackKind = "log.rollback";
+constexpr std::uint32_t kExportBatch = 32;
+constexpr std::size_t kExportBytes = 512U << 10;  // of leaves in a page, once there is one
 
 /// The tree as the database keeps it.
 class StoredNodes final : public merkle::Nodes {
@@ -121,6 +123,21 @@ Result<Found> look(storage::Database& database, const std::filesystem::path& hea
   return found;
 }
 
+/// A log in the database with its first leaf, if it has one, or nothing of it; its head, which covers no leaf.
+Result<merkle::SignedHead> begin_log(storage::Database& database, const kms::Kms& kms, const std::string& id,
+                                     const std::optional<merkle::AuditLeaf>& first, UnixTime now) {
+  CLOISTER_TRY(head, sign_head(kms, {id, 0, merkle::empty_root(), now}));
+  CLOISTER_TRY(transaction, database.write());
+  CLOISTER_CHECK(rows::begin_log(transaction, id, now));
+  CLOISTER_CHECK(rows::add_head(transaction, id, 0, merkle::encode(head)));
+  if (first) {
+    CLOISTER_TRY(encoded, merkle::encode(*first));
+    CLOISTER_CHECK(rows::append(transaction, id, first->kind, first->subject, encoded));
+  }
+  CLOISTER_CHECK(transaction.commit());
+  return head;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Log>> Log::open(storage::Database& database, const kms::Kms& kms, Random& random,
@@ -135,28 +152,17 @@ Result<std::unique_ptr<Log>> Log::open(storage::Database& database, const kms::K
     CLOISTER_CHECK(log->resume(*std::move(found.database)));
     return log;
   }
-  CLOISTER_CHECK(log->begin(random_id("log", random), now));
+  const auto id = random_id("log", random);
+  std::optional<merkle::AuditLeaf> why;
   if (rolled_back) {
-    merkle::AuditLeaf leaf{now, std::string{kRollbackKind}, log->id_, {}};
-    describe(leaf, "database", found.database);
-    describe(leaf, "file", found.outside);
-    CLOISTER_TRY(transaction, database.write());
-    CLOISTER_CHECK(log->append(transaction, leaf));
-    CLOISTER_CHECK(transaction.commit());
-    CLOISTER_CHECK(log->advance(now));
+    why = merkle::AuditLeaf{now, std::string{merkle::kRollbackKind}, id, {}};
+    describe(*why, "database", found.database);
+    describe(*why, "file", found.outside);
   }
+  CLOISTER_TRY(begun, begin_log(database, kms, id, why, now));
+  CLOISTER_CHECK(log->resume(std::move(begun)));
+  if (why) CLOISTER_CHECK(log->advance(now));
   return log;
-}
-
-Result<void> Log::begin(std::string id, UnixTime now) {
-  id_ = std::move(id);
-  CLOISTER_TRY(head, sign_head(kms_, {id_, 0, merkle::empty_root(), now}));
-  CLOISTER_TRY(transaction, database_.write());
-  CLOISTER_CHECK(rows::begin_log(transaction, id_, now));
-  CLOISTER_CHECK(rows::add_head(transaction, id_, 0, merkle::encode(head)));
-  CLOISTER_CHECK(transaction.commit());
-  newest_ = std::move(head);
-  return publish();
 }
 
 Result<void> Log::resume(merkle::SignedHead head) {
@@ -254,6 +260,74 @@ Result<merkle::ConsistencyProof> Log::prove_consistency(std::uint64_t first_size
   }
   CLOISTER_TRY(snapshot, database_.read());
   return merkle::prove_consistency(StoredNodes{snapshot, id_}, first_size, second_size);
+}
+
+Result<std::vector<Log::Info>> Log::logs() const {
+  CLOISTER_TRY(snapshot, database_.read());
+  CLOISTER_TRY(all, rows::logs(snapshot));
+  std::vector<Info> out;
+  for (auto& row : all) {
+    CLOISTER_TRY(count, rows::count(snapshot, row.id));
+    CLOISTER_TRY(size, covered_size(snapshot, row.id));
+    out.push_back({std::move(row.id), row.started, count, size});
+  }
+  return out;
+}
+
+/// Of this log, what its head file has too.
+Result<std::uint64_t> Log::covered_size(const storage::Reading& reading, const std::string& log) const {
+  if (log == id_) return head().head.tree_size;
+  CLOISTER_TRY(bytes, rows::last_head(reading, log));
+  if (!bytes) return Error{Errc::not_found, "no audit log is called " + log};
+  CLOISTER_TRY(last, read_head(*bytes, key_));
+  return last.head.tree_size;
+}
+
+Result<Log::ExportPage> Log::export_page(const ExportQuery& query) const {
+  const auto& log = query.log.empty() ? id_ : query.log;
+  CLOISTER_TRY(snapshot, database_.read());
+  CLOISTER_TRY(covered, covered_size(snapshot, log));
+  const auto to = query.to.value_or(covered);
+  const auto no_head = Error{Errc::not_found, "to: no head covers exactly " + std::to_string(to) + " leaves"};
+  if (to > covered) return no_head;
+  CLOISTER_TRY(end, rows::head_of(snapshot, log, to));
+  if (!end) return no_head;
+  if (query.from > to) {
+    return Error{Errc::invalid_argument,
+                 "from: " + std::to_string(to) + " at most expected, which is how many leaves there are"};
+  }
+  CLOISTER_TRY(frontier, merkle::Frontier::load(StoredNodes{snapshot, log}, query.from));
+  ExportPage page{{log, key_, query.from, frontier.peaks()}, {}, to, query.from};
+  if (query.from == to) {
+    CLOISTER_TRY(head, read_head(*end, key_));
+    page.entries.emplace_back(std::move(head));
+    return page;
+  }
+  std::vector<Bytes> leaves;
+  for (std::size_t bytes = 0; page.next < to && bytes < kExportBytes && leaves.size() < kMaxLeaves;) {
+    const auto wanted = std::min<std::uint64_t>(kExportBatch, to - page.next);
+    CLOISTER_TRY(batch, rows::leaves(snapshot, log, page.next, static_cast<std::uint32_t>(wanted)));
+    if (batch.empty()) return Error{Errc::storage_corrupt, "audit log " + log + " has no leaf " + std::to_string(page.next)};
+    page.next += batch.size();
+    for (auto& leaf : batch) {
+      bytes += leaf.size();
+      leaves.push_back(std::move(leaf));
+    }
+  }
+  CLOISTER_TRY(heads, rows::heads(snapshot, log, query.from, page.next));
+  auto index = query.from;
+  const auto add_up_to = [&](std::uint64_t size) {
+    for (; index < size; ++index) {
+      page.entries.emplace_back(merkle::ExportedLeaf{index, std::move(leaves[static_cast<std::size_t>(index - query.from)])});
+    }
+  };
+  for (const auto& bytes : heads) {
+    CLOISTER_TRY(head, read_head(bytes, key_));
+    add_up_to(head.head.tree_size);
+    page.entries.emplace_back(std::move(head));
+  }
+  add_up_to(page.next);
+  return page;
 }
 
 Result<void> Log::check() const {

@@ -3,6 +3,9 @@
 #include <filesystem>
 #include <fstream>
 
+#include "cloister/merkle/kinds.hpp"
+#include "cloister/storage/audit_rows.hpp"
+
 #include "fixture.hpp"
 
 namespace cloister::audit {
@@ -251,6 +254,29 @@ TEST_F(LogTest, AcceptedRollbackBeginsANewLogThatNamesBothHeads) {
   open_database();
   open();
   EXPECT_EQ(log_->id(), id) << "from now on without being asked";
+}
+
+TEST_F(LogTest, NoLogBeginsWithoutTheRollbackThatItBeganBy) {
+  append_many(3);
+  const auto kept = *log_->advance(at(1));
+  open_database();
+  std::filesystem::remove(head_file());
+  // The file cannot be written: as if the server had ended between the two.
+  const auto draft = head_file().string() + ".new";
+  std::filesystem::create_directory(draft);
+  EXPECT_EQ(try_open(true).error().code(), Errc::io_error);
+  std::filesystem::remove(draft);
+  EXPECT_EQ(refusal(), Errc::database_behind_head) << "it has a leaf, and its head file is missing";
+  open(true);
+  const auto logs = *log_->logs();
+  EXPECT_EQ(logs.size(), 3U);
+  for (const auto& log : logs) {
+    const auto snapshot = database_->read();
+    const auto first = storage::audit_rows::leaves(*snapshot, log.id, 0, 1).value();
+    ASSERT_FALSE(first.empty()) << log.id;
+    const bool began_by_it = merkle::decode_audit_leaf(first[0])->kind == merkle::kRollbackKind;
+    EXPECT_EQ(began_by_it, log.id != kept.head.log_id);
+  }
 }
 
 TEST_F(LogTest, AcceptingNoRollbackChangesNothing) {

@@ -49,7 +49,31 @@ Result<void> Broker::remove(const TenantId& tenant, std::string_view path, std::
 }
 
 Result<ReleaseDecision> Broker::decide(const session::AttestedSession& session, const model::SecretRef& secret,
-                                       UnixTime now) const {
+                                       UnixTime now) {
+  auto decision = judge(session, secret, now);
+  // What is the storage's own fault is no refusal, and could not be recorded either.
+  if (!decision && http_status(decision.error().code()) < 500) {
+    CLOISTER_CHECK(record_refusal(session, secret, decision.error().code(), now));
+  }
+  return decision;
+}
+
+Result<void> Broker::record_refusal(const session::AttestedSession& session, const model::SecretRef& secret, Errc code,
+                                    UnixTime now) {
+  auto leaf = leaf_of(kSecretRefused, secret.path, now);
+  leaf.details = {{"session", session.id().str()},
+                  {"role", std::string{to_string(session.role())}},
+                  {"code", std::string{to_string(code)}},
+                  {"policy", to_bytes(ByteView{session.policy_digest()})}};
+  if (!session.instance().empty()) leaf.details.emplace_back("instance", session.instance().str());
+  CLOISTER_TRY(transaction, database_.write());
+  CLOISTER_TRY(index, log_.append(transaction, leaf));
+  static_cast<void>(index);
+  return transaction.commit();
+}
+
+Result<ReleaseDecision> Broker::judge(const session::AttestedSession& session, const model::SecretRef& secret,
+                                      UnixTime now) const {
   if (session.role() != protocol::Role::instance) return denied();
   if (now >= session.expires()) return Error{Errc::session_expired, "the session has expired"};
   CLOISTER_TRY(snapshot, database_.read());

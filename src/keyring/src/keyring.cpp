@@ -12,6 +12,7 @@ namespace jose = crypto::jose;
 
 constexpr std::string_view kSetting = "attestation-token-keys";
 constexpr std::string_view kKeyInfo = "cloister/attestation-token-key/1";
+constexpr std::string_view kMade = "token_key.made";
 constexpr std::string_view kRotated = "token_key.rotated";
 
 /// The server's own values are sealed under its own tenant's key.
@@ -78,13 +79,13 @@ Result<Keyring::State> Keyring::read(const storage::Reading& reading, std::strin
   return out;
 }
 
-Result<std::unique_ptr<Keyring>> Keyring::open(const Services& services, std::chrono::seconds lifetime) {
+Result<std::unique_ptr<Keyring>> Keyring::open(const Services& services, std::chrono::seconds lifetime, UnixTime now) {
   std::unique_ptr<Keyring> out{new Keyring{services, lifetime}};
-  CLOISTER_CHECK(out->begin());
+  CLOISTER_CHECK(out->begin(now));
   return out;
 }
 
-Result<void> Keyring::begin() {
+Result<void> Keyring::begin(UnixTime now) {
   CLOISTER_TRY(transaction, services_.database.write());
   const auto stored = storage::settings::get(transaction, kSetting);
   if (!stored && stored.error().code() != Errc::not_found) return stored.error();
@@ -103,6 +104,9 @@ Result<void> Keyring::begin() {
   state.current = std::move(first);
   state.next = std::move(second);
   CLOISTER_CHECK(storage::settings::set(transaction, kSetting, as_bytes(write(state))));
+  merkle::AuditLeaf leaf{now, std::string{kMade}, state.current->key_id, {{"next", state.next->key_id}}};
+  CLOISTER_TRY(index, services_.log.append(transaction, leaf));
+  static_cast<void>(index);
   CLOISTER_CHECK(transaction.commit());
   state_ = std::move(state);
   return {};

@@ -33,7 +33,7 @@ class Keys : public testing::Test {
     database = storage::Database::open(dir.path() / "cloister.db").value();
     sealer = std::make_unique<storage::Sealer>(*kms, random);
     log = audit::Log::open(*database, *kms, random, {dir.path() / "audit-head.cbor", false}, kStart).value();
-    ring = Keyring::open({*database, *sealer, *log, random}, kLifetime).value();
+    ring = Keyring::open({*database, *sealer, *log, random}, kLifetime, kStart).value();
   }
   [[nodiscard]] std::vector<std::string> published(UnixTime now) const {
     std::vector<std::string> out;
@@ -60,6 +60,28 @@ TEST_F(Keys, AreTheOneThatSignsAndTheNext) {
   EXPECT_EQ(keys[0], ring->current()->key_id);
   EXPECT_NE(keys[1], keys[0]);
   for (const auto& key : ring->published(kStart)) EXPECT_EQ(key.key_id, crypto::jose::thumbprint(key.key));
+}
+
+TEST_F(Keys, TheirMakingIsInTheLogOnce) {
+  const auto keys = published(kStart);
+  restart();
+  const auto made = log->find("token_key.made", keys[0]);
+  ASSERT_TRUE(made) << made.error().text();
+  const auto leaf = merkle::decode_audit_leaf(log->leaf(*made).value()).value();
+  EXPECT_EQ(leaf.time, kStart);
+  EXPECT_EQ(*leaf.detail<std::string>("next"), keys[1]);
+  EXPECT_EQ(log->leaf(*made + 1).error().code(), Errc::not_found);
+}
+
+TEST_F(Keys, AreNotMadeWithoutTheLog) {
+  ring.reset();
+  auto transaction = database->write();
+  ASSERT_TRUE(transaction->run("DELETE FROM setting").ok());
+  ASSERT_TRUE(transaction->run("ALTER TABLE audit_row RENAME TO elsewhere").ok());
+  ASSERT_TRUE(transaction->commit().ok());
+  EXPECT_EQ(Keyring::open({*database, *sealer, *log, random}, kLifetime, kStart).error().code(), Errc::storage_failure);
+  const auto snapshot = database->read();
+  EXPECT_EQ(storage::settings::get(*snapshot, "attestation-token-keys").error().code(), Errc::not_found);
 }
 
 TEST_F(Keys, OverlapWhenTheyRotate) {
@@ -116,7 +138,7 @@ TEST_F(Keys, AreSealedAtRestAndBoundToTheirPlace) {
     auto transaction = database->write().value();
     CLOISTER_ASSERT(storage::settings::set(transaction, "attestation-token-keys", as_bytes(codec::json::write(changed))).ok());
     CLOISTER_ASSERT(transaction.commit().ok());
-    return Keyring::open({*database, *sealer, *log, random}, kLifetime).error().code();
+    return Keyring::open({*database, *sealer, *log, random}, kLifetime, kStart).error().code();
   };
   auto exchanged = value;
   exchanged.set("current", *value.find("next")).set("next", *value.find("current"));

@@ -90,6 +90,19 @@ Result<Frontier> Frontier::load(const Nodes& nodes, std::uint64_t size) {
   return out;
 }
 
+Result<Frontier> Frontier::from_peaks(std::uint64_t size, std::vector<Hash> peaks) {
+  if (size > kMaxSize) return Error{Errc::malformed, "a tree of at most 2^62 leaves expected"};
+  const auto wanted = static_cast<std::size_t>(std::popcount(size));
+  if (peaks.size() != wanted) {
+    return Error{Errc::malformed, "a tree of " + std::to_string(size) + " leaves has " + std::to_string(wanted) +
+                                      " peaks, got " + std::to_string(peaks.size())};
+  }
+  Frontier out;
+  out.size_ = size;
+  out.peaks_ = std::move(peaks);
+  return out;
+}
+
 Hash Frontier::root() const {
   if (peaks_.empty()) return empty_root();
   auto root = peaks_.back();

@@ -237,6 +237,14 @@ Result<void> JobService::fail(const session::AttestedSession& session, const pro
 
 Result<void> JobService::accept(const session::AttestedSession& session, const protocol::SubmitResult& result,
                                 UnixTime now) {
+  auto taken = take(session, result, now);
+  const bool refused = !taken && http_status(taken.error().code()) < 500;
+  if (refused && options_.refusals != nullptr) options_.refusals->note(taken.error().code(), now);
+  return taken;
+}
+
+Result<void> JobService::take(const session::AttestedSession& session, const protocol::SubmitResult& result,
+                              UnixTime now) {
   CLOISTER_CHECK(check_time(session, now));
   CLOISTER_CHECK(crypto::ed25519_verify(session.result_key(), result.envelope, result.signature));
   CLOISTER_TRY(envelope, protocol::decode_envelope(result.envelope));

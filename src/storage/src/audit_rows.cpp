@@ -8,6 +8,7 @@ namespace {
 #define CLOISTER_LOG "(SELECT seq FROM audit_log WHERE id = ?1)"
 
 constexpr Sql kCurrent{"SELECT id FROM audit_log ORDER BY seq DESC LIMIT 1"};
+constexpr Sql kLogs{"SELECT id, started FROM audit_log ORDER BY seq"};
 constexpr Sql kBegin{"INSERT INTO audit_log (id, started) VALUES (?1, ?2)"};
 constexpr Sql kCount{"SELECT COALESCE(MAX(position) + 1, 0) FROM audit_row WHERE log = " CLOISTER_LOG};
 constexpr Sql kAppend{"INSERT INTO audit_row (log, position, kind, subject, leaf) VALUES (" CLOISTER_LOG
@@ -20,6 +21,9 @@ constexpr Sql kAddNode{"INSERT INTO audit_node (log, level, position, hash) VALU
 constexpr Sql kNode{"SELECT hash FROM audit_node WHERE log = " CLOISTER_LOG " AND level = ?2 AND position = ?3"};
 constexpr Sql kAddHead{"INSERT INTO audit_head (log, tree_size, head) VALUES (" CLOISTER_LOG ", ?2, ?3)"};
 constexpr Sql kLastHead{"SELECT head FROM audit_head WHERE log = " CLOISTER_LOG " ORDER BY tree_size DESC LIMIT 1"};
+constexpr Sql kHeads{"SELECT head FROM audit_head WHERE log = " CLOISTER_LOG
+                     " AND tree_size > ?2 AND tree_size <= ?3 ORDER BY tree_size"};
+constexpr Sql kHeadOf{"SELECT head FROM audit_head WHERE log = " CLOISTER_LOG " AND tree_size = ?2"};
 #undef CLOISTER_LOG
 
 /// The value of the only row, or nothing.
@@ -35,6 +39,13 @@ auto read_optional(const Reading& reading, Sql sql, std::initializer_list<Param>
 
 Result<std::optional<std::string>> current_log(const Reading& reading) {
   return read_optional(reading, kCurrent, {}, [](Rows& rows) { return rows.text(); });
+}
+
+Result<std::vector<LogRow>> logs(const Reading& reading) {
+  return read_all(reading, kLogs, {}, [](Rows& rows) {
+    auto id = rows.text();
+    return LogRow{std::move(id), rows.time()};
+  });
 }
 
 Result<void> begin_log(Transaction& transaction, std::string_view log, UnixTime now) {
@@ -81,6 +92,14 @@ Result<void> add_head(Transaction& transaction, std::string_view log, std::uint6
 
 Result<std::optional<Bytes>> last_head(const Reading& reading, std::string_view log) {
   return read_optional(reading, kLastHead, {log}, [](Rows& rows) { return rows.bytes(); });
+}
+
+Result<std::vector<Bytes>> heads(const Reading& reading, std::string_view log, std::uint64_t above, std::uint64_t up_to) {
+  return read_all(reading, kHeads, {log, above, up_to}, [](Rows& rows) { return rows.bytes(); });
+}
+
+Result<std::optional<Bytes>> head_of(const Reading& reading, std::string_view log, std::uint64_t tree_size) {
+  return read_optional(reading, kHeadOf, {log, tree_size}, [](Rows& rows) { return rows.bytes(); });
 }
 
 }  // namespace cloister::storage::audit_rows

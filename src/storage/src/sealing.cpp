@@ -110,6 +110,7 @@ Result<std::string> Sealer::add_key(Transaction& transaction, const TenantId& te
   const auto key = crypto::Secret<32>::random(random_);
   CLOISTER_TRY(wrapped, kms_.wrap(key, data_key_owner(tenant, key_id)));
   CLOISTER_CHECK(transaction.run(kAddKey, {key_id, tenant, wrapped}));
+  if (on_key_) CLOISTER_CHECK(on_key_(transaction, tenant, key_id));
   return key_id;
 }
 

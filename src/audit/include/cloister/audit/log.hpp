@@ -14,6 +14,7 @@
 #include "cloister/core/time.hpp"
 #include "cloister/crypto/curve25519.hpp"
 #include "cloister/kms/kms.hpp"
+#include "cloister/merkle/export.hpp"
 #include "cloister/merkle/log.hpp"
 #include "cloister/merkle/tree.hpp"
 #include "cloister/storage/database.hpp"
@@ -64,6 +65,31 @@ class Log {
   [[nodiscard]] Result<merkle::InclusionProof> prove_inclusion(std::uint64_t index, std::uint64_t tree_size) const;
   [[nodiscard]] Result<merkle::ConsistencyProof> prove_consistency(std::uint64_t first_size,
                                                                    std::uint64_t second_size) const;
+  /// A log that the database has.
+  struct Info {
+    std::string id;
+    UnixTime started{};
+    std::uint64_t leaves = 0;  // with those that no head covers: of a log that was given up, the last second's
+    std::uint64_t size = 0;    // under its newest head
+  };
+  /// Every one, oldest first; the last is this one.
+  [[nodiscard]] Result<std::vector<Info>> logs() const;
+
+  struct ExportQuery {
+    std::string log = {};       // empty: this one
+    std::uint64_t from = 0;     // index of the first leaf
+    std::optional<std::uint64_t> to = {};  // the size of a head that there is; else of the newest
+  };
+  /// A part of an export, as much as is good to have at once: `header` for the file that begins with it.
+  struct ExportPage {
+    merkle::ExportHeader header;
+    std::vector<merkle::ExportEntry> entries;
+    std::uint64_t to = 0;
+    std::uint64_t next = 0;  // where the next page begins; `to` after the last
+  };
+  /// `not_found` for a log or a head that there is not, `invalid_argument` when `from` is beyond `to`.
+  [[nodiscard]] Result<ExportPage> export_page(const ExportQuery& query) const;
+
   /// Hashes every leaf again and compares with the newest head: `storage_corrupt` when a row was changed.
   [[nodiscard]] Result<void> check() const;
 
@@ -71,10 +97,10 @@ class Log {
   Log(storage::Database& database, const kms::Kms& kms, std::filesystem::path head_file,
       const crypto::Ed25519Public& key)
       : database_{database}, kms_{kms}, head_file_{std::move(head_file)}, key_{key} {}
-  [[nodiscard]] Result<void> begin(std::string id, UnixTime now);
   [[nodiscard]] Result<void> resume(merkle::SignedHead head);
   [[nodiscard]] Result<void> grow(UnixTime now);
   [[nodiscard]] Result<void> publish();
+  [[nodiscard]] Result<std::uint64_t> covered_size(const storage::Reading& reading, const std::string& log) const;
   storage::Database& database_;
   const kms::Kms& kms_;
   std::filesystem::path head_file_;

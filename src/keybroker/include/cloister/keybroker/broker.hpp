@@ -37,6 +37,7 @@ class ReleaseDecision {
 };
 
 inline constexpr std::string_view kSecretReleased = "secret.released";  // subject: the path
+inline constexpr std::string_view kSecretRefused = "secret.refused";    // to an attested session
 inline constexpr std::string_view kSecretStored = "secret.stored";
 inline constexpr std::string_view kSecretRemoved = "secret.removed";
 
@@ -60,8 +61,9 @@ class Broker {
 
   /// Whether this session may have a secret. `permission_denied` alike for a session that has expired or is no
   /// instance's, and for a secret that its version does not name or that does not exist.
+  /// A refusal is in the audit log when this returns.
   [[nodiscard]] Result<ReleaseDecision> decide(const session::AttestedSession& session, const model::SecretRef& secret,
-                                               UnixTime now) const;
+                                               UnixTime now);
   /// The secret, sealed to the session's payload key. The audit leaf is committed before anything is returned.
   [[nodiscard]] Result<protocol::SealedSecret> release(const session::AttestedSession& session,
                                                        ReleaseDecision decision, UnixTime now);
@@ -70,6 +72,10 @@ class Broker {
   [[nodiscard]] Result<protocol::Release> release_all(const session::AttestedSession& session, UnixTime now);
 
  private:
+  [[nodiscard]] Result<ReleaseDecision> judge(const session::AttestedSession& session, const model::SecretRef& secret,
+                                              UnixTime now) const;
+  [[nodiscard]] Result<void> record_refusal(const session::AttestedSession& session, const model::SecretRef& secret,
+                                            Errc code, UnixTime now);
   storage::Database& database_;
   mutable storage::Secrets secrets_;  // opens values, which only caches keys
   DerivedKeys derived_keys_;

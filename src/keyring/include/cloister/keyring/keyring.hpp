@@ -36,9 +36,11 @@ class Keyring {
     audit::Log& log;
     Random& random;
   };
-  /// `lifetime`: the longest that a token lives. The first opening makes two keys; later ones find them, whatever
-  /// happened to the process. `storage_corrupt` or `decryption_failed` when what is stored is not what was.
-  [[nodiscard]] static Result<std::unique_ptr<Keyring>> open(const Services& services, std::chrono::seconds lifetime);
+  /// `lifetime`: the longest that a token lives. The first opening makes two keys ("token_key.made" in the audit log, at
+  /// `now`); later ones find them, whatever happened to the process. `storage_corrupt` or `decryption_failed` when what
+  /// is stored is not what was.
+  [[nodiscard]] static Result<std::unique_ptr<Keyring>> open(const Services& services, std::chrono::seconds lifetime,
+                                                              UnixTime now);
 
   [[nodiscard]] std::chrono::seconds lifetime() const noexcept { return lifetime_; }
   /// The key that signs now.
@@ -65,7 +67,7 @@ class Keyring {
     std::vector<Previous> previous;  // oldest first
   };
   Keyring(const Services& services, std::chrono::seconds lifetime) : services_{services}, lifetime_{lifetime} {}
-  [[nodiscard]] Result<void> begin();
+  [[nodiscard]] Result<void> begin(UnixTime now);
   [[nodiscard]] Result<Bytes> make_key(storage::Transaction& transaction, std::uint64_t generation);
   [[nodiscard]] Result<Key> open_key(const storage::Reading& reading, std::uint64_t generation, ByteView sealed);
   [[nodiscard]] Result<State> read(const storage::Reading& reading, std::string_view text);

@@ -53,8 +53,12 @@ class Frontier {
   Frontier() = default;
   /// The frontier of the first `size` leaves.
   [[nodiscard]] static Result<Frontier> load(const Nodes& nodes, std::uint64_t size);
+  /// The frontier of `size` leaves with these `peaks`, as somebody says: `malformed` unless it is as many as there must
+  /// be. Only a signed head, of this tree or of one that continues it, shows that they are true.
+  [[nodiscard]] static Result<Frontier> from_peaks(std::uint64_t size, std::vector<Hash> peaks);
 
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+  [[nodiscard]] const std::vector<Hash>& peaks() const noexcept { return peaks_; }
   [[nodiscard]] Hash root() const;
   /// Appends a leaf; returns the subtrees that it completes, itself (level 0) first: what `Nodes` must keep.
   [[nodiscard]] std::vector<Node> append(const Hash& leaf);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cloister/audit/log.hpp"
+#include "cloister/audit/refusals.hpp"
 #include "cloister/core/random.hpp"
 #include "cloister/core/result.hpp"
 #include "cloister/core/time.hpp"
@@ -43,6 +44,8 @@ class JobService {
     // Unfinished jobs.
     std::uint64_t max_jobs_of_tenant = 2'000;
     std::uint64_t max_jobs = 10'000;
+    /// Counts the results that are refused, which an instance can bring as many of as it likes; may be null.
+    audit::Refusals* refusals = nullptr;
   };
   JobService(storage::Database& database, audit::Log& log, Random& random, const Clock& clock, Options options)
       : database_{database},
@@ -103,6 +106,8 @@ class JobService {
 
  private:
   [[nodiscard]] UnixTime lease_time() const;
+  [[nodiscard]] Result<void> take(const session::AttestedSession& session, const protocol::SubmitResult& result,
+                                  UnixTime now);
   void observe_lease(const model::Attempt& attempt, std::string_view outcome, UnixTime now);
   void observe_end(const model::Job& job);
   storage::Database& database_;

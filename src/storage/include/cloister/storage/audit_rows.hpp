@@ -16,6 +16,12 @@ namespace cloister::storage::audit_rows {
 
 /// The newest log, or nothing before the first.
 [[nodiscard]] Result<std::optional<std::string>> current_log(const Reading& reading);
+struct LogRow {
+  std::string id;
+  UnixTime started{};
+};
+/// Every log that there was, oldest first; the last is the newest.
+[[nodiscard]] Result<std::vector<LogRow>> logs(const Reading& reading);
 /// Begins a log, which is the newest from now on.
 [[nodiscard]] Result<void> begin_log(Transaction& transaction, std::string_view log, UnixTime now);
 
@@ -42,5 +48,11 @@ namespace cloister::storage::audit_rows {
                                     ByteView head);
 /// The head of the largest tree, or nothing.
 [[nodiscard]] Result<std::optional<Bytes>> last_head(const Reading& reading, std::string_view log);
+
+/// The heads of trees of more than `above` and at most `up_to` leaves, smallest first.
+[[nodiscard]] Result<std::vector<Bytes>> heads(const Reading& reading, std::string_view log, std::uint64_t above,
+                                               std::uint64_t up_to);
+/// The head of the tree of that size, or nothing.
+[[nodiscard]] Result<std::optional<Bytes>> head_of(const Reading& reading, std::string_view log, std::uint64_t tree_size);
 
 }  // namespace cloister::storage::audit_rows

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -48,7 +49,9 @@ struct SealedValue {
 /// Unwrapped keys stay in memory. Thread-safe; `kms` and `random` outlive it.
 class Sealer {
  public:
-  Sealer(const kms::Kms& kms, Random& random) : kms_{kms}, random_{random} {}
+  /// Records, in the transaction that makes it, that a tenant has a new data key; its failure is that of the sealing.
+  using OnKey = std::function<Result<void>(Transaction&, const TenantId&, std::string_view key_id)>;
+  Sealer(const kms::Kms& kms, Random& random, OnKey on_key = {}) : kms_{kms}, random_{random}, on_key_{std::move(on_key)} {}
 
   [[nodiscard]] Result<Bytes> seal(Transaction& transaction, const TenantId& tenant, const Cell& cell,
                                    ByteView plaintext);
@@ -65,6 +68,7 @@ class Sealer {
   [[nodiscard]] Result<Key> load(const Reading& reading, const TenantId& tenant, const std::string& key_id);
   const kms::Kms& kms_;
   Random& random_;
+  OnKey on_key_;
   std::mutex mutex_;
   std::map<std::pair<TenantId, std::string>, Key> keys_;
 };
