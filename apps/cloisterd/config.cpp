@@ -13,6 +13,7 @@
 
 #include "cloister/collateral/service.hpp"
 #include "cloister/core/ids.hpp"
+#include "cloister/crypto/hash.hpp"
 
 namespace cloister::server {
 namespace {
@@ -165,6 +166,28 @@ void read_key_broker(const toml::table& from, const std::filesystem::path& direc
   table.refuse_unknown();
 }
 
+void read_tee(const toml::table& from, const std::filesystem::path& directory, Tee& tee, std::vector<std::string>& mistakes) {
+  Table table{from, "tee.", mistakes};
+  const auto name = table.required("device");
+  const auto kind = device::parse_device_kind(name);
+  const bool known = kind && *kind != device::DeviceKind::sev_guest;
+  if (known) {
+    tee.device = *kind;
+  } else if (!name.empty()) {
+    table.mistake("device", "\"configfs-tsm\", \"tdx-guest\" or \"lab-socket\" expected: the server's configuration is measured into a TD's "
+                            "register, which SEV-SNP has not");
+  }
+  const auto path = [&](std::string_view key, std::optional<std::filesystem::path>& into) {
+    if (const auto value = table.text(key)) into = directory / *value;
+  };
+  path("socket", tee.socket);
+  path("collateral", tee.collateral);
+  if (known && tee.socket.has_value() != (tee.device == device::DeviceKind::lab_socket)) {
+    table.mistake("socket", "the path of `cloister lab device`'s socket expected, for \"lab-socket\" alone");
+  }
+  table.refuse_unknown();
+}
+
 Error refused(const std::vector<std::string>& mistakes) {
   std::string detail;
   for (const auto& mistake : mistakes) detail += (detail.empty() ? "" : "\n") + mistake;
@@ -205,6 +228,7 @@ Result<Config> read_config(std::string_view text, const std::filesystem::path& d
     return value.empty() ? std::filesystem::path{} : directory / value;
   };
   Config config;
+  config.digest = crypto::sha256(as_bytes(text));
   config.data = path(root.required("data"));
   config.guest = path(root.required("guest"));
   if (const auto* services = root.table("collateral_services")) {
@@ -257,6 +281,7 @@ Result<Config> read_config(std::string_view text, const std::filesystem::path& d
     config.key_broker.emplace();
     read_key_broker(*broker, directory, *config.key_broker, mistakes);
   }
+  if (const auto* tee = root.table("tee")) read_tee(*tee, directory, config.tee.emplace(), mistakes);
   if (const auto* limits = root.table("limits")) read_limits(*limits, config.limits, mistakes);
   root.refuse_unknown();
   return config;
@@ -281,6 +306,7 @@ void check_files(const Config& config, std::vector<std::string>& mistakes) {
     if (broker.resource_policy) check("key_broker.resource_policy", *broker.resource_policy);
     if (broker.reference_values) check("key_broker.reference_values", *broker.reference_values);
   }
+  if (config.tee && config.tee->collateral) check("tee.collateral", *config.tee->collateral);
   if (config.tls_certificate) check("tls.certificate", *config.tls_certificate);
   if (config.tls_key) check("tls.key", *config.tls_key);
 }
