@@ -111,6 +111,9 @@ runtime::Task<Result<std::unique_ptr<Transport>>> connect(Peer peer) {
     co_return std::move(shaken).error().in("the certificate of " + peer.origin.authority);
   }
   if (!shaken) co_return Error{Errc::unavailable, peer.origin.authority + ": " + shaken.error().detail()};
+  if (peer.tls && !(*transport)->peer_key()) {  // so that whoever sees no key knows that there is no TLS
+    co_return Error{Errc::certificate_refused, "the certificate of " + peer.origin.authority + " has no key that can be named"};
+  }
   co_return std::move(*transport);
 }
 

@@ -35,7 +35,7 @@ struct ClientResponse {
   int status = 0;
   Headers headers;
   Bytes body;
-  std::optional<Digest32> peer_key{};  // over TLS: SHA-256 of the SubjectPublicKeyInfo (DER) of the server's certificate
+  std::optional<Digest32> peer_key{};  // over TLS, and only there: SHA-256 of the SubjectPublicKeyInfo (DER) of the server's certificate
   [[nodiscard]] bool ok() const noexcept { return status >= 200 && status < 300; }
 };
 
