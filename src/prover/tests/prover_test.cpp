@@ -10,7 +10,7 @@
 #include "cloister/lab/platform.hpp"
 #include "cloister/policy/server.hpp"
 #include "cloister/protocol/launch.hpp"
-#include "support/support.hpp"
+#include "support/synthetic_platform.hpp"
 
 namespace cloister::prover {
 namespace {
@@ -30,6 +30,7 @@ struct Td {
   std::optional<Errc> broken;     // the next quote fails
   bool without_registers = false;
   bool over_other_bytes = false;
+  std::optional<Bytes> instead;   // of the quote
 
   Td() { relaunch(); }
   void relaunch() {
@@ -60,6 +61,7 @@ class Device final : public device::TeeDevice {
       return result;
     };
     if (const auto code = std::exchange(td_.broken, {})) return done(Error{*code, "broken"});
+    if (td_.instead) return done(device::Quote{.evidence = *td_.instead, .collateral = {}});
     auto data = report_data;
     if (td_.over_other_bytes) data[0] ^= 1;
     auto made = report(data);
@@ -175,6 +177,15 @@ TEST(Prover, RefusesAQuoteOverOtherBytes) {
   const auto prover = must_open(td);
   td.over_other_bytes = true;
   EXPECT_EQ(prover->prove(kNonce, {}, {}).error().code(), Errc::tee_failure);
+}
+
+TEST(Prover, RefusesEvidenceThatIsNoTdsQuote) {
+  Td td;
+  const auto prover = must_open(td);
+  td.instead = test::SyntheticPlatform{evidence::TeeType::sgx, 3}.build().quote;
+  EXPECT_EQ(prover->prove(kNonce, {}, {}).error().code(), Errc::evidence_unsupported);
+  td.instead = Bytes(100, 1);
+  EXPECT_FALSE(prover->prove(kNonce, {}, {}).ok());
 }
 
 TEST(Prover, BoundsTheNonce) {
