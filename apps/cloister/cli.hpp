@@ -52,6 +52,7 @@ void add_exercise(CLI::App& lab, Context& context);
 void add_lab_snp_report(CLI::App& lab, Context& context);
 void add_validator(CLI::App& app, Context& context);
 void add_collateral(CLI::App& app, Context& context);
+void add_server(CLI::App& app, Context& context);
 
 /// The whole program: `arguments` without the program's name. Returns the exit code.
 [[nodiscard]] int run(std::vector<std::string> arguments, std::ostream& out, std::ostream& err, const Clock& clock);

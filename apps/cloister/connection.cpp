@@ -93,7 +93,9 @@ Result<std::string> read_token(const fs::path& file) {
   return token;
 }
 
-Result<Access> find_access(const ConnectionOptions& options) {
+namespace {
+
+Result<Access> find(const ConnectionOptions& options, bool with_a_token) {
   CLOISTER_TRY(all, places(options));
   const auto with_server = std::ranges::find_if(all, [](const Place& place) { return place.server.has_value(); });
   if (with_server == all.end()) {
@@ -103,20 +105,22 @@ Result<Access> find_access(const ConnectionOptions& options) {
   Access out;
   out.server = *with_server->server;
   const auto is_for_server = [&](const Place& place) { return !place.server || *place.server == out.server; };
-  const auto with_token =
-      std::ranges::find_if(all, [](const Place& place) { return place.token_file || place.token; });
-  if (with_token == all.end()) {
-    return Error{Errc::invalid_argument, "no token for " + out.server + ": name one with --token-file, or log in"};
-  }
-  if (with_token > with_server && !is_for_server(*with_token)) {
-    return Error{Errc::invalid_argument, "the token of " + with_token->name + " is for " + *with_token->server +
-                                             " and stays there: name one for " + out.server + " with --token-file"};
-  }
-  if (with_token->token_file) {
-    CLOISTER_TRY(token, read_token(*with_token->token_file));
-    out.token = std::move(token);
-  } else {
-    out.token = *with_token->token;
+  if (with_a_token) {
+    const auto with_token =
+        std::ranges::find_if(all, [](const Place& place) { return place.token_file || place.token; });
+    if (with_token == all.end()) {
+      return Error{Errc::invalid_argument, "no token for " + out.server + ": name one with --token-file, or log in"};
+    }
+    if (with_token > with_server && !is_for_server(*with_token)) {
+      return Error{Errc::invalid_argument, "the token of " + with_token->name + " is for " + *with_token->server +
+                                               " and stays there: name one for " + out.server + " with --token-file"};
+    }
+    if (with_token->token_file) {
+      CLOISTER_TRY(token, read_token(*with_token->token_file));
+      out.token = std::move(token);
+    } else {
+      out.token = *with_token->token;
+    }
   }
   for (const auto& place : all) {
     if (&place > &*with_server && !is_for_server(place)) continue;  // what it says is about another server
@@ -125,6 +129,11 @@ Result<Access> find_access(const ConnectionOptions& options) {
   }
   return out;
 }
+
+}  // namespace
+
+Result<Access> find_access(const ConnectionOptions& options) { return find(options, true); }
+Result<Access> find_server(const ConnectionOptions& options) { return find(options, false); }
 
 Result<http::ClientTls> client_tls(const std::optional<fs::path>& ca_file) {
   http::ClientTls tls;

@@ -38,6 +38,8 @@ struct Access {
 /// that over the profile (--profile, else CLOISTER_PROFILE, else the one in use). A token is sent to no server but the
 /// one that it was named with. `invalid_argument` with the remedy when server or token is missing.
 [[nodiscard]] Result<Access> find_access(const ConnectionOptions& options);
+/// The same for what is asked without a token, which stays empty.
+[[nodiscard]] Result<Access> find_server(const ConnectionOptions& options);
 /// The first line of a token file.
 [[nodiscard]] Result<std::string> read_token(const std::filesystem::path& file);
 

@@ -58,6 +58,7 @@ Result<void> run(const Options& options, Context& context) {
   CLOISTER_TRY(system, System::make(options.data, options.port));
   CLOISTER_TRY(sandbox, system.start_platform(options.beside_tee));
   out << "lab platform runs; TDs are held by " << sandbox << std::endl;
+  CLOISTER_CHECK(system.start_server_tee(options.beside_tee));
   CLOISTER_CHECK(system.learn_server_keys());
   CLOISTER_CHECK(system.start_server());
   out << "server runs at " << system.url() << std::endl;
@@ -73,10 +74,11 @@ Result<void> run(const Options& options, Context& context) {
   CLOISTER_CHECK(system.start_validator());
   CLOISTER_TRY(profile_words, keep_profile({std::string{kProfile}, system.url(), token, {}, trust_file}));
   out << "validator " << validator.id.str() << " runs\n\n"
-      << "LAB ONLY - NOT HARDWARE: confidential VMs are simulated on this machine.\n\n"
+      << "LAB ONLY - NOT HARDWARE: confidential VMs are simulated on this machine, the server's own among them.\n\n"
       << "  server      " << system.url() << "\n  token       " << system.admin_token_file().string()
       << "\n  trust file  " << trust_file.string() << "\n  logs        " << system.logs().string() << "\n\n"
       << "Your profile '" << kProfile << "' names them, so in another terminal:\n\n"
+      << "  cloister server verify" << profile_words << "\n"
       << "  cloister instance list" << profile_words << "\n"
       << "  cloister job submit keyword-search --payload FILE --receipt receipt.json" << profile_words << "\n"
       << "    (FILE: {\"keyword\":\"…\",\"documents\":[{\"name\":\"…\",\"text\":\"…\"}]})\n\n"

@@ -3,6 +3,7 @@
 
 #include "cli.hpp"
 #include "cloister/client/job_runner.hpp"
+#include "cloister/client/server_check.hpp"
 #include "connection.hpp"
 #include "files.hpp"
 #include "keys.hpp"
@@ -28,6 +29,7 @@ struct Options {
   std::string key;
   std::optional<fs::path> receipt;
   std::optional<std::string> state;
+  bool attested_server = false;
   bool json = false;
 };
 
@@ -36,6 +38,8 @@ void add_client_options(CLI::App& command, Options& options) {
   command.add_option("--trust", options.trust, "trust file; else CLOISTER_TRUST_FILE, your profile's, or the one in your configuration folder");
   command.add_option("--secret-file", options.secret, "your client secret, made if it is missing; else in your configuration folder");
   command.add_option("--receipt", options.receipt, "write the receipt here");
+  command.add_flag("--attested-server", options.attested_server,
+                   "send nothing, not even your token, unless the server proves itself first: as `cloister server verify` does");
 }
 
 /// What a client of this person works with.
@@ -56,12 +60,22 @@ Result<fs::path> secret_file_of(const Options& options) {
   return *folder / "client.secret";
 }
 
-Result<Client> open_client(const Options& options) {
+Result<Client> open_client(const Options& options, const Context& context) {
   CLOISTER_TRY(access, find_access(options.connection));
-  CLOISTER_TRY(orchestrator, connect(access));
   CLOISTER_TRY(trust, trust_of(options.trust, access));
   CLOISTER_TRY(secret_file, secret_file_of(options));
   CLOISTER_TRY(secret, load_or_make_secret(secret_file));
+  if (options.attested_server) {
+    CLOISTER_TRY(tls, client_tls(access.ca_file));
+    SystemRandom random;
+    auto attested = client::connect_attested(access.server, access.token, tls, trust, context.clock, random);
+    if (!attested) return attested.error().in("--attested-server");
+    const auto& server = attested->server;
+    context.err << server.server.identity().server_id << " verified" << (server.server.appraised().lab() ? " (LAB ONLY - NOT HARDWARE)" : "")
+                << (server.connection_bound ? "" : "; plain HTTP: its evidence is not bound to the connection") << '\n';
+    return Client{std::move(attested->orchestrator), server.narrowed(std::move(trust)), std::move(secret)};
+  }
+  CLOISTER_TRY(orchestrator, connect(access));
   return Client{std::move(orchestrator), std::move(trust), std::move(secret)};
 }
 
@@ -109,7 +123,7 @@ Result<VersionId> newest_version(client::Orchestrator& orchestrator, const Chall
 Result<void> submit(const Options& options, Context& context) {
   CLOISTER_TRY(payload, read_file(options.payload, kMaxPayload));
   CLOISTER_TRY(challenge, ChallengeId::parse(options.challenge));
-  CLOISTER_TRY(client, open_client(options));
+  CLOISTER_TRY(client, open_client(options, context));
   CLOISTER_TRY(version, newest_version(client.orchestrator, challenge));
   SystemRandom random;
   client::JobRunner runner{client.orchestrator, client.trust, client.secret, context.clock, random};
@@ -120,7 +134,7 @@ Result<void> submit(const Options& options, Context& context) {
 
 Result<void> collect(const Options& options, Context& context) {
   CLOISTER_TRY(job, JobId::parse(options.job));
-  CLOISTER_TRY(client, open_client(options));
+  CLOISTER_TRY(client, open_client(options, context));
   SystemRandom random;
   client::JobRunner runner{client.orchestrator, client.trust, client.secret, context.clock, random};
   CLOISTER_TRY(finished, runner.collect(job, events_to(context.err)));

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "cloister/builder/builder.hpp"
 #include "cloister/codec/json.hpp"
 #include "cloister/codec/text.hpp"
 #include "files.hpp"
@@ -131,14 +132,35 @@ Result<std::string> System::start_platform(bool beside_tee) {
   return member(ready, "sandbox");
 }
 
+Result<void> System::start_server_tee(bool beside_tee) {
+  std::vector<std::string> arguments{"lab", "device", "--state", (data_ / "server-tee").string(), "--socket",
+                                     (data_ / "server-tee.sock").string(), "--program", programs_.server.string()};
+  if (beside_tee) arguments.emplace_back("--beside-tee");
+  CLOISTER_TRY(line, start("server-tee", programs_.cloister, std::move(arguments), true));
+  CLOISTER_TRY(ready, json::parse(line));
+  tee_socket_ = member(ready, "socket");
+  tee_collateral_ = member(ready, "collateral");
+  CLOISTER_TRY(root, read_file(member(ready, "root"), kMaxLine));
+  CLOISTER_TRY(chain, crypto::x509::parse_chain(as_text(root)));
+  trust_.lab_roots.push_back(chain.front());
+  // From the program itself: the lab's word is not what a reference value comes from.
+  CLOISTER_TRY(mrtd, builder::guest_mrtd(programs_.server));
+  server_mrtd_ = mrtd;
+  if (codec::to_hex(mrtd) == member(ready, "mrtd")) return {};
+  return Error{Errc::measurement_mismatch, "server-tee: the lab measured another program than " + programs_.server.string()};
+}
+
 Result<void> System::write_configuration() {
   policy::TrustFile server_trust;
-  server_trust.lab_roots = trust_.lab_roots;
+  server_trust.lab_roots = {trust_.lab_roots.front()};  // of the platform that guests run on
   CLOISTER_CHECK(write_file(data_ / "server-trust.json", policy::write_trust_file(server_trust), Readers::everyone));
   const auto quoted = [](const fs::path& path) { return json::write(json::Value{path.string()}); };  // also TOML's form
+  const auto tee = tee_socket_.empty() ? std::string{}
+                                       : "[tee]\ndevice = \"lab-socket\"\nsocket = " + quoted(tee_socket_) +
+                                             "\ncollateral = " + quoted(tee_collateral_) + "\n";
   const auto text = "data = \"server\"\nlisten = \"127.0.0.1:" + std::to_string(port_) +
                     "\"\nguest = " + quoted(programs_.guest) + "\ncollateral = " + quoted(collateral_) +
-                    "\ntrust = \"server-trust.json\"\n";
+                    "\ntrust = \"server-trust.json\"\n" + tee;
   return write_file(data_ / "cloisterd.toml", text, Readers::everyone);
 }
 
@@ -158,7 +180,11 @@ Result<void> System::learn_server_keys() {
     return {};
   };
   CLOISTER_CHECK(read("server_keys", trust_.server_keys));
-  return read("audit_keys", trust_.audit_keys);
+  CLOISTER_CHECK(read("audit_keys", trust_.audit_keys));
+  if (tee_socket_.empty()) return {};
+  CLOISTER_TRY(digest, model::parse_digest(member(keys, "configuration_digest")));
+  trust_.server_reference_values = {{server_mrtd_, {}, digest}};
+  return {};
 }
 
 Result<void> System::start_server() {

@@ -38,6 +38,9 @@ class System {
   /// The lab platform, from which the trust in its root follows; `beside_tee` also on a machine that has a TEE. Returns a
   /// sentence about its sandbox.
   [[nodiscard]] Result<std::string> start_platform(bool beside_tee);
+  /// The TEE that the server will run in: a TD of a lab machine of its own, which measures the server's program. Call it
+  /// before `learn_server_keys`; without it the server runs in none.
+  [[nodiscard]] Result<void> start_server_tee(bool beside_tee);
   /// The server's public keys, made if there are none: known before the server runs.
   [[nodiscard]] Result<void> learn_server_keys();
   [[nodiscard]] Result<void> start_server();
@@ -49,7 +52,8 @@ class System {
   [[nodiscard]] const std::filesystem::path& admin_token_file() const noexcept { return admin_token_file_; }
   [[nodiscard]] Result<std::string> admin_token() const;
   [[nodiscard]] const std::vector<ByteArray<32>>& server_keys() const noexcept { return trust_.server_keys; }
-  /// Lab root, server keys and audit key; reference values are the caller's to add.
+  /// Lab roots, server keys and audit key, and the server's own reference value where it has a TEE; reference values of
+  /// versions are the caller's to add.
   [[nodiscard]] const policy::TrustFile& trust() const noexcept { return trust_; }
   [[nodiscard]] const crypto::Ed25519Public& hotkey() const noexcept { return hotkey_; }
   [[nodiscard]] std::filesystem::path logs() const { return data_ / "logs"; }
@@ -74,6 +78,9 @@ class System {
   std::vector<Part> parts_;  // in the order of their start
   std::filesystem::path control_socket_;
   std::filesystem::path collateral_;
+  std::filesystem::path tee_socket_;  // of the server; empty: none
+  std::filesystem::path tee_collateral_;
+  Digest48 server_mrtd_{};
   std::string root_pem_;
   std::string url_;
   std::filesystem::path admin_token_file_;

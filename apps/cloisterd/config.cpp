@@ -167,6 +167,28 @@ void read_key_broker(const toml::table& from, const std::filesystem::path& direc
   table.refuse_unknown();
 }
 
+void read_tee(const toml::table& from, const std::filesystem::path& directory, Tee& tee, std::vector<std::string>& mistakes) {
+  Table table{from, "tee.", mistakes};
+  const auto name = table.required("device");
+  const auto kind = device::parse_device_kind(name);
+  const bool known = kind && *kind != device::DeviceKind::sev_guest;
+  if (known) {
+    tee.device = *kind;
+  } else if (!name.empty()) {
+    table.mistake("device", "\"configfs-tsm\", \"tdx-guest\" or \"lab-socket\" expected: the server's configuration is measured into a TD's "
+                            "register, which SEV-SNP has not");
+  }
+  const auto path = [&](std::string_view key, std::optional<std::filesystem::path>& into) {
+    if (const auto value = table.text(key)) into = directory / *value;
+  };
+  path("socket", tee.socket);
+  path("collateral", tee.collateral);
+  if (known && tee.socket.has_value() != (tee.device == device::DeviceKind::lab_socket)) {
+    table.mistake("socket", "the path of `cloister lab device`'s socket expected, for \"lab-socket\" alone");
+  }
+  table.refuse_unknown();
+}
+
 Error refused(const std::vector<std::string>& mistakes) {
   std::string detail;
   for (const auto& mistake : mistakes) detail += (detail.empty() ? "" : "\n") + mistake;
@@ -207,6 +229,7 @@ Result<Config> read_config(std::string_view text, const std::filesystem::path& d
     return value.empty() ? std::filesystem::path{} : directory / value;
   };
   Config config;
+  config.digest = crypto::sha256(as_bytes(text));
   config.data = path(root.required("data"));
   config.guest = path(root.required("guest"));
   if (const auto* services = root.table("collateral_services")) {
@@ -259,6 +282,7 @@ Result<Config> read_config(std::string_view text, const std::filesystem::path& d
     config.key_broker.emplace();
     read_key_broker(*broker, directory, *config.key_broker, mistakes);
   }
+  if (const auto* tee = root.table("tee")) read_tee(*tee, directory, config.tee.emplace(), mistakes);
   if (const auto* limits = root.table("limits")) read_limits(*limits, config.limits, mistakes);
   root.refuse_unknown();
   return config;
@@ -283,6 +307,7 @@ void check_files(const Config& config, std::vector<std::string>& mistakes) {
     if (broker.resource_policy) check("key_broker.resource_policy", *broker.resource_policy);
     if (broker.reference_values) check("key_broker.reference_values", *broker.reference_values);
   }
+  if (config.tee && config.tee->collateral) check("tee.collateral", *config.tee->collateral);
   if (config.tls_certificate) check("tls.certificate", *config.tls_certificate);
   if (config.tls_key) check("tls.key", *config.tls_key);
 }
@@ -293,7 +318,6 @@ Result<Config> parse_config(std::string_view text, const std::filesystem::path& 
   std::vector<std::string> mistakes;
   CLOISTER_TRY(config, read_config(text, directory, mistakes));
   if (!mistakes.empty()) return refused(mistakes);
-  config.digest = crypto::sha256(as_bytes(text));
   return config;
 }
 
@@ -310,7 +334,6 @@ Result<Config> load_config(const std::filesystem::path& file) {
   check_files(*config, mistakes);
   for (auto& mistake : mistakes) mistake = file.string() + ": " + mistake;
   if (!mistakes.empty()) return refused(mistakes);
-  config->digest = crypto::sha256(as_bytes(text));
   return config;
 }
 

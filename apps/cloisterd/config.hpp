@@ -10,6 +10,7 @@
 #include "cloister/core/bytes.hpp"
 #include "cloister/core/log.hpp"
 #include "cloister/core/result.hpp"
+#include "cloister/device/select.hpp"
 #include "cloister/kms/pkcs11_uri.hpp"
 
 namespace cloister::server {
@@ -40,6 +41,13 @@ struct KeyBroker {
   bool protocol_administration = true;  // what the public client's administrators send is taken under /kbs/v0
 };
 
+/// The TEE that the server itself runs in, whose evidence it shows (docs/protocol/server.md).
+struct Tee {
+  device::DeviceKind device = device::DeviceKind::tdx_guest;
+  std::optional<std::filesystem::path> socket;      // of the lab's device; that kind alone has one
+  std::optional<std::filesystem::path> collateral;  // what verifies its quotes, where the server's own has nothing for them
+};
+
 /// Everything that cloisterd is told, from one TOML file; validated whole before anything starts.
 ///
 ///   data = "/var/lib/cloister"         # database, blobs, keys; made if it is missing
@@ -66,6 +74,10 @@ struct KeyBroker {
 ///   resource_policy = "resource.rego"
 ///   reference_values = "reference-values.json"
 ///   sample_evidence = false
+///   [tee]                              # the TEE that this server runs in; without it the server shows no evidence of its own
+///   device = "tdx-guest"               # or "configfs-tsm", or "lab-socket": LAB ONLY - NOT HARDWARE
+///   socket = "tee.sock"                # of `cloister lab device`, for "lab-socket"
+///   collateral = "tee-collateral.json" # what verifies its quotes, where the server's own collateral does not
 ///   [limits]                           # see Limits
 ///   connections = 1024
 ///   pending_requests = 512
@@ -79,6 +91,7 @@ struct Config {
   std::filesystem::path collateral;  // empty: `collateral_services`
   std::optional<CollateralServices> collateral_services;
   std::optional<KeyBroker> key_broker;
+  std::optional<Tee> tee;
   std::optional<std::filesystem::path> trust;
   std::optional<kms::Pkcs11Uri> kms;  // nothing: a file in `data`
   std::optional<std::filesystem::path> tls_certificate;

@@ -3,7 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <set>
 
+#include "cloister/crypto/hash.hpp"
+#include "inputs.hpp"
 #include "support/support.hpp"
 
 namespace cloister::server {
@@ -47,6 +50,10 @@ resource_policy = "r.rego"
 reference_values = "v.json"
 sample_evidence = true
 protocol_administration = false
+[tee]
+device = "lab-socket"
+socket = "tee.sock"
+collateral = "tee.json"
 [limits]
 connections = 7
 pending_requests = 8
@@ -69,6 +76,10 @@ requests_per_second_per_token = 10
   EXPECT_EQ(config->key_broker->reference_values, "/e/v.json");
   EXPECT_TRUE(config->key_broker->sample_evidence);
   EXPECT_FALSE(config->key_broker->protocol_administration);
+  ASSERT_TRUE(config->tee);
+  EXPECT_EQ(config->tee->device, device::DeviceKind::lab_socket);
+  EXPECT_EQ(config->tee->socket, "/e/tee.sock");
+  EXPECT_EQ(config->tee->collateral, "/e/tee.json");
   EXPECT_EQ(config->limits.connections, 7U);
   EXPECT_EQ(config->limits.pending_requests, 8U);
   EXPECT_EQ(config->limits.requests_per_second_per_address, 9U);
@@ -151,6 +162,48 @@ TEST(Config, WantsACertificateBeyondLoopback) {
   for (const auto* address : {"127.0.0.2:1", "[::1]:1"}) {
     EXPECT_TRUE(parse_config(std::string{kLeast} + "listen = \"" + address + "\"", "/e")) << address;
   }
+}
+
+TEST(Config, RefusesTeesThatItCannotBeIn) {
+  const auto refused = [](const std::string& tee) {
+    auto config = parse_config(std::string{kLeast} + "[tee]\n" + tee, "/e");
+    return config ? std::string{"none"} : config.error().detail();
+  };
+  EXPECT_NE(refused("").find("tee.device: missing"), std::string::npos);
+  EXPECT_NE(refused("device = \"sgx\"").find("tee.device: "), std::string::npos);
+  EXPECT_NE(refused("device = \"sev-guest\"").find("SEV-SNP has not"), std::string::npos);
+  EXPECT_NE(refused("device = \"lab-socket\"").find("tee.socket: "), std::string::npos);
+  EXPECT_NE(refused("device = \"tdx-guest\"\nsocket = \"s\"").find("tee.socket: "), std::string::npos);
+  EXPECT_NE(refused("device = \"tdx-guest\"\nnonce = \"s\"").find("tee.nonce: no such setting"), std::string::npos);
+  EXPECT_EQ(refused("device = \"tdx-guest\""), "none");
+  EXPECT_EQ(refused("device = \"configfs-tsm\""), "none");
+}
+
+TEST(Config, KnowsItsOwnDigest) {
+  const auto digest = [](const std::string& text) { return parse_config(text, "/e").value().digest; };
+  EXPECT_EQ(digest(std::string{kLeast}), crypto::sha256(as_bytes(kLeast)));
+  EXPECT_NE(digest(std::string{kLeast} + "# a comment\n"), digest(std::string{kLeast}));
+}
+
+/// What is measured changes with every file that decides what the server does, and with nothing else.
+TEST(Inputs, AreMeasuredEachUnderItsName) {
+  const Digest32 one{1};
+  Inputs least;
+  least.config = one;
+  std::set<Digest32> digests{least.configuration_digest()};
+  const auto differs = [&](auto change) {
+    auto other = least;
+    change(other);
+    return digests.insert(other.configuration_digest()).second;
+  };
+  EXPECT_TRUE(differs([](Inputs& i) { i.config[0] ^= 2; }));
+  EXPECT_TRUE(differs([](Inputs& i) { i.guest_mrtd[0] ^= 1; }));
+  EXPECT_TRUE(differs([](Inputs& i) { i.trust = ""; }));
+  EXPECT_TRUE(differs([](Inputs& i) { i.trust = "x"; }));
+  EXPECT_TRUE(differs([](Inputs& i) { i.attestation_policy = "x"; }));
+  EXPECT_TRUE(differs([](Inputs& i) { i.resource_policy = "x"; }));
+  EXPECT_TRUE(differs([](Inputs& i) { i.reference_values = "x"; }));
+  EXPECT_FALSE(differs([](Inputs&) {}));
 }
 
 TEST(Config, NamesEveryFileThatCannotBeRead) {

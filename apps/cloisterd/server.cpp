@@ -7,21 +7,25 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <fstream>
-#include <iterator>
 
 #include "cloister/api/api.hpp"
-#include "cloister/builder/builder.hpp"
 #include "cloister/codec/json.hpp"
 #include "cloister/codec/text.hpp"
+#include "cloister/device/kernel.hpp"
+#include "cloister/device/lab_socket_device.hpp"
 #include "cloister/kms/pkcs11.hpp"
 #include "cloister/kms/software.hpp"
 #include "cloister/policy/trust_file.hpp"
+#include "cloister/process/unix_socket.hpp"
+#include "cloister/prover/prover.hpp"
 #include "cloister/runtime/task_group.hpp"
 #include "collateral_fetcher.hpp"
 #include "collateral_files.hpp"
+#include "inputs.hpp"
 #include "keys.hpp"
 #include "start_leaf.hpp"
 
@@ -36,6 +40,7 @@ constexpr std::size_t kReaderThreads = 4;
 /// Bytes of a header where guests show tokens, which have their init-data in them. Beast 1.81 has room for 64 KiB in a field.
 constexpr std::size_t kGuestHeader = std::size_t{60} << 10;
 constexpr std::size_t kPoolQueue = 4096;
+constexpr std::size_t kProofQueue = 8;  // quotes are dear, and anybody may ask
 constexpr std::chrono::seconds kCertificateEvery{2};
 constexpr std::chrono::hours kCollateralEvery{1};
 constexpr std::chrono::hours kAdminLifetime{24 * 366};
@@ -65,39 +70,27 @@ Result<void> write_private(const std::filesystem::path& path, std::string_view t
   return {};
 }
 
-Result<attestation::TrustAnchors> load_anchors(const std::optional<std::filesystem::path>& file) {
-  if (!file) return attestation::TrustAnchors::vendors();
-  std::ifstream in(*file, std::ios::binary);
-  if (!in) return io_error(*file);
-  const std::string text(std::istreambuf_iterator<char>(in), {});
-  auto trust = policy::parse_trust_file(text);
-  if (!trust) return trust.error().in(file->string());
+Result<attestation::TrustAnchors> anchors_of(const Config& config, const Inputs& inputs) {
+  if (!inputs.trust) return attestation::TrustAnchors::vendors();
+  auto trust = policy::parse_trust_file(*inputs.trust);
+  if (!trust) return trust.error().in(config.trust->string());
   return trust->anchors();
 }
 
-Result<std::string> read_text(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in) return io_error(file);
-  return std::string(std::istreambuf_iterator<char>(in), {});
-}
-
-Result<kbs::Options> broker_options(const KeyBroker& config, const std::string& server_id) {
+Result<kbs::Options> broker_options(const KeyBroker& config, const Inputs& inputs, const std::string& server_id) {
   CLOISTER_TRY(tenant, TenantId::parse(config.tenant));
   kbs::Options out{.tenant = tenant, .server_id = server_id, .build = "cloisterd " CLOISTER_VERSION};
   out.allow_sample = config.sample_evidence;
-  if (config.attestation_policy) {
-    CLOISTER_TRY(text, read_text(*config.attestation_policy));
-    CLOISTER_TRY(policy, appraisal::Policy::compile(config.attestation_policy->string(), std::move(text)));
+  if (inputs.attestation_policy) {
+    CLOISTER_TRY(policy, appraisal::Policy::compile(config.attestation_policy->string(), *inputs.attestation_policy));
     out.attestation_policy = std::move(policy);
   }
-  if (config.resource_policy) {
-    CLOISTER_TRY(text, read_text(*config.resource_policy));
-    CLOISTER_TRY(policy, kbs::ResourcePolicy::compile(config.resource_policy->string(), std::move(text)));
+  if (inputs.resource_policy) {
+    CLOISTER_TRY(policy, kbs::ResourcePolicy::compile(config.resource_policy->string(), *inputs.resource_policy));
     out.resource_policy = std::move(policy);
   }
-  if (config.reference_values) {
-    CLOISTER_TRY(text, read_text(*config.reference_values));
-    auto values = json::parse(text);
+  if (inputs.reference_values) {
+    auto values = json::parse(*inputs.reference_values);
     if (!values) return values.error().in(config.reference_values->string());
     if (values->as_object() == nullptr) {
       return Error{Errc::configuration_invalid, config.reference_values->string() + ": an object of reference values expected"};
@@ -115,7 +108,20 @@ api::Monitor::Taints taints_of(const attestation::TrustAnchors& anchors, const C
   if (config.key_broker && config.key_broker->sample_evidence) {
     out.push_back("key_broker: sample evidence is accepted, which proves nothing");
   }
+  if (config.tee && config.tee->device == device::DeviceKind::lab_socket) {
+    out.push_back("tee: the server's own evidence is a lab's: LAB ONLY - NOT HARDWARE");
+  }
   return out;
+}
+
+Result<std::unique_ptr<device::TeeDevice>> open_device(const Tee& tee, device::Kernel& kernel, Random& random) {
+  if (tee.socket) {
+    auto socket = process::connect_to(*tee.socket);
+    if (!socket) return socket.error().in(tee.socket->string());
+    return std::unique_ptr<device::TeeDevice>{std::make_unique<device::LabSocketDevice>(*std::move(socket))};
+  }
+  CLOISTER_TRY(selected, device::select_device(tee.device, -1, kernel, random));
+  return std::move(selected.device);
 }
 
 /// The keeper of the keys of that data directory, with new keys at the first start only: they open nothing of an old
@@ -151,7 +157,6 @@ class Server {
 
   Result<void> open(Rollback rollback) {
     CLOISTER_CHECK(make_data_directory(config_.data));
-    CLOISTER_TRY(files, digest_files(config_));  // before they are read
     CLOISTER_TRY(kms, open_kms(config_, random_));
     kms_ = std::move(kms);
     CLOISTER_TRY(keys, derive_keys(*kms_));
@@ -169,13 +174,14 @@ class Server {
         });
     CLOISTER_TRY(result_keys, keyring::Keyring::open({*database_, *sealer_, *log_, random_}, kResultLifetime, now()));
     result_keys_ = std::move(result_keys);
-    CLOISTER_TRY(anchors, load_anchors(config_.trust));
+    CLOISTER_TRY(inputs, read_inputs(config_));
+    CLOISTER_TRY(anchors, anchors_of(config_, inputs));
     anchors_ = std::move(anchors);
     CLOISTER_CHECK(open_collateral());
-    CLOISTER_TRY(mrtd, builder::guest_mrtd(config_.guest));
-    assemble(mrtd);
-    CLOISTER_CHECK(open_key_broker());
-    CLOISTER_CHECK(record_start(files, mrtd));
+    assemble(inputs.guest_mrtd);
+    CLOISTER_CHECK(open_key_broker(inputs));
+    CLOISTER_CHECK(open_tee(inputs));
+    CLOISTER_CHECK(record_start(inputs));
     return make_admin_token();
   }
 
@@ -205,6 +211,7 @@ class Server {
     }
     if (!listening) return std::move(listening).error();
     const auto server = *std::move(listening);
+    http_ = server.get();
     runtime::TaskGroup tasks{strand_, logger_, "server"};
     tasks.spawn("reconcile", fleet_->reconcile());
     tasks.spawn("beat", beat());
@@ -223,6 +230,8 @@ class Server {
     // Work that its request has left may go on; what it uses is here until then.
     pool_.stop();
     readers_.stop();
+    proofs_.stop();
+    http_ = nullptr;
     // The refusals of a minute that is not over, and a head for what was committed since the last second.
     CLOISTER_CHECK(refusals_.flush(*database_, *log_, now() + std::chrono::minutes{1}));
     CLOISTER_TRY(head, log_->advance(now()));
@@ -241,13 +250,9 @@ class Server {
   }
 
   /// What this start is decided by. Nothing is served that the log does not have.
-  Result<void> record_start(const FileDigests& files, const Digest48& guest) {
-    CLOISTER_TRY(again, digest_files(config_));
-    if (again != files) {
-      return Error{Errc::configuration_invalid, "a file of the configuration was changed while the server started: start it again"};
-    }
+  Result<void> record_start(const Inputs& inputs) {
     CLOISTER_TRY(transaction, database_->write());
-    CLOISTER_TRY(index, log_->append(transaction, start_leaf(config_, files, *keys_, guest, anchors_, now())));
+    CLOISTER_TRY(index, log_->append(transaction, start_leaf(config_, inputs, *keys_, anchors_, now())));
     static_cast<void>(index);
     return transaction.commit();
   }
@@ -302,7 +307,6 @@ class Server {
         std::move(fleet), strand_);
     services_.emplace(api::Services{*database_, *blobs_, *log_, *registry_, *broker_, *jobs_, *dispatcher_, *fleet_,
                                     *tokens_, *result_keys_, pool_, readers_, clock_, random_, *monitor_, logger_, anchors_, find,
-                                    pinned,
                                     keys_->server_id, CLOISTER_VERSION});
     services_->cache = &known_;
     services_->endorsements = [this](const evidence::SnpReport& report, const evidence::SnpEndorsements& known) {
@@ -311,9 +315,9 @@ class Server {
     services_->fetches = fetcher_ != nullptr;
   }
 
-  Result<void> open_key_broker() {
+  Result<void> open_key_broker(const Inputs& inputs) {
     if (!config_.key_broker) return {};
-    CLOISTER_TRY(options, broker_options(*config_.key_broker, keys_->server_id));
+    CLOISTER_TRY(options, broker_options(*config_.key_broker, inputs, keys_->server_id));
     verdict::Sources sources;
     sources.collateral = [this](const evidence::Quote& quote) -> Result<verdict::DocumentsPtr> {
       CLOISTER_TRY(found, services_->collateral(quote));
@@ -328,6 +332,42 @@ class Server {
     services_->protocol_administration = config_.key_broker->protocol_administration;
     services_->secure_cookies = config_.tls_certificate.has_value();
     return {};
+  }
+
+  /// Measures the configuration, so that what the server shows of itself says which one it runs with.
+  Result<void> open_tee(const Inputs& inputs) {
+    if (!config_.tee) return {};
+    const auto& tee = *config_.tee;
+    if (tee.collateral) {
+      CLOISTER_TRY(files, CollateralFiles::open(*tee.collateral));
+      own_collateral_ = std::move(files);
+    }
+    prover::Machine machine;
+    machine.open = [this] { return open_device(*config_.tee, kernel_, random_); };
+    machine.collateral = [this](const evidence::Quote& quote) -> Result<std::string> {
+      CLOISTER_TRY(found, own_collateral_ ? own_collateral_->find(quote) : services_->collateral(quote));
+      return evidence::write_quote_collateral(found);
+    };
+    protocol::ServerIdentity identity;
+    identity.server_id = keys_->server_id;
+    identity.channel_keys = {keys_->channel_current.public_key(), keys_->channel_next.public_key()};
+    identity.audit_key = keys_->audit;
+    identity.configuration_digest = inputs.configuration_digest();
+    auto prover = prover::Prover::open(std::move(machine), std::move(identity));
+    if (!prover) return prover.error().in("tee");
+    prover_ = *std::move(prover);
+    services_->proofs = &proofs_;
+    services_->prove = [this](ByteView nonce) { return prove(nonce, {}); };
+    logger_.info("tee", {{"device", device::to_string(tee.device)}, {"configuration", codec::to_hex(inputs.configuration_digest())}});
+    return {};
+  }
+
+  /// The TLS key is the one that connections are served with now: a client whose connection is an older one asks again.
+  [[nodiscard]] Result<protocol::ServerProof> prove(ByteView nonce, const std::optional<Digest32>& handshake_hash) {
+    const http::Server* const server = http_;
+    const auto tls_key = server == nullptr ? std::nullopt : server->tls_key();
+    if (config_.tls_certificate && !tls_key) return Error{Errc::unavailable, "the server does not serve TLS yet"};
+    return prover_->prove(nonce, handshake_hash, tls_key);
   }
 
   [[nodiscard]] std::string host_token(const ValidatorId& validator) {
@@ -472,10 +512,15 @@ class Server {
   audit::Refusals refusals_;
   std::unique_ptr<CollateralFiles> collateral_;  // this, or the fetcher
   std::unique_ptr<CollateralFetcher> fetcher_;
+  std::unique_ptr<CollateralFiles> own_collateral_;  // of the TEE that the server runs in; may be null
+  device::LinuxKernel kernel_;
+  std::unique_ptr<prover::Prover> prover_;  // null: no TEE
+  std::atomic<const http::Server*> http_ = nullptr;
   attestation::TrustAnchors anchors_;
   runtime::IoContext io_{1};
   runtime::BlockingPool pool_{kPoolThreads, kPoolQueue};
   runtime::BlockingPool readers_{kReaderThreads, kPoolQueue};
+  runtime::BlockingPool proofs_{1, kProofQueue};  // of the server's own evidence, for whoever asks
   runtime::Executor strand_;
   std::unique_ptr<challenge::Registry> registry_;
   std::unique_ptr<session::AttestedSessions> sessions_;
@@ -505,11 +550,13 @@ Result<void> show_keys(const Config& config) {
   SystemRandom random;
   CLOISTER_TRY(kms, open_kms(config, random));
   CLOISTER_TRY(keys, derive_keys(*kms));
+  CLOISTER_TRY(inputs, read_inputs(config));
   const json::Value out = json::Object{
       {"server_id", keys.server_id},
       {"server_keys", json::Array{codec::to_hex(keys.channel_current.public_key()),
                                   codec::to_hex(keys.channel_next.public_key())}},
-      {"audit_keys", json::Array{codec::to_hex(keys.audit)}}};
+      {"audit_keys", json::Array{codec::to_hex(keys.audit)}},
+      {"configuration_digest", "sha256:" + codec::to_hex(inputs.configuration_digest())}};
   std::printf("%s\n", json::write(out).c_str());
   return {};
 }

@@ -12,7 +12,8 @@ enum class Rollback { refuse, accept };
 
 /// Runs the server until SIGINT or SIGTERM. Prints one JSON line on standard output once it serves.
 [[nodiscard]] Result<void> run(const Config& config, log::Logger& logger, Rollback rollback = Rollback::refuse);
-/// Prints the public keys as JSON, making the master key if there is none.
+/// Prints the public keys, and the digest of the configuration as a TEE measures it, as JSON; makes the master key if there
+/// is none.
 [[nodiscard]] Result<void> show_keys(const Config& config);
 
 }  // namespace cloister::server

@@ -143,7 +143,7 @@ class Dev(harness.Case):
         for word in ("token", "trust file", "logs", "LAB ONLY", "cloister job submit"):
             self.assertIn(word, said)
         parts = pathlib.Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
-        self.assertEqual(len(parts), 3)
+        self.assertEqual(len(parts), 4)
         # What it prints is enough to use it: the profile is in use, and names token and trust file.
         self.write("payload", json.dumps({"keyword": "x", "documents": [{"name": "n", "text": "x y x"}]}))
         out = self.ok("job", "submit", "keyword-search", "--payload", self.home / "payload", "--receipt", self.home / "r.json",

@@ -12,14 +12,17 @@
 #include <fstream>
 #include <future>
 #include <map>
+#include <mutex>
 #include <regex>
 #include <set>
+#include <thread>
 
 #include "cloister/api/api.hpp"
 #include "cloister/codec/text.hpp"
 #include "cloister/collateral_cache/source.hpp"
 #include "cloister/crypto/hash.hpp"
 #include "cloister/http/client.hpp"
+#include "cloister/protocol/server_proof.hpp"
 #include "cloister/storage/fleet.hpp"
 #include "cloister/token/verify.hpp"
 #include "instance_link.hpp"
@@ -101,7 +104,7 @@ class Api : public testing::Test {
                                    [this](const evidence::Quote&) -> Result<evidence::QuoteCollateral> {
                                      return world.collateral;
                                    },
-                                   {world.server_key.public_key()}, kServerId, "0.0.0", request_patience});
+                                   kServerId, "0.0.0", request_patience});
     http::ServerOptions options;
     options.upload_directory = world.dir.path();
     options.authenticator = api::make_authenticator(*services);
@@ -123,6 +126,7 @@ class Api : public testing::Test {
     if (server) runtime::block_on(io, server->stop());
     pool.stop();
     readers.stop();
+    proofs.stop();
   }
 
   /// A token that the server issued and remembers.
@@ -208,6 +212,7 @@ class Api : public testing::Test {
   runtime::IoContext io{1};
   runtime::BlockingPool pool{2, 64};
   runtime::BlockingPool readers{2, 64};
+  runtime::BlockingPool proofs{1, 1};  // of the server's own evidence
   runtime::Executor strand;
   links::Attestor attestor{links::Attestor::Services{*world.sessions, pool, clock, logger},
                            [this](const evidence::Quote&) -> Result<evidence::QuoteCollateral> { return world.collateral; },
@@ -1429,13 +1434,77 @@ TEST_F(Api, TermsOfAVerificationThatCannotBeAreRefused) {
   EXPECT_EQ(code({{"collateral", json::Object{}}}), "collateral_malformed");
 }
 
-TEST_F(Api, ServerSaysItsKeysAndThatItHasNoEvidence) {
-  const auto self = get("/api/v1/attestation/self", "");
-  EXPECT_EQ(self.string("server_id"), kServerId);
-  EXPECT_EQ(self.string("audit_key"), codec::to_hex(world.log->key()));
-  EXPECT_EQ(*self.body.find("server_keys"), (json::Value{json::Array{codec::to_hex(world.server_key.public_key())}}));
-  EXPECT_TRUE(self.body.find("tee")->is_null());
-  EXPECT_TRUE(self.body.find("evidence")->is_null());
+TEST_F(Api, AServerWithoutATeeShowsNoEvidence) {
+  for (const auto* query : {"", "?nonce=00112233445566778899aabbccddeeff"}) {
+    const auto self = get(std::string{"/api/v1/attestation/self"} + query, "");
+    EXPECT_EQ(self.status, 404);
+    EXPECT_EQ(self.code(), "not_found");
+    EXPECT_NE(self.string("detail").find("[tee]"), std::string::npos) << self.text;
+  }
+}
+
+/// What the prover of a test was asked, and answers.
+struct Asked {
+  std::mutex mutex;
+  std::vector<Bytes> nonces;
+  Result<protocol::ServerProof> answer = protocol::ServerProof{Bytes{1}, Bytes{2}, Bytes{3}, R"({"version":3})"};
+  std::promise<void> begun;      // of a prover that waits
+  std::shared_future<void> go;   // until then
+};
+
+TEST_F(Api, AServerInATeeShowsItsEvidenceOverTheNonceThatItIsGiven) {
+  Asked asked;
+  services->proofs = &proofs;
+  services->prove = [&](ByteView nonce) {
+    const std::lock_guard lock{asked.mutex};
+    asked.nonces.push_back(to_bytes(nonce));
+    return asked.answer;
+  };
+  const auto self = get("/api/v1/attestation/self?nonce=00112233445566778899aabbccddeeff", "");
+  ASSERT_EQ(self.status, 200) << self.text;
+  EXPECT_EQ(*protocol::parse_server_proof(self.text), *asked.answer);
+  EXPECT_EQ(self.headers.find("Cache-Control"), "no-store");
+  EXPECT_EQ(asked.nonces, std::vector<Bytes>{*codec::from_hex("00112233445566778899aabbccddeeff")});
+
+  for (const auto& nonce : {std::string{}, std::string(30, '0'), std::string(130, '0'), std::string(33, '0'), std::string(32, 'g')}) {
+    const auto refused = get("/api/v1/attestation/self?nonce=" + nonce, "");
+    EXPECT_EQ(refused.code(), "invalid_argument") << nonce;
+  }
+  EXPECT_EQ(get("/api/v1/attestation/self", "").code(), "invalid_argument");
+  EXPECT_EQ(asked.nonces.size(), 1U);
+
+  for (const auto& [code, status] : {std::pair{Errc::conflict, 409}, std::pair{Errc::unavailable, 503}, std::pair{Errc::tee_failure, 500}}) {
+    asked.answer = Error{code, "broken"};
+    const auto broken = get("/api/v1/attestation/self?nonce=" + std::string(32, '0'), "");
+    EXPECT_EQ(broken.status, status) << broken.text;
+    EXPECT_EQ(broken.code(), to_string(code));
+  }
+}
+
+TEST_F(Api, EvidenceOfTheServerIsMadeOneAtATimeAndAFewWait) {
+  Asked asked;
+  std::promise<void> go;
+  asked.go = go.get_future().share();
+  std::atomic<int> calls = 0;
+  services->proofs = &proofs;
+  services->prove = [&](ByteView) {
+    if (++calls == 1) asked.begun.set_value();
+    asked.go.wait();
+    return asked.answer;
+  };
+  const std::string path = "/api/v1/attestation/self?nonce=" + std::string(32, '0');
+  std::vector<std::future<Reply>> waiting;
+  waiting.push_back(std::async(std::launch::async, [&] { return get(path, ""); }));
+  asked.begun.get_future().wait();
+  waiting.push_back(std::async(std::launch::async, [&] { return get(path, ""); }));
+  while (proofs.queued() < 1) std::this_thread::yield();
+  const auto refused = get(path, "");  // one is made, one waits
+  EXPECT_EQ(refused.status, 503) << refused.text;
+  EXPECT_EQ(refused.code(), "overloaded");
+  EXPECT_EQ(refused.headers.find("Retry-After"), "1");
+  EXPECT_EQ(calls, 1);
+  go.set_value();
+  for (auto& reply : waiting) EXPECT_EQ(reply.get().status, 200);
 }
 
 // --- lists -----------------------------------------------------------------------------------------------------------
@@ -1672,6 +1741,8 @@ class ApiDocument : public Api {
   void SetUp() override {
     Api::SetUp();
     document = get("/api/v1/openapi.json", "").body;
+    services->proofs = &proofs;
+    services->prove = [](ByteView) { return protocol::ServerProof{Bytes{1}, Bytes{2}, Bytes{3}, R"({"version":3})"}; };
     ASSERT_NE(document.find("paths"), nullptr);
     operations = operations_of(document);
     ASSERT_GT(operations.size(), 30U);
@@ -1753,10 +1824,14 @@ TEST_F(ApiDocument, NamesEverySchemaThatItRefersTo) {
   for (const auto& operation : operations) EXPECT_TRUE(ids.insert(*operation.value.find("operationId")->as_string()).second);
 }
 
+const std::string kSelf = "/api/v1/attestation/self";
+const std::string kSomeNonce = "?nonce=00112233445566778899aabbccddeeff";
+
 TEST_F(ApiDocument, EveryOperationAsksForItsRights) {
   for (const auto& operation : operations) {
     if (operation.is_websocket()) continue;
-    const auto path = absent(operation);
+    auto path = absent(operation);
+    if (path == kSelf) path += kSomeNonce;
     const auto nobody = call(operation, path, "");
     if (operation.roles().empty()) {
       EXPECT_LT(nobody.status, 400) << operation.name();
@@ -1844,7 +1919,7 @@ TEST_F(ApiDocument, BadParametersAreRefused) {
       {"Cursor", {"", "UPPER", "%20"}},     {"Index", {"", "x", "-1", "1x", "99999999999999999999"}},
       {"Wait", {"", "s", "61s", "1m"}},     {"Flag", {"", "yes", "TRUE"}},
       {"JobState", {"", "lost", "QUEUED"}}, {"InstanceState", {"", "asleep"}},
-      {"ValidatorState", {"", "asleep"}}};
+      {"ValidatorState", {"", "asleep"}},   {"Nonce", {"", std::string(30, '0'), std::string(130, '0'), std::string(32, 'x')}}};
   for (const auto& operation : operations) {
     if (operation.is_websocket() || operation.method == "HEAD") continue;
     const auto bearer = right(operation);
@@ -1932,6 +2007,7 @@ TEST_F(ApiDocument, AnswersAreAsItSays) {
     auto path = ids.contains(tag) ? filled(operation.path, {{"id", ids.at(tag)}})
                                   : filled(operation.path, {{"challenge", "example"}, {"purpose", "disk"}});
     if (path == "/api/v1/audit/consistency") path += "?first=1";
+    if (path == kSelf) path += kSomeNonce;
     const auto reply = get(path, right(operation));
     ASSERT_EQ(reply.status, 200) << operation.name() << ": " << reply.text;
     Fit fit{document};

@@ -74,7 +74,7 @@ class KeyBrokerTest : public testing::Test {
                                    dispatcher, *fleet, tokens, *keys, pool, readers, world.clock, random, monitor, logger,
                                    world.anchors,
                                    [this](const evidence::Quote&) -> Result<evidence::QuoteCollateral> { return world.collateral; },
-                                   {world.server_key.public_key()}, kServerId, "0.0.0"});
+                                   kServerId, "0.0.0"});
     configure(options());
     http::ServerOptions server_options;
     server_options.authenticator = api::make_authenticator(*services);

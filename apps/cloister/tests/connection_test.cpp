@@ -63,6 +63,21 @@ TEST_F(AccessTest, NeedsAServerAndAToken) {
   EXPECT_EQ(found(options), "http://a one");
 }
 
+TEST_F(AccessTest, IsFoundWithoutATokenWhereNoneIsSent) {
+  EXPECT_NE(find_server({}).error().text().find("cloister login"), std::string::npos);
+  keep({"home", "http://a", "of-profile", "ca.pem", "trust.json"});
+  const auto mine = find_server({});
+  ASSERT_TRUE(mine) << mine.error().text();
+  EXPECT_EQ(mine->server + ' ' + mine->token + ' ' + mine->trust_file->string(), "http://a  trust.json");
+  ConnectionOptions options;
+  options.server = "http://b";  // whose authority and trust the profile says nothing of
+  const auto other = find_server(options);
+  ASSERT_TRUE(other) << other.error().text();
+  EXPECT_EQ(other->server, "http://b");
+  EXPECT_FALSE(other->ca_file);
+  EXPECT_FALSE(other->trust_file);
+}
+
 TEST_F(AccessTest, IsLookedForInOneOrder) {
   keep({"home", "http://profile", "of-profile", {}, {}});
   EXPECT_EQ(found(), "http://profile of-profile");

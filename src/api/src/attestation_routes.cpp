@@ -1,6 +1,7 @@
 #include "cloister/codec/text.hpp"
 #include "cloister/crypto/hash.hpp"
 #include "cloister/evidence/collateral.hpp"
+#include "cloister/protocol/server_proof.hpp"
 #include "cloister/token/ear.hpp"
 #include "cloister/verdict/verdict.hpp"
 #include "handlers.hpp"
@@ -186,15 +187,28 @@ Result<Response> rotate(const Services& s, const Request& request) {
   return http::json_response(json::Object{{"key_id", key_id}});
 }
 
-/// The keys that clients and TDs know this server by. It shows no evidence of its own: it does not run in a TEE.
-Result<Response> self(const Services& s, const Request&) {
-  json::Array keys;
-  for (const auto& key : s.server_keys) keys.emplace_back(codec::to_hex(key));
-  return http::json_response(json::Object{{"server_id", s.server_id},
-                                          {"tee", nullptr},
-                                          {"evidence", nullptr},
-                                          {"server_keys", std::move(keys)},
-                                          {"audit_key", codec::to_hex(s.log.key())}});
+/// What the server itself runs in, bound to the nonce of whoever asks. Without a TEE there is nothing to show: an answer that
+/// looks like evidence and proves nothing would be worse than none.
+Task<Response> self(const Services* s, Request request) {
+  if (!s->prove) {
+    co_return refuse(request, Error{Errc::not_found, "this server does not run in a TEE, or is not told of one: [tee] in its "
+                                                     "configuration names it"});
+  }
+  const auto text = request.query.find("nonce").value_or("");
+  auto nonce = codec::from_hex(text);
+  if (!nonce || nonce->size() < protocol::kMinServerNonce || nonce->size() > protocol::kMaxServerNonce) {
+    co_return refuse(request, Error{Errc::invalid_argument, "nonce: 16 to 64 bytes, hex, expected"});
+  }
+  const Deadline deadline{std::chrono::steady_clock::now() + s->patience};
+  auto work = [s, nonce = *std::move(nonce)] { return s->prove(nonce); };
+  auto proof = co_await s->proofs->run_until(deadline, std::move(work));
+  if (!proof && proof.error().code() == Errc::deadline_exceeded) {
+    co_return refuse(request, Error{Errc::unavailable, "the server's TEE did not answer in time"});
+  }
+  if (!proof) co_return refuse(request, proof.error());
+  auto response = http::json_response(to_json(*proof));
+  response.headers.set("Cache-Control", "no-store");
+  co_return response;
 }
 
 }  // namespace
@@ -216,9 +230,10 @@ void add_attestation_routes(Routes& routes, const Services& services) {
              Doc{"Lets the next key sign attestation results from now on"}.of_the_server().answers(200, "RotatedKey"),
              blocking(services, rotate));
   routes.add(Method::get, "/api/v1/attestation/self", http::kPublic,
-             Doc{"Which keys this server is known by, and its own evidence"}
+             Doc{"The server's own evidence, where it runs in a TEE, over a nonce of yours; 404 where it does not"}
+                 .query("nonce", "Nonce", "Yours, fresh: what the evidence is bound to")
                  .answers(200, "ServerAttestation"),
-             reading(services, self));
+             [&services](Request request) { return self(&services, std::move(request)); });
 }
 
 }  // namespace cloister::api

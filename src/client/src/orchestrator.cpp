@@ -113,6 +113,14 @@ Result<json::Value> Orchestrator::call(Method method, std::string target, json::
   return json::parse(as_text(response.body), {.bytes = kMaxAnswer});
 }
 
+Result<Orchestrator::ShownServer> Orchestrator::show_server(ByteView nonce) {
+  CLOISTER_TRY(answer, client_->request(Method::get, "/api/v1/attestation/self?nonce=" + codec::to_hex(nonce), {}, {}, kPatience,
+                                        protocol::kMaxServerProof));
+  CLOISTER_TRY(response, http::expect_success(std::move(answer)));
+  CLOISTER_TRY(proof, protocol::parse_server_proof(as_text(response.body)));
+  return ShownServer{std::move(proof), response.peer_key};
+}
+
 Result<void> Orchestrator::put_blob(const Digest32& digest, ByteView bytes) {
   http::Headers headers{{"Content-Type", "application/octet-stream"}};
   CLOISTER_TRY(answer, client_->request(Method::put, "/api/v1/blobs/" + codec::to_hex(digest), std::move(headers),

@@ -111,6 +111,9 @@ runtime::Task<Result<std::unique_ptr<Transport>>> connect(Peer peer) {
     co_return std::move(shaken).error().in("the certificate of " + peer.origin.authority);
   }
   if (!shaken) co_return Error{Errc::unavailable, peer.origin.authority + ": " + shaken.error().detail()};
+  if (peer.tls && !(*transport)->peer_key()) {  // so that whoever sees no key knows that there is no TLS
+    co_return Error{Errc::certificate_refused, "the certificate of " + peer.origin.authority + " has no key that can be named"};
+  }
   co_return std::move(*transport);
 }
 
@@ -198,6 +201,12 @@ struct Client::Impl {
   std::size_t max_idle;
   std::mutex mutex;
   std::vector<ConnectionPtr> pool;  // idle
+  std::optional<Digest32> required_key;
+
+  [[nodiscard]] bool acceptable(Transport& transport) {
+    const std::lock_guard lock{mutex};
+    return !required_key || transport.peer_key() == required_key;
+  }
 
   /// An idle connection that is still good, or null.
   [[nodiscard]] ConnectionPtr take() {
@@ -205,7 +214,8 @@ struct Client::Impl {
     while (!pool.empty()) {
       auto connection = std::move(pool.back());
       pool.pop_back();
-      if (connection->transport->quiet()) return connection;
+      const bool right_peer = !required_key || connection->transport->peer_key() == required_key;
+      if (right_peer && connection->transport->quiet()) return connection;
     }
     return nullptr;
   }
@@ -235,10 +245,14 @@ struct Client::Impl {
         if (!dialled) co_return std::move(dialled).error();
         connection = std::move(*dialled);
       }
+      if (!self->acceptable(*connection->transport)) {
+        co_return Error{Errc::certificate_refused, self->peer.origin.authority + " has another TLS key than the one it is held to"};
+      }
       const auto answered = std::make_shared<bool>(false);
       auto pending = exchange(connection, bytes, method == Method::head, max_response, answered);
       auto outcome = co_await runtime::run_on(connection->executor, std::move(pending));
       if (outcome) {
+        outcome->response.peer_key = connection->transport->peer_key();
         if (outcome->keep_alive) self->give_back(std::move(connection));
         co_return std::move(outcome->response);
       }
@@ -269,6 +283,11 @@ runtime::Task<Result<ClientResponse>> Client::request(Method method, std::string
   co_return co_await runtime::with_deadline(deadline, std::move(pending));
 }
 
+void Client::hold_to(const Digest32& peer_key) {
+  const std::lock_guard lock{impl_->mutex};
+  impl_->required_key = peer_key;
+}
+
 runtime::Task<Result<Value>> Client::call(Method method, std::string target, Value body, Deadline deadline) {
   Headers headers;
   headers.set("Accept", "application/json");
@@ -297,6 +316,8 @@ Result<std::unique_ptr<BlockingClient>> BlockingClient::make(ClientOptions optio
 }
 
 BlockingClient::~BlockingClient() = default;
+
+void BlockingClient::hold_to(const Digest32& peer_key) { client_->hold_to(peer_key); }
 
 Result<ClientResponse> BlockingClient::request(Method method, std::string target, Headers headers, Bytes body,
                                                std::chrono::milliseconds timeout, std::size_t max_response) {

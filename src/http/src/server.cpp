@@ -178,6 +178,8 @@ Result<void> Server::reload_tls() {
   return {};
 }
 
+std::optional<Digest32> Server::tls_key() const { return key_served_by(impl_->certificate()); }
+
 runtime::Task<void> Server::stop(std::chrono::milliseconds drain) {
   const auto impl = impl_;
   runtime::post(impl->strand, [impl] {

@@ -7,6 +7,7 @@
 #include <boost/asio/ssl.hpp>
 
 #include "cloister/core/bytes.hpp"
+#include "cloister/crypto/hash.hpp"
 
 namespace cloister::http {
 namespace asio = boost::asio;
@@ -61,7 +62,24 @@ bool leaf_matches(const Digest32& pin, ssl::verify_context& verification) {
   return false;
 }
 
+/// X509_pubkey_digest hashes the key's bits alone: what names a key is all of its SubjectPublicKeyInfo (RFC 7469 section 2.4).
+std::optional<Digest32> key_of(const X509* certificate) {
+  if (certificate == nullptr) return std::nullopt;
+  unsigned char* der = nullptr;
+  const int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der);
+  if (size <= 0) return std::nullopt;
+  const auto digest = crypto::sha256(ByteView{der, static_cast<std::size_t>(size)});
+  OPENSSL_free(der);
+  return digest;
+}
+
 }  // namespace
+
+std::optional<Digest32> key_served_by(const TlsContext& context) {
+  return context ? key_of(SSL_CTX_get0_certificate(context->native_handle())) : std::nullopt;
+}
+
+std::optional<Digest32> key_of_peer(const SSL* connection) { return key_of(SSL_get0_peer_certificate(connection)); }
 
 Result<TlsContext> server_tls(const TlsFiles& files) {
   auto context = std::make_shared<ssl::context>(ssl::context::tls_server);

@@ -141,6 +141,11 @@ class StreamTransport final : public Transport {
     co_return Result<void>{};
   }
 
+  std::optional<Digest32> peer_key() override {
+    if constexpr (std::is_same_v<Stream, TlsStream>) return key_of_peer(stream_.native_handle());
+    return std::nullopt;
+  }
+
   runtime::Task<Result<std::size_t>> read_some(std::span<std::uint8_t> space) override {
     const auto [failure, count] = co_await stream_.async_read_some(asio::buffer(space.data(), space.size()), kValues);
     if (failure == asio::error::eof) co_return std::size_t{0};

@@ -31,6 +31,8 @@ class Transport {
   virtual void expires_never() = 0;
   /// Nothing for plain TCP.
   [[nodiscard]] virtual runtime::Task<Result<void>> handshake() = 0;
+  /// What the peer's TLS certificate names as its key (`key_of_peer`), after the handshake; nothing for plain TCP.
+  [[nodiscard]] virtual std::optional<Digest32> peer_key() = 0;
   /// How many bytes came; 0 at the orderly end.
   [[nodiscard]] virtual runtime::Task<Result<std::size_t>> read_some(std::span<std::uint8_t> space) = 0;
   /// All of `bytes`, which must live until then.

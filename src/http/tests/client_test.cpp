@@ -411,6 +411,60 @@ TEST_F(HttpTls, HasNothingToReloadWithoutTls) {
   EXPECT_TRUE(server->reload_tls().ok());
 }
 
+/// By OpenSSL's own program: SHA-256 of the SubjectPublicKeyInfo.
+Digest32 key_of(const TestCertificate& certificate) {
+  const auto command = "openssl x509 -pubkey -noout -in " + certificate.files.certificate.string() +
+                       " | openssl pkey -pubin -outform der | openssl dgst -sha256 -r";
+  FILE* const pipe = ::popen(command.c_str(), "r");
+  std::string out(64, '0');
+  EXPECT_EQ(std::fread(out.data(), 1, out.size(), pipe), out.size());
+  ::pclose(pipe);
+  const auto key = codec::array_from_hex<32>(out);
+  EXPECT_TRUE(key.ok()) << out;
+  return key.ok() ? *key : Digest32{};
+}
+
+TEST_F(HttpTls, SaysTheKeyThatItServesWithAndTheClientSeesIt) {
+  serve();
+  const auto key = key_of(certificate);
+  EXPECT_EQ(server->tls_key(), key);
+  const auto response = get_with(with_ca(certificate.pem()));
+  ASSERT_TRUE(response.ok()) << response.error().text();
+  EXPECT_EQ(response->peer_key, key);
+  const TestCertificate renewed;
+  renewed.copy_over(certificate);
+  ASSERT_TRUE(server->reload_tls().ok());
+  EXPECT_EQ(server->tls_key(), key_of(renewed));
+  EXPECT_NE(server->tls_key(), key);
+}
+
+TEST_F(HttpTls, HasNoKeyWithoutTls) {
+  options.tls.reset();
+  serve();
+  EXPECT_EQ(server->tls_key(), std::nullopt);
+  ClientOptions wanted;
+  wanted.base_url = server->base_url();
+  const auto with = client(wanted);
+  EXPECT_EQ(ask(*with, Method::get, "/")->peer_key, std::nullopt);
+  with->hold_to(key_of(certificate));  // there is no connection without TLS then
+  EXPECT_EQ(ask(*with, Method::get, "/").error().code(), Errc::certificate_refused);
+}
+
+TEST_F(HttpTls, HoldsTheServerToAKey) {
+  serve();
+  const TestCertificate renewed;
+  const auto with = client(with_ca(certificate.pem() + renewed.pem()));
+  ASSERT_TRUE(ask(*with, Method::get, "/").ok());
+  with->hold_to(key_of(certificate));
+  EXPECT_TRUE(ask(*with, Method::get, "/").ok());
+  // A kept connection is looked at, too.
+  with->hold_to(key_of(renewed));
+  EXPECT_EQ(ask(*with, Method::get, "/").error().code(), Errc::certificate_refused);
+  renewed.copy_over(certificate);
+  ASSERT_TRUE(server->reload_tls().ok());
+  EXPECT_TRUE(ask(*with, Method::get, "/").ok());
+}
+
 TEST_F(HttpTls, AcceptsThePinnedCertificateOnly) {
   serve();
   const auto blocks = codec::parse_pem(certificate.pem());

@@ -1,6 +1,7 @@
 #include "cloister/policy/trust_file.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "cloister/codec/text.hpp"
 #include "reference_json.hpp"
@@ -52,6 +53,18 @@ Result<ReferenceValue> read_reference(const json::Value& value) {
   return out;
 }
 
+constexpr std::array<std::string_view, 3> kRtmrNames{"rtmr0", "rtmr1", "rtmr2"};
+
+Result<ServerReference> read_server_reference(const json::Value& value) {
+  json::Fields fields{value, "server_reference_values"};
+  ServerReference out;
+  out.mrtd = fields.hex_array<48>("mrtd");
+  for (std::size_t i = 0; i < kRtmrNames.size(); ++i) out.rtmr[i] = fields.hex_array<48>(kRtmrNames[i]);
+  out.configuration_digest = sha256_member(fields, "configuration_digest");
+  CLOISTER_CHECK(fields.finish());
+  return out;
+}
+
 Result<TrustFile> read_trust(const json::Value& value) {
   json::Fields fields{value, "trust file"};
   static_cast<void>(fields.integer("version", 1, 1));
@@ -60,8 +73,9 @@ Result<TrustFile> read_trust(const json::Value& value) {
   const auto& audit_keys = fields.optional_array("audit_keys");
   const auto& server_keys = fields.optional_array("server_keys");
   const auto& references = fields.optional_array("reference_values");
+  const auto& server_references = fields.optional_array("server_reference_values");
   CLOISTER_CHECK(fields.finish());
-  for (const auto* list : {&lab_roots, &roots, &audit_keys, &server_keys, &references}) {
+  for (const auto* list : {&lab_roots, &roots, &audit_keys, &server_keys, &references, &server_references}) {
     if (list->size() > kMaxEntries) return Error{Errc::limit_exceeded, "a list has more than 1024 entries"};
   }
 
@@ -69,10 +83,14 @@ Result<TrustFile> read_trust(const json::Value& value) {
   CLOISTER_TRY(given, read_roots(roots, AnchorKind::given, "roots"));
   CLOISTER_TRY(audit, read_keys(audit_keys, "audit_keys"));
   CLOISTER_TRY(server, read_keys(server_keys, "server_keys"));
-  TrustFile out{std::move(labs), std::move(given), std::move(audit), std::move(server), {}};
+  TrustFile out{std::move(labs), std::move(given), std::move(audit), std::move(server), {}, {}};
   for (const auto& item : references) {
     CLOISTER_TRY(reference, read_reference(item));
     out.reference_values.push_back(std::move(reference));
+  }
+  for (const auto& item : server_references) {
+    CLOISTER_TRY(reference, read_server_reference(item));
+    out.server_reference_values.push_back(reference);
   }
   return out;
 }
@@ -129,6 +147,14 @@ std::string write_trust_file(const TrustFile& trust) {
     one.emplace_back("configuration_digest", sha256_text(value.configuration_digest));
     references.emplace_back(std::move(one));
   }
+  json::Array server_references;
+  for (const auto& value : trust.server_reference_values) {
+    json::Object one;
+    one.emplace_back("mrtd", codec::to_hex(value.mrtd));
+    for (std::size_t i = 0; i < kRtmrNames.size(); ++i) one.emplace_back(std::string{kRtmrNames[i]}, codec::to_hex(value.rtmr[i]));
+    one.emplace_back("configuration_digest", sha256_text(value.configuration_digest));
+    server_references.emplace_back(std::move(one));
+  }
   json::Object out;
   out.emplace_back("version", 1);
   out.emplace_back("lab_roots", pem_list(trust.lab_roots));
@@ -136,6 +162,8 @@ std::string write_trust_file(const TrustFile& trust) {
   out.emplace_back("audit_keys", hex_list(trust.audit_keys));
   out.emplace_back("server_keys", hex_list(trust.server_keys));
   out.emplace_back("reference_values", std::move(references));
+  // A file without them is one that older programs read, too.
+  if (!server_references.empty()) out.emplace_back("server_reference_values", std::move(server_references));
   return json::write_pretty(json::Value{std::move(out)});
 }
 

@@ -26,6 +26,7 @@ TrustFile sample() {
   trust.server_keys = {ByteArray<32>{3}};
   trust.reference_values = {{"keyword-search", "ver-a", Digest48{4}, Digest32{5}, Digest32{6}},
                             {"keyword-search", "ver-b", Digest48{7}, Digest32{8}, Digest32{9}}};
+  trust.server_reference_values = {{Digest48{10}, {Digest48{11}, Digest48{12}, Digest48{13}}, Digest32{14}}};
   return trust;
 }
 
@@ -50,6 +51,7 @@ TEST(TrustFile, IsReadBackAsItWasWritten) {
   EXPECT_EQ(read->audit_keys, sample().audit_keys);
   EXPECT_EQ(read->server_keys, sample().server_keys);
   EXPECT_EQ(read->reference_values, sample().reference_values);
+  EXPECT_EQ(read->server_reference_values, sample().server_reference_values);
   EXPECT_EQ(read->lab_roots.at(0)->der.empty(), false);
 }
 
@@ -89,6 +91,28 @@ TEST(TrustFile, RefusesRootsThatDoNotSuitTheirList) {
   expect_refused(with("roots", codec::json::Array{7}));
 }
 
+TEST(TrustFile, DemandsEveryRegisterOfAServersReferenceValue) {
+  const auto file = *codec::json::parse(write_trust_file(sample()));
+  const auto whole = *file.find("server_reference_values")->as_array()->front().as_object();
+  for (const auto& [name, value] : whole) {
+    codec::json::Object partial;
+    for (const auto& member : whole) {
+      if (member.first != name) partial.push_back(member);
+    }
+    expect_refused(with("server_reference_values", codec::json::Array{partial}));
+  }
+  auto more = whole;
+  more.emplace_back("rtmr3", std::string(96, '0'));
+  expect_refused(with("server_reference_values", codec::json::Array{more}));
+  EXPECT_TRUE(parse_trust_file(with("server_reference_values", codec::json::Array{whole})).ok());
+}
+
+TEST(TrustFile, WithoutReferenceValuesOfAServerHasNoSuchMember) {
+  auto trust = sample();
+  trust.server_reference_values.clear();
+  EXPECT_EQ(write_trust_file(trust).find("server_reference_values"), std::string::npos);
+}
+
 TEST(TrustFile, RefusesWhatItDoesNotKnow) {
   expect_refused("");
   expect_refused("[]");
@@ -101,6 +125,8 @@ TEST(TrustFile, RefusesWhatItDoesNotKnow) {
   expect_refused(with("server_keys", "00"));
   expect_refused(with("reference_values", codec::json::Array{codec::json::Object{}}));
   expect_refused(with("reference_values", codec::json::Array{1}));
+  expect_refused(with("server_reference_values", codec::json::Array{codec::json::Object{}}));
+  expect_refused(with("server_reference_values", codec::json::Array(1025, 1)));
   expect_refused(with("audit_keys", codec::json::Array(1025, std::string(64, '0'))));
 }
 

@@ -2,7 +2,6 @@
 
 #include <functional>
 #include <string>
-#include <vector>
 
 #include "cloister/api/monitor.hpp"
 #include "cloister/attestation/anchors.hpp"
@@ -20,6 +19,7 @@
 #include "cloister/keybroker/broker.hpp"
 #include "cloister/keyring/keyring.hpp"
 #include "cloister/links/attestor.hpp"
+#include "cloister/protocol/server_proof.hpp"
 #include "cloister/runtime/blocking_pool.hpp"
 #include "cloister/scheduler/dispatcher.hpp"
 #include "cloister/scheduler/job_service.hpp"
@@ -35,6 +35,10 @@ inline constexpr std::string_view kServerTenant = "default";
 /// Certificates and CRLs for an SNP report beside those that are known; may block while they are fetched. Thread-safe.
 using EndorsementsFinder =
     std::function<Result<evidence::SnpEndorsements>(const evidence::SnpReport&, const evidence::SnpEndorsements& known)>;
+
+/// The server's own evidence over the nonce of whoever asks over HTTP. Blocks for as long as its TEE does; called from one
+/// thread.
+using ServerProver = std::function<Result<protocol::ServerProof>(ByteView nonce)>;
 
 /// What the routes call; all of it outlives the server. Handlers run on the executor of the dispatcher and the fleet.
 struct Services {
@@ -59,7 +63,6 @@ struct Services {
   /// What evidence is judged by, and with.
   const attestation::TrustAnchors& anchors;
   links::CollateralFinder collateral;
-  std::vector<crypto::X25519Public> server_keys;  // that TDs pin: current, next
   std::string server_id;
   std::string version;  // of the program
   /// How long a request waits for its work; for the upload of a blob twice as long.
@@ -69,6 +72,8 @@ struct Services {
   bool protocol_administration = true;  // of `guests`, under /kbs/v0, beside the API's own
   bool secure_cookies = false;    // everything comes over TLS
   EndorsementsFinder endorsements = {};  // may be empty: then there are those alone that a request has
+  ServerProver prove = {};               // empty: the server runs in no TEE that it is told of
+  runtime::BlockingPool* proofs = nullptr;  // where `prove` runs, one after the other; more than wait there get 503
   bool fetches = false;                  // `collateral` and `endorsements` ask services: not for forged evidence
 };
 

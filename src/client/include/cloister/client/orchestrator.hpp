@@ -12,6 +12,7 @@
 #include "cloister/model/derived_key.hpp"
 #include "cloister/model/fleet.hpp"
 #include "cloister/model/job.hpp"
+#include "cloister/protocol/server_proof.hpp"
 #include "cloister/receipt/receipt.hpp"
 
 namespace cloister::client {
@@ -23,6 +24,16 @@ class Orchestrator {
   /// `bearer`: the token, sent over loopback or TLS only.
   [[nodiscard]] static Result<Orchestrator> connect(std::string base_url, std::optional<std::string> bearer,
                                                     http::ClientTls tls = {});
+
+  /// What the server shows of itself over this nonce (16 to 64 bytes), and how it came. `not_found` where it does not run in
+  /// a TEE. Nothing of it is verified (client/server_check.hpp).
+  struct ShownServer {
+    protocol::ServerProof proof;
+    std::optional<Digest32> peer_key;  // of the TLS connection that it came over (http/client.hpp); always there over TLS
+  };
+  [[nodiscard]] Result<ShownServer> show_server(ByteView nonce);
+  /// From now on nothing is sent to a peer with another TLS key: `certificate_refused`.
+  void hold_to(const Digest32& peer_key) { client_->hold_to(peer_key); }
 
   // operators
   [[nodiscard]] Result<void> put_blob(const Digest32& digest, ByteView bytes);

@@ -35,6 +35,7 @@ struct ClientResponse {
   int status = 0;
   Headers headers;
   Bytes body;
+  std::optional<Digest32> peer_key{};  // over TLS, and only there: SHA-256 of the SubjectPublicKeyInfo (DER) of the server's certificate
   [[nodiscard]] bool ok() const noexcept { return status >= 200 && status < 300; }
 };
 
@@ -64,6 +65,10 @@ class Client {
                                                               Bytes body, Deadline deadline,
                                                               std::size_t max_response = kMaxResponse);
 
+  /// From now on nothing is sent over a connection whose peer has another TLS key than this one, nor over one without TLS:
+  /// `certificate_refused`.
+  void hold_to(const Digest32& peer_key);
+
   /// JSON both ways: sends `body` unless it is null, and gives the answer's body (null when it is empty), or
   /// `response_error`.
   [[nodiscard]] runtime::Task<Result<codec::json::Value>> call(Method method, std::string target,
@@ -86,6 +91,7 @@ class BlockingClient {
                                                std::size_t max_response = kMaxResponse);
   [[nodiscard]] Result<codec::json::Value> call(Method method, std::string target, codec::json::Value body,
                                                 std::chrono::milliseconds timeout);
+  void hold_to(const Digest32& peer_key);  // as of Client
 
  private:
   BlockingClient() = default;

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "cloister/core/bytes.hpp"
 #include "cloister/core/log.hpp"
 #include "cloister/http/router.hpp"
 #include "cloister/runtime/io_context.hpp"
@@ -93,6 +94,10 @@ class Server {
   /// Reads the files of `ServerOptions::tls` again, for connections from now on. When they cannot be used
   /// (`configuration_invalid`) the certificate before them stays. Does nothing without TLS.
   [[nodiscard]] Result<void> reload_tls();
+
+  /// SHA-256 of the SubjectPublicKeyInfo (DER) of the certificate that connections from now on are served with; nothing
+  /// without TLS.
+  [[nodiscard]] std::optional<Digest32> tls_key() const;
 
   /// Accepts nothing more, closes idle connections and WebSockets (1001), lets requests end within `drain`, then
   /// cancels. Idempotent.

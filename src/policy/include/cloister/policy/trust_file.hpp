@@ -11,7 +11,8 @@
 #include "cloister/policy/policy.hpp"
 
 /// What a person accepts: a JSON file that stays with them, {"version":1, "lab_roots":[PEM…], "roots":[PEM…],
-/// "audit_keys":[hex…], "server_keys":[hex…], "reference_values":[{…}…]}. All members but the version may be absent.
+/// "audit_keys":[hex…], "server_keys":[hex…], "reference_values":[{…}…], "server_reference_values":[{"mrtd":hex,
+/// "rtmr0":hex, "rtmr1":hex, "rtmr2":hex, "configuration_digest":"sha256:…"}…]}. All members but the version may be absent.
 namespace cloister::policy {
 
 inline constexpr std::size_t kMaxTrustFileSize = 1U << 20;
@@ -22,6 +23,7 @@ struct TrustFile {
   std::vector<ByteArray<32>> audit_keys;            // Ed25519 public keys of the server's audit log
   std::vector<ByteArray<32>> server_keys;           // X25519 public keys of the server's channel
   std::vector<ReferenceValue> reference_values;
+  std::vector<ServerReference> server_reference_values{};  // of the server's own TEE
 
   /// `base` and the roots of this file. Fails when a root does not suit its list (`root_untrusted`,
   /// `lab_root_not_trusted`).

@@ -1,0 +1,254 @@
+#include "cloister/policy/server.hpp"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "cloister/codec/text.hpp"
+#include "cloister/crypto/hash.hpp"
+#include "cloister/evidence/event_log.hpp"
+#include "cloister/protocol/report_data.hpp"
+#include "support/synthetic_platform.hpp"
+
+namespace cloister::policy {
+namespace {
+
+using test::SyntheticPlatform;
+
+/// A server in a lab's TD, and whoever trusts it. A test changes one thing before `show`, or what is trusted.
+struct Server {
+  SyntheticPlatform platform;
+  protocol::ServerPreimage preimage;
+  std::vector<evidence::GuestEvent> events;
+  crypto::x509::CertificatePtr root;  // of what was shown last
+  Bytes nonce = Bytes(32, 7);
+  std::optional<Digest32> handshake_hash;
+
+  Server() {
+    platform.make_lab();
+    preimage.nonce = nonce;
+    preimage.identity.server_id = "srv-example";
+    preimage.identity.channel_keys = {ByteArray<32>{1}, ByteArray<32>{2}};
+    preimage.identity.audit_key = ByteArray<32>{3};
+    preimage.identity.tls_key = Digest32{4};
+    preimage.identity.configuration_digest = Digest32{5};
+    const Digest32& digest = preimage.identity.configuration_digest;
+    events = {{3, std::string{protocol::kServerConfigurationEvent}, to_bytes(ByteView{digest})}};
+    auto& td = platform.td();
+    td.mr_td = Digest48{6};
+    td.rtmr = {Digest48{7}, Digest48{8}, Digest48{9}, server_rtmr3(digest)};
+  }
+
+  /// `what` changes the proof after it was made.
+  protocol::ServerProof show(const std::function<void(protocol::ServerProof&)>& what = {}) {
+    protocol::ServerProof out;
+    out.preimage = protocol::encode(preimage);
+    out.event_log = evidence::encode_guest_event_log(events);
+    platform.td().report_data = protocol::report_data(out.preimage);
+    auto built = platform.build();
+    root = built.root;
+    out.evidence = std::move(built.quote);
+    out.collateral = evidence::write_quote_collateral(built.collateral);
+    if (what) what(out);
+    return out;
+  }
+
+  TrustFile trust() const {
+    TrustFile out;
+    out.lab_roots = {root};
+    out.server_keys = {ByteArray<32>{1}};
+    out.audit_keys = {ByteArray<32>{3}};
+    out.server_reference_values = {{Digest48{6}, {Digest48{7}, Digest48{8}, Digest48{9}}, Digest32{5}}};
+    return out;
+  }
+
+  Result<AppraisedServer> appraise(const protocol::ServerProof& proof, const TrustFile& trust) const {
+    return appraise_server(proof, {nonce, handshake_hash}, trust, SyntheticPlatform::now());
+  }
+};
+
+/// The code with which a proof is refused.
+Errc refused(const Server& server, const protocol::ServerProof& proof, const TrustFile& trust) {
+  const auto appraised = server.appraise(proof, trust);
+  EXPECT_FALSE(appraised.ok());
+  return appraised ? Errc::internal : appraised.error().code();
+}
+Errc refused(Server& server, const std::function<void(protocol::ServerProof&)>& what = {}) {
+  const auto proof = server.show(what);
+  return refused(server, proof, server.trust());
+}
+Errc refused_by(const std::function<void(TrustFile&)>& change) {
+  Server server;
+  const auto proof = server.show();
+  auto trust = server.trust();
+  change(trust);
+  return refused(server, proof, trust);
+}
+
+/// The preimage encoded anew after a change, in the place of the one that the evidence binds.
+std::function<void(protocol::ServerProof&)> with_preimage(const std::function<void(protocol::ServerPreimage&)>& change) {
+  return [change](protocol::ServerProof& proof) {
+    auto preimage = *protocol::decode_server_preimage(proof.preimage);
+    change(preimage);
+    proof.preimage = protocol::encode(preimage);
+  };
+}
+
+TEST(ServerAppraisal, GivesWhatTheServerBound) {
+  Server server;
+  const auto proof = server.show();
+  const auto appraised = server.appraise(proof, server.trust());
+  ASSERT_TRUE(appraised.ok()) << appraised.error().text();
+  EXPECT_EQ(appraised->identity(), server.preimage.identity);
+  EXPECT_EQ(appraised->reference(), server.trust().server_reference_values[0]);
+  EXPECT_TRUE(appraised->appraised().lab());
+}
+
+TEST(ServerAppraisal, RefusesAnotherNonce) {
+  Server server;
+  server.preimage.nonce[0] ^= 1;  // of an earlier question, in evidence that is whole
+  EXPECT_EQ(refused(server), Errc::nonce_invalid);
+  server.preimage.nonce = Bytes(16, 7);  // the beginning of the right one
+  EXPECT_EQ(refused(server), Errc::nonce_invalid);
+}
+
+TEST(ServerAppraisal, RefusesAPreimageThatTheEvidenceDoesNotBind) {
+  const std::function<void(protocol::ServerPreimage&)> changes[] = {
+      [](auto& p) { p.nonce[0] ^= 1; },
+      [](auto& p) { p.handshake_hash = Digest32{1}; },
+      [](auto& p) { p.identity.server_id = "srv-other"; },
+      [](auto& p) { p.identity.channel_keys[1][0] ^= 1; },
+      [](auto& p) { p.identity.channel_keys.pop_back(); },
+      [](auto& p) { p.identity.audit_key[0] ^= 1; },
+      [](auto& p) { p.identity.tls_key.reset(); },
+      [](auto& p) { p.identity.configuration_digest[0] ^= 1; },
+  };
+  for (const auto& change : changes) {
+    Server server;
+    EXPECT_EQ(refused(server, with_preimage(change)), Errc::report_data_mismatch);
+  }
+}
+
+TEST(ServerAppraisal, RefusesThePreimageOfATd) {
+  Server server;
+  const auto proof = server.show([&](protocol::ServerProof& shown) {
+    protocol::Preimage td;
+    td.role = protocol::Role::validator;
+    td.hotkey = ByteArray<32>{1};
+    shown.preimage = protocol::encode(td);
+    server.platform.td().report_data = protocol::report_data(shown.preimage);
+    shown.evidence = server.platform.build().quote;
+  });
+  const auto appraised = server.appraise(proof, server.trust());
+  ASSERT_FALSE(appraised.ok());
+  EXPECT_EQ(appraised.error().code(), Errc::malformed) << appraised.error().text();  // nine members, and another domain
+}
+
+TEST(ServerAppraisal, RefusesAnotherChannel) {
+  Server server;
+  server.handshake_hash = Digest32{1};
+  EXPECT_EQ(refused(server), Errc::binding_mismatch);  // evidence for HTTP
+  server.preimage.handshake_hash = Digest32{2};
+  EXPECT_EQ(refused(server), Errc::binding_mismatch);
+  server.preimage.handshake_hash = Digest32{1};
+  const auto proof = server.show();
+  EXPECT_TRUE(server.appraise(proof, server.trust()).ok());
+  server.handshake_hash.reset();
+  EXPECT_EQ(refused(server, proof, server.trust()), Errc::binding_mismatch);  // evidence for a channel, over HTTP
+}
+
+TEST(ServerAppraisal, RefusesAnEventLogThatIsNotTheTds) {
+  const auto with = [](const std::function<void(std::vector<evidence::GuestEvent>&)>& change) {
+    Server server;
+    change(server.events);
+    return refused(server);
+  };
+  EXPECT_EQ(with([](auto& events) { events.clear(); }), Errc::event_log_mismatch);
+  EXPECT_EQ(with([](auto& events) { events.push_back(events[0]); }), Errc::event_log_mismatch);
+  EXPECT_EQ(with([](auto& events) { events[0].rtmr = 2; }), Errc::event_log_mismatch);
+  EXPECT_EQ(with([](auto& events) { events[0].name = "configuration-digest"; }), Errc::event_log_mismatch);
+  EXPECT_EQ(with([](auto& events) { events[0].payload.pop_back(); }), Errc::event_log_mismatch);
+  EXPECT_EQ(with([](auto& events) { events[0].payload[0] ^= 1; }), Errc::event_log_mismatch);
+  Server extended;  // the TD measured more than the log says
+  extended.platform.td().rtmr[3][0] ^= 1;
+  EXPECT_EQ(refused(extended), Errc::event_log_mismatch);
+}
+
+TEST(ServerAppraisal, RefusesAConfigurationThatTheServerDoesNotBind) {
+  Server server;
+  server.preimage.identity.configuration_digest[0] ^= 1;  // in evidence that is whole
+  EXPECT_EQ(refused(server), Errc::measurement_mismatch);
+}
+
+TEST(ServerAppraisal, RefusesWhatMeetsNoReferenceValue) {
+  const auto with = [](const std::function<void(ServerReference&)>& change) {
+    return refused_by([&](TrustFile& trust) { change(trust.server_reference_values[0]); });
+  };
+  EXPECT_EQ(with([](auto& value) { value.mrtd[0] ^= 1; }), Errc::measurement_mismatch);
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(with([i](auto& value) { value.rtmr[i][0] ^= 1; }), Errc::measurement_mismatch);
+  EXPECT_EQ(with([](auto& value) { value.configuration_digest[0] ^= 1; }), Errc::measurement_mismatch);
+  EXPECT_EQ(refused_by([](TrustFile& trust) { trust.server_reference_values.clear(); }), Errc::measurement_mismatch);
+}
+
+TEST(ServerAppraisal, NamesWhatDiffersFromTheNearestReferenceValue) {
+  Server server;
+  const auto proof = server.show();
+  auto trust = server.trust();
+  auto near = trust.server_reference_values[0];
+  near.rtmr[1] = Digest48{0x55};
+  trust.server_reference_values = {ServerReference{}, near};
+  const auto appraised = server.appraise(proof, trust);
+  ASSERT_FALSE(appraised.ok());
+  EXPECT_NE(appraised.error().detail().find("RTMR1: expected 55"), std::string::npos) << appraised.error().text();
+  trust.server_reference_values.push_back(server.trust().server_reference_values[0]);
+  EXPECT_TRUE(server.appraise(proof, trust).ok());
+}
+
+TEST(ServerAppraisal, RefusesALabThatIsNotTrusted) {
+  EXPECT_EQ(refused_by([](TrustFile& trust) { trust.lab_roots.clear(); }), Errc::lab_root_not_trusted);
+}
+
+TEST(ServerAppraisal, RefusesKeysThatTheTrustFileDoesNotName) {
+  EXPECT_EQ(refused_by([](TrustFile& trust) { trust.server_keys = {ByteArray<32>{2}}; }), Errc::binding_mismatch);
+  EXPECT_EQ(refused_by([](TrustFile& trust) { trust.audit_keys = {ByteArray<32>{2}}; }), Errc::audit_key_not_trusted);
+  Server server;
+  const auto proof = server.show();
+  auto trust = server.trust();
+  trust.server_keys.clear();
+  trust.audit_keys.clear();
+  EXPECT_TRUE(server.appraise(proof, trust).ok());  // any, where none is listed
+}
+
+TEST(ServerAppraisal, RefusesEvidenceWithoutCollateral) {
+  Server server;
+  EXPECT_EQ(refused(server, [](auto& proof) { proof.collateral.clear(); }), Errc::collateral_missing);
+}
+
+TEST(ServerAppraisal, RefusesEvidenceThatIsNotAuthenticOrNotOfATd) {
+  Server server;
+  EXPECT_EQ(refused(server, [](auto& proof) { proof.evidence[100] ^= 1; }), Errc::quote_signature_invalid);
+  Server enclave;
+  enclave.platform = SyntheticPlatform{evidence::TeeType::sgx, 3};
+  enclave.platform.make_lab();
+  protocol::ServerProof proof;
+  proof.preimage = protocol::encode(enclave.preimage);
+  proof.event_log = evidence::encode_guest_event_log(enclave.events);
+  enclave.platform.enclave().report_data = protocol::report_data(proof.preimage);
+  auto built = enclave.platform.build();
+  enclave.root = built.root;
+  proof.evidence = built.quote;
+  proof.collateral = evidence::write_quote_collateral(built.collateral);
+  EXPECT_EQ(refused(enclave, proof, enclave.trust()), Errc::evidence_unsupported);
+}
+
+TEST(ServerAppraisal, RefusesWhatItsPolicyRefuses) {
+  Server debug;
+  debug.platform.td().td_attributes |= 1;
+  EXPECT_EQ(refused(debug), Errc::debug_not_accepted);
+  Server old;
+  old.platform.tcb_info.levels[0].status = evidence::TcbStatus::out_of_date;
+  EXPECT_EQ(refused(old), Errc::tcb_status_not_accepted);
+}
+
+}  // namespace
+}  // namespace cloister::policy
