@@ -15,6 +15,11 @@ void add_enclave_routes(RouteTable& table, Service& service);
 void add_vm_routes(RouteTable& table, Service& service);
 void add_system_routes(RouteTable& table, Service& service);
 
+/// Which machine with SEV-SNP: a parameter that says it, and what it said. "genoa".
+[[nodiscard]] Field product_field(std::string_view what);
+[[nodiscard]] evidence::SnpProduct product_of(const Input& in);
+[[nodiscard]] std::string_view name_of(evidence::SnpProduct product) noexcept;
+
 [[nodiscard]] codec::json::Value to_json(const Stepped& step);
 /// The members that `to_json` of a step gives.
 [[nodiscard]] std::vector<Field> step_fields();
