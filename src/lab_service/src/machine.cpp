@@ -44,6 +44,12 @@ Machine::Machine(lab::Platform made, crypto::RsaPrivateKey enclave_signer, lab_s
       keys{kms},
       random{source} {}
 
+SnpMachine& Machine::snp(SnpProduct product) const {
+  const auto found = snp_machines.find(product);
+  CLOISTER_ASSERT(found != snp_machines.end());
+  return *found->second;
+}
+
 Result<std::unique_ptr<Machine>> Machine::create(const crypto::Secret<32>& seed, UnixTime created,
                                                  lab_snp::AuthorityKeys authority, const kms::Kms& keys,
                                                  Random& random) {

@@ -182,8 +182,11 @@ json::Value schema_of(const Field& field) {
     case Kind::bytes: {
       const auto base64_size = (field.min + 2) / 3 * 4;
       out.emplace_back("type", "string");
-      out.emplace_back("anyOf", json::Array{json::Object{{"pattern", "^[0-9a-fA-F]{" + std::to_string(2 * field.min) + "}$"}},
-                                            json::Object{{"contentEncoding", "base64"}, {"minLength", base64_size}, {"maxLength", base64_size}}});
+      out.emplace_back(
+          "anyOf",
+          json::Array{
+              json::Object{{"pattern", "^[0-9a-fA-F]{" + std::to_string(2 * field.min) + "}$"}},
+              json::Object{{"contentEncoding", "base64"}, {"minLength", base64_size}, {"maxLength", base64_size}}});
       break;
     }
     case Kind::base64:
@@ -279,8 +282,8 @@ json::Value operation_of(const Route& route) {
   responses.emplace_back("200", std::move(good));
   for (const int status : statuses_of(route)) {
     const bool servers = status == kTooLarge;
-    responses.emplace_back(std::to_string(status),
-                           json::Object{{"$ref", std::string{"#/components/responses/"} + (servers ? "Problem" : "Refusal")}});
+    responses.emplace_back(std::to_string(status), json::Object{{"$ref", std::string{"#/components/responses/"} +
+                                                                             (servers ? "Problem" : "Refusal")}});
   }
   responses.emplace_back("default", json::Object{{"$ref", "#/components/responses/Problem"}});
   out.emplace_back("responses", std::move(responses));
@@ -353,8 +356,9 @@ std::optional<Bytes> Input::decoded(std::string_view name, std::size_t size) con
 std::set<int> statuses_of(const Route& route) {
   std::set<int> out{route.refusals.begin(), route.refusals.end()};
   out.insert(kTooLarge);
-  // A page of another origin, and a field that is not the route's: the table refuses them of every route.
-  if (route.run) out.insert({http_status(Errc::permission_denied), kUnprocessable});
+  // A page of another origin, and a field that is not the route's: the table refuses them of every route. What the lab
+  // should never say is a 500.
+  if (route.run) out.insert({http_status(Errc::permission_denied), kUnprocessable, http_status(Errc::internal)});
   return out;
 }
 
@@ -444,14 +448,18 @@ json::Value RouteTable::openapi() const {
                                json::Object{{"detail", json::Object{{"type", json::Array{"string", "array"}}}}}}}}}}}}};
   const auto text_of = [](std::string_view what) { return json::Object{{"type", "string"}, {"description", what}}; };
   const json::Value problem = json::Object{
-      {"description", "What the server itself refuses (RFC 9457): a request that is no HTTP, too large or too late, a server that is busy"},
+      {"description",
+       "What the server itself refuses (RFC 9457): a request that is no HTTP, too large or too late, a server that is "
+       "busy"},
       {"content",
-       json::Object{{"application/problem+json",
-                     json::Object{{"schema", json::Object{{"type", "object"},
-                                                          {"required", json::Array{"status", "detail", "code"}},
-                                                          {"properties", json::Object{{"status", json::Object{{"type", "integer"}}},
-                                                                                      {"detail", text_of("Why not")},
-                                                                                      {"code", text_of("Stable name of the error")}}}}}}}}}};
+       json::Object{
+           {"application/problem+json",
+            json::Object{{"schema", json::Object{{"type", "object"},
+                                                 {"required", json::Array{"status", "detail", "code"}},
+                                                 {"properties",
+                                                  json::Object{{"status", json::Object{{"type", "integer"}}},
+                                                               {"detail", text_of("Why not")},
+                                                               {"code", text_of("Stable name of the error")}}}}}}}}}};
   return json::Object{
       {"openapi", "3.1.0"},
       {"info", json::Object{{"title", "Cloister lab"},

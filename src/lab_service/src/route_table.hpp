@@ -89,8 +89,8 @@ struct Route {
   bool in_query = false;
 };
 
-/// Every status but 200 that the route answers: its own, and 413; where it has code also 403 and 422, which the table itself says.
-/// What the server says of a request that reaches no route is the document's `default`.
+/// Every status but 200 that the route answers: its own, and 413; where it has code also 403, 422 and 500, which the
+/// table itself says. What the server says of a request that reaches no route is the document's `default`.
 [[nodiscard]] std::set<int> statuses_of(const Route& route);
 
 /// A reply of `{"detail": …}`: 422 for `invalid_argument`, else the code's status.

@@ -6,7 +6,7 @@
 /// What the files of routes share.
 namespace cloister::lab_service {
 
-inline constexpr std::int64_t kMaxName = 128;  // characters of a name: an enclave's, an identity, an owner
+inline constexpr std::int64_t kMaxName = 128;   // characters of a name: an enclave's, an identity, an owner
 inline constexpr std::int64_t kMaxSteps = 128;  // of what is begun to be stepped: an enclave is loaded in 70
 inline constexpr std::int64_t kMaxVmId = 64;
 inline constexpr std::int64_t kMaxPolicyVersion = 64;

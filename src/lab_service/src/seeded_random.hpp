@@ -7,8 +7,8 @@
 
 namespace cloister::lab_service {
 
-/// The same bytes for the same seed, call by call: HKDF-SHA-256 of the seed and a count. What is made of them is as secret as
-/// the seed, and comes again at the next start. Thread-safe.
+/// The same bytes for the same seed, call by call: HKDF-SHA-256 of the seed and a count. What is made of them is as
+/// secret as the seed, and comes again at the next start. Thread-safe.
 class SeededRandom final : public Random {
  public:
   explicit SeededRandom(crypto::Secret<32> seed) : seed_{std::move(seed)} {}

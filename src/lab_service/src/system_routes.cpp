@@ -83,7 +83,8 @@ json::Value rmp_of(const Service& s, evidence::SnpProduct product) {
       rows.push_back(row_of(spa, entry, s.vms.owner_of(product, entry.asid)));
     }
   }
-  return json::Object{{"pages", std::uint64_t{rmp.pages()}}, {"rows", std::move(rows)}, {"firmware", std::move(firmware)}};
+  return json::Object{
+      {"pages", std::uint64_t{rmp.pages()}}, {"rows", std::move(rows)}, {"firmware", std::move(firmware)}};
 }
 
 /// Judged by the verifier that everybody uses, under this machine's roots alone.
@@ -149,7 +150,9 @@ Result<json::Value> events_after(const Service& s, const Input& in) {
 
 }  // namespace
 
-Field product_field(std::string_view what) { return choice("product", what, {"milan", "genoa", "turin"}).or_else("genoa"); }
+Field product_field(std::string_view what) {
+  return choice("product", what, {"milan", "genoa", "turin"}).or_else("genoa");
+}
 
 evidence::SnpProduct product_of(const Input& in) {
   const auto& name = in.text("product");
@@ -263,9 +266,10 @@ void add_system_routes(RouteTable& table, Service& s) {
   table.document_only({.method = Method::get,
                        .pattern = "/events/stream",
                        .tag = "events",
-                       .summary = "The same as a WebSocket, one JSON text a message, as they happen; {\"gap\": "
-                                  "{\"from\", \"to\"}} where some are gone; closed with 1008 for another origin or a wrong "
-                                  "since, with 1013 where there are as many as are allowed",
+                       .summary =
+                           "The same as a WebSocket, one JSON text a message, as they happen; {\"gap\": "
+                           "{\"from\", \"to\"}} where some are gone; closed with 1008 for another origin or a wrong "
+                           "since, with 1013 where there are as many as are allowed",
                        .takes = {integer("since", "", 0, INT64_MAX).or_else(0)},
                        .answers = {},
                        .refusals = {400, 403},

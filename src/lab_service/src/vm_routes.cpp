@@ -29,7 +29,9 @@ json::Value launch_digest_of(const Vm& vm) {
 /// The components of a TCB, of which each product has its own.
 Result<evidence::SnpTcb> tcb_of(const json::Value& value, evidence::SnpProduct product) {
   json::Fields fields{value, "tcb"};
-  const auto component = [&fields](std::string_view name) { return static_cast<std::uint8_t>(fields.integer(name, 0, 255)); };
+  const auto component = [&fields](std::string_view name) {
+    return static_cast<std::uint8_t>(fields.integer(name, 0, 255));
+  };
   evidence::SnpTcb out;
   if (evidence::has_fmc(product)) out.fmc = component("fmc");
   out.bootloader = component("bootloader");
@@ -45,7 +47,8 @@ Result<std::optional<IdBlockGiven>> id_block_of(const Input& in) {
   const auto auth = in.bytes<lab_snp::kIdAuthSize>("id_auth");
   if (block && !auth) return Error{Errc::invalid_argument, "id_auth: expected with id_block"};
   if (auth && !block) return Error{Errc::invalid_argument, "id_block: expected with id_auth"};
-  if (in.flag("author_key") && !block) return Error{Errc::invalid_argument, "author_key: goes with id_block and id_auth alone"};
+  if (in.flag("author_key") && !block)
+    return Error{Errc::invalid_argument, "author_key: goes with id_block and id_auth alone"};
   if (!block) return std::optional<IdBlockGiven>{};
   return std::optional{IdBlockGiven{.block = *block, .auth = *auth, .author_key = in.flag("author_key")}};
 }
@@ -67,8 +70,9 @@ std::vector<Field> launch_fields() {
   return {text("owner", "", kMaxName),
           boolean("step", "").or_else(false),
           product_field("Of the machine on which it is launched"),
-          object("tcb", "SNP_CONFIG: the TCB that the machine reports, of every VM of its, from now on: bootloader, tee, snp, "
-                        "microcode, of Turin also fmc, 0 to 255, none above what the machine committed (GET /vm/platform)")
+          object("tcb",
+                 "SNP_CONFIG: the TCB that the machine reports, of every VM of its, from now on: bootloader, tee, snp, "
+                 "microcode, of Turin also fmc, 0 to 255, none above what the machine committed (GET /vm/platform)")
               .optional(),
           integer("policy", "Guest policy, as the report has it (AMD 56860, Table 10)", 0, INT64_MAX)
               .or_else(static_cast<std::int64_t>(LaunchOptions{}.policy)),
@@ -81,12 +85,10 @@ struct KeyField {
   std::string_view name;
   std::uint64_t bit;
 };
-constexpr std::array kKeyFields{KeyField{"policy", lab_snp::guest_field::kPolicy},
-                                KeyField{"image_id", lab_snp::guest_field::kImageId},
-                                KeyField{"family_id", lab_snp::guest_field::kFamilyId},
-                                KeyField{"measurement", lab_snp::guest_field::kMeasurement},
-                                KeyField{"guest_svn", lab_snp::guest_field::kGuestSvn},
-                                KeyField{"tcb_version", lab_snp::guest_field::kTcbVersion}};
+constexpr std::array kKeyFields{
+    KeyField{"policy", lab_snp::guest_field::kPolicy},      KeyField{"image_id", lab_snp::guest_field::kImageId},
+    KeyField{"family_id", lab_snp::guest_field::kFamilyId}, KeyField{"measurement", lab_snp::guest_field::kMeasurement},
+    KeyField{"guest_svn", lab_snp::guest_field::kGuestSvn}, KeyField{"tcb_version", lab_snp::guest_field::kTcbVersion}};
 
 json::Value json_of(const evidence::SnpTcb& tcb) {
   json::Object out;
@@ -104,7 +106,8 @@ Result<std::uint64_t> key_fields_of(const Input& in) {
     const auto* name = one.as_string();
     const auto known = name == nullptr ? kKeyFields.end() : std::ranges::find(kKeyFields, *name, &KeyField::name);
     if (known == kKeyFields.end()) {
-      return Error{Errc::invalid_argument, "fields: a list of policy, image_id, family_id, measurement, guest_svn, tcb_version expected"};
+      return Error{Errc::invalid_argument,
+                   "fields: a list of policy, image_id, family_id, measurement, guest_svn, tcb_version expected"};
     }
     out |= known->bit;
   }
@@ -124,7 +127,9 @@ Result<json::Value> derive_key(Service& service, const Input& in) {
   }
   CLOISTER_TRY(answer, service.vms.derived_key(vm->id, request));
   json::Object out{{"vm_id", vm->id}, {"status", lab_snp::to_string(answer.status)}};
-  out.emplace_back("key_id", answer.value ? json::Value{codec::to_hex(ByteView{crypto::sha256(answer.value->reveal())}.first(8))} : json::Value{});
+  out.emplace_back("key_id", answer.value
+                                 ? json::Value{codec::to_hex(ByteView{crypto::sha256(answer.value->reveal())}.first(8))}
+                                 : json::Value{});
   return json::Value{std::move(out)};
 }
 
@@ -179,8 +184,9 @@ std::vector<Field> info_fields() {
           product_field("").stated(),
           text("policy", "Of the guest, in hex", 18),
           object("vmsa", "Where the virtual CPU begins, as it was measured"),
-          any("guest", "What firmware knows of it: state, context, launch_digest, id_block, author_key, message_counts (of "
-                       "each VMPCK); null before SNP_LAUNCH_START and after the end"),
+          any("guest",
+              "What firmware knows of it: state, context, launch_digest, id_block, author_key, message_counts (of "
+              "each VMPCK); null before SNP_LAUNCH_START and after the end"),
           integer("pages", "Encrypted since the launch", 0, Vms::kMaxPages),
           measurement(),
           launch_digest(),
@@ -299,43 +305,48 @@ void add_first_routes(RouteTable& table, Service& s) {
 }
 
 void add_machine_routes(RouteTable& table, Service& s) {
-  table.add({.method = Method::post,
-             .pattern = "/vm/derived-key",
-             .tag = "vms",
-             .summary = "The guest asks firmware for a key (MSG_KEY_REQ), and keeps it: the answer says which one it is",
-             .takes = {vm_id(), choice("root", "Of the chip, or of the guest itself", {"vek", "vmrk"}).or_else("vek"),
-                       array("fields", "What the key depends on beside what every key does: policy, image_id, family_id, "
-                                       "measurement, guest_svn, tcb_version")
-                           .or_else(json::Array{}),
-                       integer("vmpl", "", 0, UINT32_MAX).or_else(0), integer("guest_svn", "With that field", 0, UINT32_MAX).or_else(0),
-                       object("tcb", "With the field tcb_version; its components as at a launch").optional()},
-             .answers = {vm_id(), text("status", "Firmware's: SUCCESS, INVALID_PARAM, INVALID_KEY", 32),
-                         any("key_id", "With success the first 8 bytes of the key's SHA-256, in hex; else null")},
-             .refusals = {404, 409, 422},
-             .run = [&s](const Input& in) { return derive_key(s, in); }});
-  table.add({.method = Method::get,
-             .pattern = "/vm/firmware",
-             .tag = "vms",
-             .summary = "What VMs are launched from, for cloister measure snp --ovmf FILE --vcpus 1 --vcpu-sig SIGNATURE",
-             .takes = {product_field("Whose virtual CPUs")},
-             .answers = {base64("firmware", ""), integer("vcpus", "", 1, 1), integer("vcpu_signature", "EAX of CPUID 1", 0, UINT32_MAX),
-                         hex("launch_digest", "As it is computed of them, and no machine asked", 48)},
-             .refusals = {},
-             .run = [](const Input& in) -> Result<json::Value> {
-               const auto launch = vm_launch(product_of(in));
-               CLOISTER_TRY(digest, measure::snp_launch_digest(launch));
-               return json::Value{json::Object{{"firmware", codec::to_base64(launch.firmware)},
-                                               {"vcpus", launch.vcpus},
-                                               {"vcpu_signature", launch.vcpu_signature},
-                                               {"launch_digest", codec::to_hex(digest)}}};
-             }});
+  table.add(
+      {.method = Method::post,
+       .pattern = "/vm/derived-key",
+       .tag = "vms",
+       .summary = "The guest asks firmware for a key (MSG_KEY_REQ), and keeps it: the answer says which one it is",
+       .takes = {vm_id(), choice("root", "Of the chip, or of the guest itself", {"vek", "vmrk"}).or_else("vek"),
+                 array("fields",
+                       "What the key depends on beside what every key does: policy, image_id, family_id, "
+                       "measurement, guest_svn, tcb_version")
+                     .or_else(json::Array{}),
+                 integer("vmpl", "", 0, UINT32_MAX).or_else(0),
+                 integer("guest_svn", "With that field", 0, UINT32_MAX).or_else(0),
+                 object("tcb", "With the field tcb_version; its components as at a launch").optional()},
+       .answers = {vm_id(), text("status", "Firmware's: SUCCESS, INVALID_PARAM, INVALID_KEY", 32),
+                   any("key_id", "With success the first 8 bytes of the key's SHA-256, in hex; else null")},
+       .refusals = {404, 409, 422},
+       .run = [&s](const Input& in) { return derive_key(s, in); }});
+  table.add(
+      {.method = Method::get,
+       .pattern = "/vm/firmware",
+       .tag = "vms",
+       .summary = "What VMs are launched from, for cloister measure snp --ovmf FILE --vcpus 1 --vcpu-sig SIGNATURE",
+       .takes = {product_field("Whose virtual CPUs")},
+       .answers = {base64("firmware", ""), integer("vcpus", "", 1, 1),
+                   integer("vcpu_signature", "EAX of CPUID 1", 0, UINT32_MAX),
+                   hex("launch_digest", "As it is computed of them, and no machine asked", 48)},
+       .refusals = {},
+       .run = [](const Input& in) -> Result<json::Value> {
+         const auto launch = vm_launch(product_of(in));
+         CLOISTER_TRY(digest, measure::snp_launch_digest(launch));
+         return json::Value{json::Object{{"firmware", codec::to_base64(launch.firmware)},
+                                         {"vcpus", launch.vcpus},
+                                         {"vcpu_signature", launch.vcpu_signature},
+                                         {"launch_digest", codec::to_hex(digest)}}};
+       }});
   table.add({.method = Method::get,
              .pattern = "/vm/platform",
              .tag = "vms",
              .summary = "The machine of a product, and the TCBs that it runs, committed and reports",
              .takes = {product_field("")},
-             .answers = {product_field("").stated(), hex("chip_id", "", 64), object("current", "Components of the TCB"), object("committed", ""),
-                         object("reported", ""), integer("report_version", "", 2, 5)},
+             .answers = {product_field("").stated(), hex("chip_id", "", 64), object("current", "Components of the TCB"),
+                         object("committed", ""), object("reported", ""), integer("report_version", "", 2, 5)},
              .refusals = {},
              .run = [&s](const Input& in) -> Result<json::Value> {
                const auto product = product_of(in);

@@ -30,7 +30,9 @@ VmEntry entry_of(ByteView vmsa) {
   return {.cs_base = at(kVmsaCsBase), .rip = at(kVmsaRip), .sev_features = at(kVmsaSevFeatures)};
 }
 
-std::uint64_t gpa_of(std::uint64_t page, std::size_t piece) { return kPagesGpa + page * Vms::kMaxPageBytes + piece * kPage; }
+std::uint64_t gpa_of(std::uint64_t page, std::size_t piece) {
+  return kPagesGpa + page * Vms::kMaxPageBytes + piece * kPage;
+}
 std::size_t pieces_of(std::size_t bytes) { return (bytes + kPage - 1) / kPage; }
 
 std::string_view to_string(SnpPageType type) {
@@ -63,6 +65,9 @@ Error told(const Error& error, std::string_view member) {
   return out.code() == Errc::conflict ? out : Error{Errc::invalid_argument, std::string{member} + ": " + out.detail()};
 }
 
+constexpr std::string_view kPolicyRule =
+    ": bits 16 (SMT, which is on) and 17 set, none above 25, and an ABI version of at most 1.58 expected";
+
 /// Which member of the request SNP_LAUNCH_FINISH refused.
 std::string_view refused_by_finish(const Error& error, const LaunchOptions& options) {
   if (error.code() == Errc::signature_invalid) return "id_auth";
@@ -89,13 +94,7 @@ Digest32 host_data_of(const Vm& vm) {
   return crypto::sha256(identity.take());
 }
 
-crypto::Secret<32> page_key(const Vm& vm, std::uint64_t page) {
-  codec::cbor::Writer info;
-  info.array(3).text("cloister/lab/1/vm page key").text(vm.id).uint(page);
-  return crypto::hkdf32({}, vm.page_root->reveal(), info.take());
-}
-
-json::Value text_of(const evidence::SnpTcb& tcb, evidence::SnpProduct product) {
+json::Value tcb_text(const evidence::SnpTcb& tcb, evidence::SnpProduct product) {
   return codec::to_hex(evidence::encode_snp_tcb(tcb, product));
 }
 
@@ -119,7 +118,8 @@ const Bytes& vm_firmware() {
 }
 
 measure::SnpLaunch vm_launch(evidence::SnpProduct product) {
-  return {.firmware = vm_firmware(), .kernel = {}, .vcpus = kVcpus, .vcpu_signature = lab_snp::cpuid_of(product)[1].eax};
+  return {
+      .firmware = vm_firmware(), .kernel = {}, .vcpus = kVcpus, .vcpu_signature = lab_snp::cpuid_of(product)[1].eax};
 }
 
 Digest32 measurement_of(const Vm& vm) {
@@ -202,29 +202,35 @@ Result<Vm*> Vms::launch(std::string_view owner, bool step, const LaunchOptions& 
 void Vms::plan_launch(Vm& vm) {
   auto& plan = vm.plan;
   plan.add("SNP_LAUNCH_START", [this, &vm] { return start_launch(vm); });
-  const auto planned = measure::for_each_snp_page(vm_launch(vm.options.product), [&](const measure::SnpLaunchPage& page) -> Result<void> {
-    if (page.type == SnpPageType::vmsa) vm.entry = entry_of(page.contents);
-    plan.add("SNP_LAUNCH_UPDATE", [this, &vm, type = page.type, gpa = page.gpa, contents = to_bytes(page.contents)] {
-      return launch_page(vm, type, gpa, contents);
-    });
-    return {};
-  });
+  const auto planned = measure::for_each_snp_page(
+      vm_launch(vm.options.product), [&](const measure::SnpLaunchPage& page) -> Result<void> {
+        if (page.type == SnpPageType::vmsa) vm.entry = entry_of(page.contents);
+        plan.add("SNP_LAUNCH_UPDATE",
+                 [this, &vm, type = page.type, gpa = page.gpa, contents = to_bytes(page.contents)] {
+                   return launch_page(vm, type, gpa, contents);
+                 });
+        return {};
+      });
   CLOISTER_ASSERT(planned.ok());  // the firmware is the lab's own
   plan.add("SNP_LAUNCH_FINISH", [this, &vm] { return finish_launch(vm); });
   // Here nothing of the launch can be refused any more, so that who is refused changes nothing for others.
   if (vm.options.reported_tcb) plan.add("SNP_CONFIG", [&vm] { return configure(vm); });
-  plan.add("VMRUN", [this, &vm] { return run(vm); });
+  plan.add("VMRUN", [&vm] { return run(vm); });
 }
 
 Result<json::Object> Vms::start_launch(Vm& vm) {
   auto guest = vm.machine->host.create({.policy = vm.options.policy, .gosvw = {}});
-  if (!guest) return told(guest.error(), "policy");
+  if (!guest) {
+    const auto refused = told(guest.error(), "policy");
+    return refused.code() == Errc::conflict ? refused
+                                            : Error{refused.code(), refused.detail() + std::string{kPolicyRule}};
+  }
   vm.guest = std::move(*guest);
   events_.add("snp", vm.id, "SNP_GCTX_CREATE", {{"spa", hex_number(vm.guest->context)}});
   return json::Object{{"owner", vm.owner},
                       {"product", evidence::to_string(vm.options.product)},
                       {"policy", hex_number(vm.options.policy)},
-                      {"launch_tcb", text_of(vm.machine->firmware.platform().current, vm.options.product)}};
+                      {"launch_tcb", tcb_text(vm.machine->firmware.platform().current, vm.options.product)}};
 }
 
 /// A page of memory: the host gives it to the guest, firmware measures it and makes it the guest's for good.
@@ -237,7 +243,11 @@ Result<json::Object> Vms::launch_page(Vm& vm, SnpPageType type, std::uint64_t gp
   const auto spa = host.add_page(*vm.guest, {type, gpa, contents});
   if (!spa) return told(spa.error());
   events_.add("snp", vm.id, "RMPUPDATE",
-              {{"spa", hex_number(*spa)}, {"gpa", hex_number(gpa)}, {"asid", vm.asid}, {"assigned", true}, {"immutable", true}});
+              {{"spa", hex_number(*spa)},
+               {"gpa", hex_number(gpa)},
+               {"asid", vm.asid},
+               {"assigned", true},
+               {"immutable", true}});
   vm.launched.push_back({type, gpa, *spa, status_of(vm)->launch_digest});
   return json::Object{{"type", to_string(type)},
                       {"gpa", hex_number(gpa)},
@@ -255,7 +265,10 @@ Result<json::Object> Vms::finish_launch(Vm& vm) {
     finish.id_auth = given->auth;
   }
   if (const auto finished = vm.machine->host.finish(*vm.guest, finish); !finished) {
-    return told(finished.error(), refused_by_finish(finished.error(), vm.options));
+    const auto refused = told(finished.error(), refused_by_finish(finished.error(), vm.options));
+    if (finished.error().code() != Errc::measurement_mismatch) return refused;
+    return Error{refused.code(),
+                 refused.detail() + ": the launch digest is " + codec::to_hex(status_of(vm)->launch_digest)};
   }
   vm.launch_digest = status_of(vm)->launch_digest;
   return json::Object{{"launch_digest", codec::to_hex(*vm.launch_digest)},
@@ -269,16 +282,13 @@ Result<json::Object> Vms::configure(const Vm& vm) {
   if (status != lab_snp::Status::success) {
     return Error{Errc::invalid_argument, "tcb: SNP_CONFIG: " + std::string{lab_snp::to_string(status)}};
   }
-  return json::Object{{"reported_tcb", text_of(*vm.options.reported_tcb, vm.options.product)}};
+  return json::Object{{"reported_tcb", tcb_text(*vm.options.reported_tcb, vm.options.product)}};
 }
 
-/// The guest begins: its driver takes its key out of the secrets page, and asks for the key of which those of pages are.
+/// The guest begins, and its driver takes its key out of the secrets page.
 Result<json::Object> Vms::run(Vm& vm) {
   vm.driver = vm.machine->host.driver(*vm.guest);
   CLOISTER_ASSERT(vm.driver.has_value());  // the firmware has a secrets page
-  CLOISTER_TRY(answer, ask_for_key(vm, {.fields = lab_snp::guest_field::kPolicy | lab_snp::guest_field::kMeasurement}));
-  if (!answer.value) return Error{Errc::internal, "MSG_KEY_REQ: " + std::string{lab_snp::to_string(answer.status)}};
-  vm.page_root = std::move(*answer.value);
   vm.state = VmState::running;
   return json::Object{{"vcpu", vm.vcpu.id},
                       {"cs_base", hex_number(vm.entry.cs_base)},
@@ -296,7 +306,8 @@ Result<Stepped> Vms::step(std::string_view id) {
   if (!fields) {
     events_.add("snp", vm->id, out.did, {{"refused", fields.error().detail()}});
     release(*vm);
-    logger_.info("vm_launch_refused", {{"vm_id", vm->id}, {"owner", vm->owner}, {"step", out.did}, {"error", fields.error().detail()}});
+    logger_.info("vm_launch_refused",
+                 {{"vm_id", vm->id}, {"owner", vm->owner}, {"step", out.did}, {"error", fields.error().detail()}});
     return fields.error();
   }
   out.fields = *fields;
@@ -329,7 +340,8 @@ Result<void> Vms::give_memory(Vm& vm, std::uint64_t page, std::size_t count) {
       return told(spa.error());
     }
     given.push_back(gpa);
-    events_.add("snp", vm.id, "RMPUPDATE", {{"spa", hex_number(*spa)}, {"gpa", hex_number(gpa)}, {"asid", vm.asid}, {"assigned", true}});
+    events_.add("snp", vm.id, "RMPUPDATE",
+                {{"spa", hex_number(*spa)}, {"gpa", hex_number(gpa)}, {"asid", vm.asid}, {"assigned", true}});
     events_.add("snp", vm.id, "PVALIDATE", {{"gpa", hex_number(gpa)}});
   }
   return {};
@@ -371,7 +383,9 @@ void Vms::release(Vm& vm) {
   const auto guest = *std::exchange(vm.guest, std::nullopt);
   vm.machine->host.end(guest);
   events_.add("snp", vm.id, "SNP_DECOMMISSION", {{"spa", hex_number(guest.context)}});
-  const auto back = [&](std::uint64_t spa) { events_.add("snp", vm.id, "RMPUPDATE", {{"spa", hex_number(spa)}, {"assigned", false}}); };
+  const auto back = [&](std::uint64_t spa) {
+    events_.add("snp", vm.id, "RMPUPDATE", {{"spa", hex_number(spa)}, {"assigned", false}});
+  };
   for (const auto& [gpa, spa] : guest.pages) back(spa);
   for (const auto spa : guest.vcpus) back(spa);
 }
@@ -407,6 +421,19 @@ Result<lab_snp::Answered<crypto::Secret<32>>> Vms::ask_for_key(Vm& vm, const lab
   return answer;
 }
 
+/// The guest asks firmware once for the key of which those of its pages are.
+Result<crypto::Secret<32>> Vms::page_key(Vm& vm, std::uint64_t page) {
+  if (!vm.page_root) {
+    CLOISTER_TRY(answer,
+                 ask_for_key(vm, {.fields = lab_snp::guest_field::kPolicy | lab_snp::guest_field::kMeasurement}));
+    if (!answer.value) return Error{Errc::internal, "MSG_KEY_REQ: " + std::string{lab_snp::to_string(answer.status)}};
+    vm.page_root = std::move(*answer.value);
+  }
+  codec::cbor::Writer info;
+  info.array(3).text("cloister/lab/1/vm page key").text(vm.id).uint(page);
+  return crypto::hkdf32({}, vm.page_root->reveal(), info.take());
+}
+
 Result<EncryptedPage> Vms::encrypt(std::string_view id, std::uint64_t page, const std::optional<std::string>& owner,
                                    ByteView contents) {
   CLOISTER_ASSERT(page <= kMaxPageId && !contents.empty() && contents.size() <= kMaxPageBytes);
@@ -417,10 +444,11 @@ Result<EncryptedPage> Vms::encrypt(std::string_view id, std::uint64_t page, cons
     return Error{Errc::permission_denied, "owner: the page is there; its owner must say so to overwrite it"};
   if (found == vm->pages.end() && vm->pages.size() >= kMaxPages)
     return Error{Errc::conflict, "page_id: a VM has at most 128 pages"};
+  CLOISTER_TRY(key, page_key(*vm, page));
   CLOISTER_CHECK(give_memory(*vm, page, pieces_of(contents.size())));
   store(*vm, page, contents);
   EncryptedPage out{.version = found == vm->pages.end() ? 1 : found->second.version + 1, .sealed = {}};
-  out.sealed = seal_page(page_key(*vm, page), {.vm = vm->id, .page = page, .version = out.version}, contents);
+  out.sealed = seal_page(key, {.vm = vm->id, .page = page, .version = out.version}, contents);
   vm->pages[page] = {.version = out.version,
                      .size = contents.size(),
                      .sealed = crypto::sha256({out.sealed.iv, out.sealed.ciphertext}),
@@ -443,7 +471,8 @@ Result<crypto::SecretBytes> Vms::decrypt(std::string_view id, std::uint64_t page
   const auto found = vm->pages.find(page);
   if (found == vm->pages.end()) return Error{Errc::not_found, "Page not found"};
   const auto version = found->second.version;
-  auto opened = given ? open_page(page_key(*vm, page), {.vm = vm->id, .page = page, .version = version}, *given)
+  CLOISTER_TRY(key, page_key(*vm, page));
+  auto opened = given ? open_page(key, {.vm = vm->id, .page = page, .version = version}, *given)
                       : load(*vm, page, found->second.size);
   events_.add("snp", vm->id, opened ? "PAGE_DECRYPTED" : "PAGE_REFUSED", {{"page_id", page}, {"version", version}});
   logger_.info(opened ? "vm_page_decrypted" : "vm_page_refused",
@@ -460,7 +489,8 @@ Result<VmReport> Vms::attest(std::string_view id, const std::optional<Nonce16>& 
                .report_data = {},
                .report = {}};
   out.report_data = vm_report_data(out.nonce, vm->id, out.measurement);
-  CLOISTER_TRY(answer, vm->driver->report({.report_data = out.report_data, .vmpl = 0, .key = {}}, vm->machine->host.carrier(*vm->guest)));
+  CLOISTER_TRY(answer, vm->driver->report({.report_data = out.report_data, .vmpl = 0, .key = {}},
+                                          vm->machine->host.carrier(*vm->guest)));
   if (!answer.value) return Error{Errc::internal, "MSG_REPORT_REQ: " + std::string{lab_snp::to_string(answer.status)}};
   out.report = to_bytes(*answer.value);
   events_.add("snp", vm->id, "MSG_REPORT_REQ",
@@ -475,10 +505,12 @@ Result<VmReport> Vms::attest(std::string_view id, const std::optional<Nonce16>& 
   return out;
 }
 
-Result<lab_snp::Answered<crypto::Secret<32>>> Vms::derived_key(std::string_view id, const lab_snp::KeyRequest& request) {
+Result<lab_snp::Answered<crypto::Secret<32>>> Vms::derived_key(std::string_view id,
+                                                               const lab_snp::KeyRequest& request) {
   CLOISTER_TRY(vm, running(id));
   CLOISTER_TRY(answer, ask_for_key(*vm, request));
-  logger_.info("vm_key_derived", {{"vm_id", vm->id}, {"owner", vm->owner}, {"status", lab_snp::to_string(answer.status)}});
+  logger_.info("vm_key_derived",
+               {{"vm_id", vm->id}, {"owner", vm->owner}, {"status", lab_snp::to_string(answer.status)}});
   return answer;
 }
 
@@ -491,7 +523,8 @@ std::string Vms::owner_of(evidence::SnpProduct product, std::uint32_t asid) cons
 
 std::string Vms::owner_of_firmware_page(evidence::SnpProduct product, std::uint64_t spa) const {
   for (const auto& [id, vm] : vms_) {
-    if (vm->options.product == product && vm->guest && (vm->guest->context == spa || vm->guest->response == spa)) return id;
+    if (vm->options.product == product && vm->guest && (vm->guest->context == spa || vm->guest->response == spa))
+      return id;
   }
   return {};
 }

@@ -64,12 +64,14 @@ TEST_F(Routes, ListWhatEveryRouteRefuses) {
   const std::string huge((1 << 20) + 1, ' ');
   for (const auto& [pattern, operations] : *document_.find("paths")->as_object()) {
     auto path = pattern;
-    for (auto at = path.find('{'); at != std::string::npos; at = path.find('{')) path.replace(at, path.find('}') - at + 1, "x");
+    for (auto at = path.find('{'); at != std::string::npos; at = path.find('{'))
+      path.replace(at, path.find('}') - at + 1, "x");
     for (const auto& [name, operation] : *operations.as_object()) {
       const auto method = name == "get" ? Method::get : name == "post" ? Method::post : Method::del;
       const auto& responses = *operation.find("responses");
       const auto status = [&](const std::string& query, http::Headers headers, std::string_view body) {
-        return client_->request(method, path + query, std::move(headers), to_bytes(body), std::chrono::seconds{30})->status;
+        return client_->request(method, path + query, std::move(headers), to_bytes(body), std::chrono::seconds{30})
+            ->status;
       };
       EXPECT_NE(responses.find("default"), nullptr) << name << path;
       EXPECT_NE(responses.find("413"), nullptr) << name << path;
@@ -80,7 +82,8 @@ TEST_F(Routes, ListWhatEveryRouteRefuses) {
         continue;
       }
       EXPECT_EQ(status("", {{"Content-Type", "application/json"}}, huge), 413) << name << path;
-      if (operation.find("responses")->find("200")->find("content") == nullptr) continue;  // a file, which is everybody's
+      if (operation.find("responses")->find("200")->find("content") == nullptr)
+        continue;  // a file, which is everybody's
       EXPECT_EQ(status("", {{"Origin", "http://evil.example"}}, ""), 403) << name << path;
       EXPECT_EQ(status("?no_such_field=1", {}, ""), 422) << name << path;
       EXPECT_NE(responses.find("403"), nullptr) << name << path;

@@ -60,7 +60,8 @@ Result<HostedGuest> Host::begin(std::uint64_t context, const LaunchStart& start)
     free_.insert(request);
     return response.error();
   }
-  return HostedGuest{.context = context, .request = request, .response = *response, .pages = {}, .vcpus = {}, .secrets_gpa = {}};
+  return HostedGuest{
+      .context = context, .request = request, .response = *response, .pages = {}, .vcpus = {}, .secrets_gpa = {}};
 }
 
 Result<void> Host::activate(HostedGuest& guest, std::uint32_t asid) {
@@ -71,7 +72,8 @@ Result<void> Host::activate(HostedGuest& guest, std::uint32_t asid) {
 
 Result<std::uint64_t> Host::add_page(HostedGuest& guest, const measure::SnpLaunchPage& page) {
   const bool vmsa = page.type == measure::SnpPageType::vmsa;
-  if (!vmsa && guest.pages.contains(page.gpa)) return refused(Status::invalid_page_state, "SNP_LAUNCH_UPDATE");  // its page is measured
+  if (!vmsa && guest.pages.contains(page.gpa))
+    return refused(Status::invalid_page_state, "SNP_LAUNCH_UPDATE");  // its page is measured
   CLOISTER_TRY(spa, next_page());
   Page contents{};
   std::ranges::copy(page.contents, contents.begin());
@@ -79,7 +81,8 @@ Result<std::uint64_t> Host::add_page(HostedGuest& guest, const measure::SnpLaunc
   CLOISTER_ASSERT(memory_.host_write(spa, contents) == Fault::none);
   // An address that is none's, or a guest without ASID, leaves it the host's: firmware says so.
   (void)memory_.rmp().rmpupdate(spa, {.assigned = true, .immutable = true, .gpa = page.gpa, .asid = guest.asid});
-  const auto status = firmware_.launch_update(guest.context, {.page = spa, .type = static_cast<std::uint8_t>(page.type), .permissions = {}});
+  const auto status = firmware_.launch_update(
+      guest.context, {.page = spa, .type = static_cast<std::uint8_t>(page.type), .permissions = {}});
   if (status != Status::success) {
     free_page(spa);
     return refused(status, "SNP_LAUNCH_UPDATE");
@@ -115,8 +118,10 @@ Result<HostedGuest> Host::start(const GuestSetup& setup) {
 Result<std::uint64_t> Host::give_page(HostedGuest& guest, std::uint64_t gpa) {
   CLOISTER_ASSERT(gpa % kSmallPage == 0 && !guest.pages.contains(gpa));
   CLOISTER_TRY(spa, next_page());
-  CLOISTER_ASSERT(memory_.rmp().rmpupdate(spa, {.assigned = true, .gpa = gpa, .asid = guest.asid}) == RmpStatus::success);
-  CLOISTER_ASSERT(memory_.rmp().pvalidate({.asid = guest.asid, .vmpl = 0, .gpa = gpa, .spa = spa}, PageSize::small, true).ok());
+  CLOISTER_ASSERT(memory_.rmp().rmpupdate(spa, {.assigned = true, .gpa = gpa, .asid = guest.asid}) ==
+                  RmpStatus::success);
+  CLOISTER_ASSERT(
+      memory_.rmp().pvalidate({.asid = guest.asid, .vmpl = 0, .gpa = gpa, .spa = spa}, PageSize::small, true).ok());
   guest.pages[gpa] = spa;
   return spa;
 }

@@ -18,7 +18,8 @@ class HostTest : public ::testing::Test {
  protected:
   [[nodiscard]] std::size_t assigned() const {
     std::size_t out = 0;
-    for (std::uint64_t spa = 0; machine.memory.has(spa); spa += kSmallPage) out += machine.memory.rmp().entry(spa)->assigned ? 1U : 0U;
+    for (std::uint64_t spa = 0; machine.memory.has(spa); spa += kSmallPage)
+      out += machine.memory.rmp().entry(spa)->assigned ? 1U : 0U;
     return out;
   }
   [[nodiscard]] HostedGuest activated(std::uint32_t asid = 1) {
@@ -26,7 +27,9 @@ class HostTest : public ::testing::Test {
     EXPECT_TRUE(host.activate(guest, asid).ok());
     return guest;
   }
-  [[nodiscard]] GuestSetup setup() const { return {.launch = {.firmware = image, .kernel = {}, .vcpus = 1}, .finish = {}}; }
+  [[nodiscard]] GuestSetup setup() const {
+    return {.launch = {.firmware = image, .kernel = {}, .vcpus = 1}, .finish = {}};
+  }
   const Bytes image = small_firmware();
   Machine machine;
   Host& host = machine.host;
@@ -36,12 +39,13 @@ TEST_F(HostTest, LaunchesByCommandsAsItDoesWhole) {
   auto guest = activated();
   const auto wanted = setup();
   ASSERT_TRUE(measure::for_each_snp_page(wanted.launch, [&](const measure::SnpLaunchPage& page) -> Result<void> {
-    const auto spa = host.add_page(guest, page);
-    EXPECT_EQ(machine.memory.rmp().entry(spa.value())->gpa, page.gpa);
-    return {};
-  }).ok());
+                const auto spa = host.add_page(guest, page);
+                EXPECT_EQ(machine.memory.rmp().entry(spa.value())->gpa, page.gpa);
+                return {};
+              }).ok());
   ASSERT_TRUE(host.finish(guest, {}).ok());
-  EXPECT_EQ(machine.firmware.guest_status(guest.context)->launch_digest, measure::snp_launch_digest(wanted.launch).value());
+  EXPECT_EQ(machine.firmware.guest_status(guest.context)->launch_digest,
+            measure::snp_launch_digest(wanted.launch).value());
   EXPECT_EQ(guest.vcpus.size(), 1U);
   EXPECT_TRUE(host.driver(guest)->report({}, host.carrier(guest)).value().value);
   Machine whole;
@@ -76,15 +80,18 @@ TEST_F(HostTest, KeepsNothingOfWhatWasRefused) {
   EXPECT_EQ(host.create({.policy = 0}).error().detail(), "SNP_LAUNCH_START: POLICY_FAILURE");
   EXPECT_EQ(assigned(), 0U);
   auto inactive = host.create({}).value();
-  EXPECT_EQ(host.add_page(inactive, {SnpPageType::normal, kGpa, kOnes}).error().detail(), "SNP_LAUNCH_UPDATE: INVALID_PAGE_STATE");
+  EXPECT_EQ(host.add_page(inactive, {SnpPageType::normal, kGpa, kOnes}).error().detail(),
+            "SNP_LAUNCH_UPDATE: INVALID_PAGE_STATE");
   EXPECT_EQ(host.activate(inactive, 0).error().detail(), "SNP_ACTIVATE: INVALID_ASID");
   EXPECT_EQ(inactive.asid, 0U);
   host.end(inactive);
   auto guest = activated();
   ASSERT_TRUE(host.add_page(guest, {SnpPageType::normal, kGpa, kOnes}).ok());
   const auto before = assigned();
-  EXPECT_EQ(host.add_page(guest, {SnpPageType::normal, kGpa, kOnes}).error().detail(), "SNP_LAUNCH_UPDATE: INVALID_PAGE_STATE");
-  EXPECT_EQ(host.add_page(guest, {SnpPageType::normal, kGpa + 1, kOnes}).error().detail(), "SNP_LAUNCH_UPDATE: INVALID_PAGE_STATE");
+  EXPECT_EQ(host.add_page(guest, {SnpPageType::normal, kGpa, kOnes}).error().detail(),
+            "SNP_LAUNCH_UPDATE: INVALID_PAGE_STATE");
+  EXPECT_EQ(host.add_page(guest, {SnpPageType::normal, kGpa + 1, kOnes}).error().detail(),
+            "SNP_LAUNCH_UPDATE: INVALID_PAGE_STATE");
   EXPECT_EQ(assigned(), before);
   host.end(guest);
   auto refused = setup();
@@ -113,7 +120,8 @@ TEST(HostMemory, IsBounded) {
   for (std::size_t pages = 0; pages < 3; ++pages) {  // a context, a request, an answer
     Machine tiny{options, pages};
     EXPECT_EQ(tiny.host.create({}).error().code(), Errc::limit_exceeded);
-    for (std::uint64_t spa = 0; tiny.memory.has(spa); spa += kSmallPage) EXPECT_FALSE(tiny.memory.rmp().entry(spa)->assigned);
+    for (std::uint64_t spa = 0; tiny.memory.has(spa); spa += kSmallPage)
+      EXPECT_FALSE(tiny.memory.rmp().entry(spa)->assigned);
   }
   Machine small{options, 4};
   auto guest = small.host.create({}).value();

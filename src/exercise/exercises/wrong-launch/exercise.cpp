@@ -25,7 +25,7 @@ constexpr std::uint64_t kPolicy = lab_snp::LaunchStart{}.policy;
 struct Launch {
   std::string kernel = "vmlinuz 6.12";
   std::string command_line = "console=ttyS0 ro";
-  bool owners_table = true;   // of hashes, else one over the files that are given
+  bool owners_table = true;  // of hashes, else one over the files that are given
   std::uint32_t vcpus = 1;
   bool hashes_first = false;  // adds the page of hashes before the firmware
 };
@@ -39,12 +39,18 @@ struct NamedPage {
 
 std::string_view to_string(SnpPageType type) {
   switch (type) {
-    case SnpPageType::normal: return "NORMAL";
-    case SnpPageType::vmsa: return "VMSA";
-    case SnpPageType::zero: return "ZERO";
-    case SnpPageType::unmeasured: return "UNMEASURED";
-    case SnpPageType::secrets: return "SECRETS";
-    case SnpPageType::cpuid: return "CPUID";
+    case SnpPageType::normal:
+      return "NORMAL";
+    case SnpPageType::vmsa:
+      return "VMSA";
+    case SnpPageType::zero:
+      return "ZERO";
+    case SnpPageType::unmeasured:
+      return "UNMEASURED";
+    case SnpPageType::secrets:
+      return "SECRETS";
+    case SnpPageType::cpuid:
+      return "CPUID";
   }
   return "unknown";
 }
@@ -58,17 +64,24 @@ std::uint64_t firmware_gpa() { return (std::uint64_t{1} << 32) - firmware_image(
 std::uint64_t hashes_gpa() { return *measure::parse_snp_firmware(firmware_image())->kernel_hashes_gpa; }
 
 /// Texts stand for the files; there is no initrd.
-measure::KernelHashes hashes_of(const Launch& launch) { return measure::KernelHashes::of(as_bytes(launch.kernel), {}, launch.command_line); }
+measure::KernelHashes hashes_of(const Launch& launch) {
+  return measure::KernelHashes::of(as_bytes(launch.kernel), {}, launch.command_line);
+}
 
 std::string name_of(const measure::SnpLaunchPage& page, std::size_t vcpus_before) {
   switch (page.type) {
     case SnpPageType::normal:
       return page.gpa < firmware_gpa() ? "kernel-hashes" : "firmware+" + hex_number(page.gpa - firmware_gpa());
-    case SnpPageType::vmsa: return "vmsa-" + std::to_string(vcpus_before);
-    case SnpPageType::zero: return "sec-mem";
-    case SnpPageType::unmeasured: return "unmeasured";
-    case SnpPageType::secrets: return "secrets";
-    case SnpPageType::cpuid: return "cpuid";
+    case SnpPageType::vmsa:
+      return "vmsa-" + std::to_string(vcpus_before);
+    case SnpPageType::zero:
+      return "sec-mem";
+    case SnpPageType::unmeasured:
+      return "unmeasured";
+    case SnpPageType::secrets:
+      return "secrets";
+    case SnpPageType::cpuid:
+      return "cpuid";
   }
   return "unknown";
 }
@@ -77,14 +90,16 @@ std::string name_of(const measure::SnpLaunchPage& page, std::size_t vcpus_before
 std::vector<NamedPage> pages_of(const Launch& launch) {
   std::vector<NamedPage> out;
   std::size_t vcpus = 0;
-  const auto walked = measure::for_each_snp_page(
-      {.firmware = firmware_image(), .kernel = hashes_of(launch.owners_table ? Launch{} : launch), .vcpus = launch.vcpus,
-       .vcpu_signature = lab_snp::cpuid_of(kProduct)[1].eax},
-      [&](const measure::SnpLaunchPage& page) -> Result<void> {
-        out.push_back({name_of(page, vcpus), page.type, page.gpa, to_bytes(page.contents)});
-        vcpus += page.type == SnpPageType::vmsa ? 1U : 0U;
-        return {};
-      });
+  const auto walked =
+      measure::for_each_snp_page({.firmware = firmware_image(),
+                                  .kernel = hashes_of(launch.owners_table ? Launch{} : launch),
+                                  .vcpus = launch.vcpus,
+                                  .vcpu_signature = lab_snp::cpuid_of(kProduct)[1].eax},
+                                 [&](const measure::SnpLaunchPage& page) -> Result<void> {
+                                   out.push_back({name_of(page, vcpus), page.type, page.gpa, to_bytes(page.contents)});
+                                   vcpus += page.type == SnpPageType::vmsa ? 1U : 0U;
+                                   return {};
+                                 });
   CLOISTER_ASSERT(walked.ok());  // the firmware is the lab's
   if (launch.hashes_first) {
     const auto hashes = std::ranges::find(out, "kernel-hashes", &NamedPage::name);
@@ -106,7 +121,8 @@ std::vector<Digest48> ladder_of(const std::vector<NamedPage>& pages) {
 
 /// The owner's ID block over the digest that the guest is to have.
 lab_snp::LaunchFinish signed_for(const Digest48& digest) {
-  static const auto key = crypto::EcPrivateKey::derive(crypto::Curve::p384, as_bytes("cloister/lab/1/exercises"), as_bytes("wrong-launch: ID key"));
+  static const auto key = crypto::EcPrivateKey::derive(crypto::Curve::p384, as_bytes("cloister/lab/1/exercises"),
+                                                       as_bytes("wrong-launch: ID key"));
   lab_snp::IdBlock block;
   block.launch_digest = digest;
   block.policy = kPolicy;
@@ -117,10 +133,12 @@ lab_snp::LaunchFinish signed_for(const Digest48& digest) {
   return out;
 }
 
-/// Firmware wants a maker, of which nothing is seen here: one for all attempts of a process, as its RSA keys take a moment.
+/// Firmware wants a maker, of which nothing is seen here: one for all attempts of a process, as its RSA keys take a
+/// moment.
 const lab_snp::Authority& authority() {
-  static const auto made = lab_snp::Authority::create(crypto::Secret<32>{crypto::sha256(as_bytes("cloister/lab/1/exercises/SNP chip"))},
-                                                      lab_snp::AuthorityKeys::generate(2048), UnixTime{});
+  static const auto made =
+      lab_snp::Authority::create(crypto::Secret<32>{crypto::sha256(as_bytes("cloister/lab/1/exercises/SNP chip"))},
+                                 lab_snp::AuthorityKeys::generate(2048), UnixTime{});
   return made;
 }
 
@@ -147,18 +165,24 @@ class Machine {
       CLOISTER_ASSERT(host_.add_page(guest, {page.type, page.gpa, page.contents}).ok());
       const auto digest = firmware_.guest_status(guest.context)->launch_digest;
       const bool same = parted == i && i < expected_.size() && digest == expected_[i];
-      log_.add("host", "SNP_LAUNCH_UPDATE", {{"page", page.name}, {"type", to_string(page.type)}, {"gpa", hex_number(page.gpa)}, {"ld", brief(digest)}},
-               same ? "as the owner's" : parted == i ? "diverges here" : "diverged");
+      log_.add(
+          "host", "SNP_LAUNCH_UPDATE",
+          {{"page", page.name}, {"type", to_string(page.type)}, {"gpa", hex_number(page.gpa)}, {"ld", brief(digest)}},
+          same          ? "as the owner's"
+          : parted == i ? "diverges here"
+                        : "diverged");
       if (same) ++parted;
     }
     const auto status = firmware_.launch_finish(guest.context, finish_);
     log_.add("firmware", "SNP_LAUNCH_FINISH",
-             {{"diverges_at", parted < pages.size() ? pages[parted].name : std::string{parted < expected_.size() ? "the end" : "nothing"}},
+             {{"diverges_at", parted < pages.size() ? pages[parted].name
+                                                    : std::string{parted < expected_.size() ? "the end" : "nothing"}},
               {"same_pages", names_of(pages) == names_of(owners_)},
               {"ld", brief(firmware_.guest_status(guest.context)->launch_digest)},
               {"id_block", brief(expected_.back())}},
              status == Status::success ? "success"
-                                       : std::string{lab_snp::to_string(status)} + " (" + hex_number(static_cast<std::uint32_t>(status)) + ")");
+                                       : std::string{lab_snp::to_string(status)} + " (" +
+                                             hex_number(static_cast<std::uint32_t>(status)) + ")");
     return status == Status::success;
   }
 
@@ -191,7 +215,9 @@ class Machine {
   sgx::LessonRandom random_{"wrong-launch"};
   lab_snp::Memory memory_{kMemoryPages};
   lab_snp::Firmware firmware_ =
-      lab_snp::Firmware::start(authority(), memory_, random_, lab_snp::PlatformOptions::at(kProduct, lab_snp::usual_tcb(kProduct))).value();
+      lab_snp::Firmware::start(authority(), memory_, random_,
+                               lab_snp::PlatformOptions::at(kProduct, lab_snp::usual_tcb(kProduct)))
+          .value();
   lab_snp::Host host_{memory_, firmware_};
 };
 
@@ -221,22 +247,30 @@ Result<void> replay(const Files& files, EventLog& log) {
 constexpr Goal kGoals[] = {
     {"Another command line, with a table to match: the digest diverges at the page of hashes", 3,
      [](const EventLog& log) {
-       return happened(log, "SNP_LAUNCH_FINISH", "BAD_MEASUREMENT", {{"diverges_at", "kernel-hashes"}, {"same_pages", "false"}});
+       return happened(log, "SNP_LAUNCH_FINISH", "BAD_MEASUREMENT",
+                       {{"diverges_at", "kernel-hashes"}, {"same_pages", "false"}});
      },
      "change cmdline and let the table be your own"},
     {"Another command line under the owner's table: the digest holds, and firmware does not boot it", 3,
-     [](const EventLog& log) { return happened(log, "BOOT", "OVMF: hash mismatch", {{"changed", "true"}}); },
+     [](const EventLog& log) {
+       return happened(log, "BOOT", "OVMF: hash mismatch", {{"changed", "true"}});
+     },
      "change cmdline and keep the owner's table"},
     {"One vCPU more: the digest diverges at its VMSA", 2,
-     [](const EventLog& log) { return happened(log, "SNP_LAUNCH_FINISH", "BAD_MEASUREMENT", {{"diverges_at", "vmsa-1"}}); },
+     [](const EventLog& log) {
+       return happened(log, "SNP_LAUNCH_FINISH", "BAD_MEASUREMENT", {{"diverges_at", "vmsa-1"}});
+     },
      "add a virtual CPU and change nothing else"},
     {"The same pages in another order: another digest", 2,
-     [](const EventLog& log) { return happened(log, "SNP_LAUNCH_FINISH", "BAD_MEASUREMENT", {{"same_pages", "true"}}); },
+     [](const EventLog& log) {
+       return happened(log, "SNP_LAUNCH_FINISH", "BAD_MEASUREMENT", {{"same_pages", "true"}});
+     },
      "add the page of hashes before the firmware"},
 };
 
 }  // namespace
 
-extern constexpr Behaviour kBehaviour{.tee = "SEV-SNP", .level = 1, .more_files = nullptr, .replay = replay, .goals = kGoals};
+extern constexpr Behaviour kBehaviour{
+    .tee = "SEV-SNP", .level = 1, .more_files = nullptr, .replay = replay, .goals = kGoals};
 
 }  // namespace cloister::exercise::wrong_launch

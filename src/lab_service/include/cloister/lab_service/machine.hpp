@@ -18,9 +18,10 @@
 
 namespace cloister::lab_service {
 
-/// LAB ONLY - NOT HARDWARE. A machine with SEV-SNP and one chip: its memory behind the RMP, the firmware of its security processor,
-/// and the VMM that commands both. Its reports are version 5. With the same seed, guests that are created in the same order have
-/// the same identities and keys (docs/adr/0090-one-snp-machine.md). One thread at a time.
+/// LAB ONLY - NOT HARDWARE. A machine with SEV-SNP and one chip: its memory behind the RMP, the firmware of its
+/// security processor, and the VMM that commands both. Its reports are version 5. With the same seed, guests that are
+/// created in the same order have the same identities and keys (docs/adr/0090-one-snp-machine.md). One thread at a
+/// time.
 struct SnpMachine {
   static constexpr std::size_t kMemoryPages = 16384;  // of 4 KiB
 
@@ -36,7 +37,8 @@ struct SnpMachine {
 };
 
 /// LAB ONLY - NOT HARDWARE. What the lab's enclaves and VMs run on, and who vouches for it: a CPU with SGX and its
-/// quoting enclave, a machine with SEV-SNP of each product, the authorities of all, and a keeper of keys. One thread at a time.
+/// quoting enclave, a machine with SEV-SNP of each product, the authorities of all, and a keeper of keys. One thread at
+/// a time.
 struct Machine {
   /// `created` begins the certificates' validity. With the same seed and time, every key and every signed content is
   /// the same, but for the three RSA keys of `authority`. Takes a second. `random` and `keys` outlive the machine.
@@ -47,7 +49,7 @@ struct Machine {
   static constexpr auto kProduct = evidence::SnpProduct::genoa;  // where nobody says otherwise
 
   /// The machine of Milan, Genoa or Turin (others asserted).
-  [[nodiscard]] SnpMachine& snp(evidence::SnpProduct product) const { return *snp_machines.at(product); }
+  [[nodiscard]] SnpMachine& snp(evidence::SnpProduct product) const;
 
   lab::Platform platform;
   crypto::RsaPrivateKey signer;  // of the lab's enclaves; MRSIGNER is its

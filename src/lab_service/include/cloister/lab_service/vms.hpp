@@ -56,7 +56,8 @@ struct IdBlockGiven {
 /// How a VM is launched where somebody says so.
 struct LaunchOptions {
   evidence::SnpProduct product = Machine::kProduct;  // Milan, Genoa or Turin: on which machine
-  /// SNP_CONFIG with the launch: the TCB that the machine reports of every guest of its, from then on. Not above what it committed.
+  /// SNP_CONFIG with the launch: the TCB that the machine reports of every guest of its, from then on. Not above what
+  /// it committed.
   std::optional<evidence::SnpTcb> reported_tcb{};
   std::uint64_t policy = evidence::snp_policy::kMustBeOne | evidence::snp_policy::kSmt;
   std::optional<IdBlockGiven> id_block{};
@@ -74,7 +75,7 @@ struct Vm {
   VmEntry entry;
   std::optional<lab_snp::HostedGuest> guest;    // from SNP_LAUNCH_START to its end
   std::optional<lab_snp::GuestDriver> driver;   // while it runs: with VMPCK0
-  std::optional<crypto::Secret<32>> page_root;  // while it runs: firmware's derived key, of which each page's is one
+  std::optional<crypto::Secret<32>> page_root;  // firmware's derived key, of which each page's is one; once needed
   std::optional<Digest48> launch_digest;        // once the launch is finished; then it never changes
   std::vector<LaunchedPage> launched;
   std::map<std::uint64_t, VmPage> pages;
@@ -108,8 +109,8 @@ struct EncryptedPage {
   SealedPage sealed;
 };
 
-/// The VMs: guests of the machines with SEV-SNP, launched by their host's commands, which firmware judges. All state is in
-/// memory, and bounded. One thread at a time.
+/// The VMs: guests of the machines with SEV-SNP, launched by their host's commands, which firmware judges. All state is
+/// in memory, and bounded. One thread at a time.
 class Vms {
  public:
   static constexpr std::size_t kMax = 32;
@@ -128,26 +129,27 @@ class Vms {
   [[nodiscard]] std::vector<const Vm*> all() const;
   /// `not_found`.
   [[nodiscard]] Result<Vm*> find(std::string_view id);
-  /// Launched whole unless it is to be stepped. `conflict` when there are `kMax`, or no memory; `invalid_argument` with the
-  /// member of the request for what firmware refuses: then there is no VM.
+  /// Launched whole unless it is to be stepped. `conflict` when there are `kMax`, or no memory; `invalid_argument` with
+  /// the member of the request for what firmware refuses: then there is no VM.
   [[nodiscard]] Result<Vm*> launch(std::string_view owner, bool step, const LaunchOptions& options = {});
   /// As `launch`; a VM whose step is refused is stopped.
   [[nodiscard]] Result<Stepped> step(std::string_view id);
   [[nodiscard]] Result<Vm*> stop(std::string_view id);
   [[nodiscard]] Result<void> remove(std::string_view id);
 
-  /// The guest puts `contents` (1 to `kMaxPageBytes` bytes) into its memory, and gives the host a sealed copy. `owner`: who says
-  /// to own the VM; needed to overwrite a page. `not_found`, `permission_denied`, `conflict`.
+  /// The guest puts `contents` (1 to `kMaxPageBytes` bytes) into its memory, and gives the host a sealed copy. `owner`:
+  /// who says to own the VM; needed to overwrite a page. `not_found`, `permission_denied`, `conflict`.
   [[nodiscard]] Result<EncryptedPage> encrypt(std::string_view id, std::uint64_t page,
                                               const std::optional<std::string>& owner, ByteView contents);
-  /// The page out of the guest's memory, or the copy that a host gives back (`given`). `permission_denied` to others than its
-  /// owner, `decryption_failed`.
+  /// The page out of the guest's memory, or the copy that a host gives back (`given`). `permission_denied` to others
+  /// than its owner, `decryption_failed`.
   [[nodiscard]] Result<crypto::SecretBytes> decrypt(std::string_view id, std::uint64_t page, std::string_view owner,
                                                     const std::optional<SealedPage>& given);
   /// MSG_REPORT_REQ through the guest's driver.
   [[nodiscard]] Result<VmReport> attest(std::string_view id, const std::optional<Nonce16>& nonce);
   /// MSG_KEY_REQ through the guest's driver: what firmware says, and the key where it gives one.
-  [[nodiscard]] Result<lab_snp::Answered<crypto::Secret<32>>> derived_key(std::string_view id, const lab_snp::KeyRequest& request);
+  [[nodiscard]] Result<lab_snp::Answered<crypto::Secret<32>>> derived_key(std::string_view id,
+                                                                          const lab_snp::KeyRequest& request);
 
   /// Whose page of a machine it is, by its RMP entry's ASID, or as page of firmware's; empty for nobody's.
   [[nodiscard]] std::string owner_of(evidence::SnpProduct product, std::uint32_t asid) const;
@@ -158,13 +160,15 @@ class Vms {
  private:
   void plan_launch(Vm& vm);
   [[nodiscard]] Result<codec::json::Object> start_launch(Vm& vm);
-  [[nodiscard]] Result<codec::json::Object> launch_page(Vm& vm, measure::SnpPageType type, std::uint64_t gpa, ByteView contents);
+  [[nodiscard]] Result<codec::json::Object> launch_page(Vm& vm, measure::SnpPageType type, std::uint64_t gpa,
+                                                        ByteView contents);
   [[nodiscard]] Result<codec::json::Object> finish_launch(Vm& vm);
   [[nodiscard]] static Result<codec::json::Object> configure(const Vm& vm);
-  [[nodiscard]] Result<codec::json::Object> run(Vm& vm);
+  [[nodiscard]] static Result<codec::json::Object> run(Vm& vm);
   [[nodiscard]] std::uint32_t free_asid(evidence::SnpProduct product) const;
   [[nodiscard]] Result<Vm*> running(std::string_view id);
   [[nodiscard]] Result<lab_snp::Answered<crypto::Secret<32>>> ask_for_key(Vm& vm, const lab_snp::KeyRequest& request);
+  [[nodiscard]] Result<crypto::Secret<32>> page_key(Vm& vm, std::uint64_t page);
   [[nodiscard]] Result<void> give_memory(Vm& vm, std::uint64_t page, std::size_t count);
   static void store(const Vm& vm, std::uint64_t page, ByteView contents);
   [[nodiscard]] static Result<crypto::SecretBytes> load(const Vm& vm, std::uint64_t page, std::size_t size);
