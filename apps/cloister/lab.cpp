@@ -10,10 +10,10 @@
 #include <optional>
 
 #include "cli.hpp"
-#include "cloister/codec/json.hpp"
 #include "cloister/collateral_service/serve.hpp"
 #include "lab_tcb.hpp"
 #include "cloister/lab_service/serve.hpp"
+#include "cloister/core/log_line.hpp"
 #include "cloister/core/random.hpp"
 #include "cloister/lab_host/snp_state.hpp"
 #include "cloister/lab_kds/snp_documents.hpp"
@@ -29,14 +29,9 @@ class JsonLogger final : public log::Logger {
   JsonLogger(const Clock& clock, std::ostream& err) : clock_{clock}, err_{err} {}
   void write(log::Level level, std::string_view event, std::initializer_list<log::Field> fields) override {
     if (level == log::Level::debug) return;
-    const auto name = level == log::Level::info ? "info" : level == log::Level::warn ? "warn" : "error";
-    codec::json::Object line{{"time", to_rfc3339(clock_.now())}, {"level", name}, {"component", "lab"}, {"event", event}};
-    for (const auto& field : fields) {
-      line.emplace_back(std::string{field.name}, std::visit([](const auto& value) { return codec::json::Value{value}; }, field.value));
-    }
-    const auto text = codec::json::write(line) + '\n';
+    const auto line = log::format_line(log::Format::json, clock_.now(), level, "lab", event, fields);
     const std::lock_guard lock{mutex_};
-    err_ << text << std::flush;
+    err_ << line << std::flush;
   }
 
  private:

@@ -49,6 +49,24 @@ class LabServe(harness.Case):
         self.assertEqual(self.verify(*of_quote, "--trust", "sgx_root.json")["claims"]["mr_enclave"], quote["mrenclave"])
         self.assertEqual(self.verify(*of_report, "--trust", "snp_root.json")["claims"]["measurement"], report["launch_digest"])
 
+    def test_launches_what_measure_measures(self):
+        url = self.lab()
+        for product in ("milan", "genoa", "turin"):
+            source = self.call(url, "GET", f"/vm/firmware?product={product}")
+            (self.home / "firmware").write_bytes(base64.b64decode(source["firmware"]))
+            code, out, err = self.cloister("measure", "snp", "--json", "--ovmf", "firmware", "--vcpus", "1",
+                                           "--vcpu-sig", str(source["vcpu_signature"]))
+            self.assertEqual(code, 0, err)
+            vm = self.call(url, "POST", "/vm/launch", {"owner": "bob", "product": product})
+            self.assertIn(vm["launch_digest"], json.loads(out).values())
+            report = self.call(url, "POST", f"/vm/attest?vm_id={vm['vm_id']}")
+            trust = self.call(url, "GET", f"/trust?product={product}")
+            (self.home / "report").write_bytes(base64.b64decode(report["report"]))
+            self.write("snp-chain.pem", trust["snp_chain"])
+            self.write("trust.json", json.dumps({"version": 1, "lab_roots": [trust["snp_root"]]}))
+            verdict = self.verify("--evidence", "report", "--cert", "snp-chain.pem", "--trust", "trust.json", "--report-data", report["report_data"])
+            self.assertEqual((verdict["verdict"], verdict["claims"]["measurement"]), ("accepted", vm["launch_digest"]), verdict)
+
     def test_a_seed_makes_the_same_lab(self):
         first = self.evidence(self.lab("--seed-file", "seed", name="first"))
         self.stop_all()

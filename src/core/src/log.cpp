@@ -1,4 +1,4 @@
-#include "log_line.hpp"
+#include "cloister/core/log_line.hpp"
 
 #include <unistd.h>
 

@@ -6,9 +6,9 @@
 #include "cloister/core/bytes.hpp"
 #include "cloister/core/ids.hpp"
 #include "cloister/core/log.hpp"
+#include "cloister/core/log_line.hpp"
 #include "cloister/core/result.hpp"
 #include "cloister/core/time.hpp"
-#include "log_line.hpp"
 
 namespace cloister {
 namespace {

@@ -63,7 +63,8 @@ std::string root_file(SnpProduct product) {
 Result<void> show_roots(const fs::path& folder, const lab_snp::Authority& authority) {
   for (const auto product : {SnpProduct::milan, SnpProduct::genoa, SnpProduct::turin}) {
     const auto file = folder / root_file(product);
-    if (fs::exists(file)) continue;
+    CLOISTER_TRY(shown, is_there(file));
+    if (shown) continue;
     CLOISTER_CHECK(replace_file(file, as_bytes(codec::to_pem("CERTIFICATE", authority.root(product)->der)), 0644));
   }
   return {};
@@ -76,7 +77,8 @@ Result<lab_snp::Authority> open_snp_authority(const fs::path& state, const Clock
   const auto folder = state / kFolder;
   CLOISTER_CHECK(secure_directory(folder));
   CLOISTER_TRY(lock, wait_for_lock(folder));
-  CLOISTER_TRY(kept, fs::exists(folder / kKeysFile) ? read(folder) : make(folder, clock));
+  CLOISTER_TRY(made, is_there(folder / kKeysFile));
+  CLOISTER_TRY(kept, made ? read(folder) : make(folder, clock));
   auto authority = lab_snp::Authority::create(std::move(seed), std::move(kept.keys), kept.created);
   CLOISTER_CHECK(show_roots(folder, authority));
   return authority;

@@ -39,7 +39,8 @@ Result<crypto::Secret<32>> make_seed(const fs::path& path, Random& random) {
 /// A directory without a root has shown its platform to nobody: it is made new, under the seed if there is one.
 Result<lab::Platform> make_platform(const fs::path& directory, const Clock& clock, Random& random) {
   const auto seed_path = directory / kSeedFile;
-  CLOISTER_TRY(seed, fs::exists(seed_path) ? read_seed(seed_path) : make_seed(seed_path, random));
+  CLOISTER_TRY(seeded, is_there(seed_path));
+  CLOISTER_TRY(seed, seeded ? read_seed(seed_path) : make_seed(seed_path, random));
   auto platform = lab::Platform::create(std::move(seed), clock.now());
   const auto pem = codec::to_pem("CERTIFICATE", platform.root());
   CLOISTER_CHECK(replace_file(directory / kRootFile, as_bytes(pem), 0644));
@@ -48,7 +49,8 @@ Result<lab::Platform> make_platform(const fs::path& directory, const Clock& cloc
 
 Result<lab::Platform> read_platform(const fs::path& directory) {
   const auto root_path = directory / kRootFile;
-  if (!fs::exists(directory / kSeedFile)) {
+  CLOISTER_TRY(seeded, is_there(directory / kSeedFile));
+  if (!seeded) {
     return Error{Errc::configuration_invalid, root_path.string() + " is there, and the seed is not"};
   }
   CLOISTER_TRY(seed, read_seed(directory / kSeedFile));
@@ -88,7 +90,8 @@ Result<UniqueFd> take_story_lock(const fs::path& directory) {
 
 Result<lab::TcbStory> read_story(const fs::path& directory, UnixTime created) {
   const auto path = directory / kStoryFile;
-  if (!fs::exists(path)) return lab::TcbStory{created};
+  CLOISTER_TRY(written, is_there(path));
+  if (!written) return lab::TcbStory{created};
   CLOISTER_TRY(text, read_small(path, lab::TcbStory::kMaxSize));
   auto story = lab::read_tcb_story(created, as_text(text));
   if (!story) return story.error().in(path.string());
@@ -111,11 +114,19 @@ Result<std::string> issue_collateral(const fs::path& directory, const lab::Platf
 }
 
 Result<Opened> open_platform(const fs::path& directory) {
-  if (!fs::exists(directory / kRootFile)) {
+  CLOISTER_TRY(started, is_there(directory / kRootFile));
+  if (!started) {
     return Error{Errc::not_found, directory.string() + ": no platform was started here"};
   }
   CLOISTER_TRY(platform, read_platform(directory));
   return with_story(directory, platform);
+}
+
+Result<bool> is_there(const fs::path& path) {
+  std::error_code failed;
+  const bool there = fs::exists(path, failed);
+  if (failed) return Error{Errc::io_error, path.string() + ": " + failed.message()};
+  return there;
 }
 
 Result<void> secure_directory(const fs::path& directory) {
@@ -173,16 +184,18 @@ Result<void> replace_file(const fs::path& path, ByteView contents, unsigned mode
 Result<crypto::Secret<32>> open_seed(const fs::path& directory, Random& random) {
   CLOISTER_CHECK(secure_directory(directory));
   const auto path = directory / kSeedFile;
-  if (fs::exists(path)) return read_seed(path);
+  CLOISTER_TRY(made, is_there(path));
+  if (made) return read_seed(path);
   CLOISTER_TRY(lock, take_platform_lock(directory));
-  return fs::exists(path) ? read_seed(path) : make_seed(path, random);
+  CLOISTER_TRY(made_meanwhile, is_there(path));
+  return made_meanwhile ? read_seed(path) : make_seed(path, random);
 }
 
 Result<State> open_state(const fs::path& directory, const Clock& clock, Random& random) {
   CLOISTER_CHECK(secure_directory(directory));
   CLOISTER_TRY(lock, take_platform_lock(directory));
-  CLOISTER_TRY(made, fs::exists(directory / kRootFile) ? read_platform(directory)
-                                                       : make_platform(directory, clock, random));
+  CLOISTER_TRY(started, is_there(directory / kRootFile));
+  CLOISTER_TRY(made, started ? read_platform(directory) : make_platform(directory, clock, random));
   CLOISTER_TRY(opened, with_story(directory, made));
   auto root_pem = codec::to_pem("CERTIFICATE", made.root());
   return State{.lock = std::move(lock), .platform = std::move(opened.platform), .root_pem = std::move(root_pem)};

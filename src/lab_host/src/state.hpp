@@ -55,6 +55,8 @@ struct Opened {
 /// starting makes it, else as `open_state`.
 [[nodiscard]] Result<crypto::Secret<32>> open_seed(const std::filesystem::path& directory, Random& random);
 
+/// Whether there is such a file; `io_error` where that cannot be told.
+[[nodiscard]] Result<bool> is_there(const std::filesystem::path& path);
 /// Makes the directory, or sees that it is this user's and that no other may write to it.
 [[nodiscard]] Result<void> secure_directory(const std::filesystem::path& directory);
 /// The whole file of at most `max` bytes; `configuration_invalid` for a longer one.

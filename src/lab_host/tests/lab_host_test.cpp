@@ -573,6 +573,19 @@ TEST_F(StateTest, RefusesASeedThatIsNotTheRoots) {
   EXPECT_EQ(refusal(), Errc::configuration_invalid);
 }
 
+TEST_F(StateTest, SaysWhereItCannotBeToldWhatIsThere) {
+  open_once();
+  for (const auto* name : {"root.pem", "seed"}) {
+    const auto file = state() / name;
+    fs::rename(file, dir_.path() / name);
+    fs::create_symlink(name, file);  // leads to itself
+    EXPECT_EQ(refusal(), Errc::io_error) << name;
+    fs::remove(file);
+    fs::rename(dir_.path() / name, file);
+  }
+  open_once();
+}
+
 TEST_F(StateTest, FinishesAStartThatBrokeOffBeforeTheRoot) {
   open_once();
   fs::remove(state() / "root.pem");

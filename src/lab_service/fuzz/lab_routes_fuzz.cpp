@@ -29,7 +29,8 @@ struct Lab {
 
 }  // namespace
 
-// "METHOD pattern", a target whose query counts, and a body, each on a line: an answer that is JSON, and no 500.
+// "METHOD pattern", a target whose query counts, and a body, each on a line: an answer that is JSON, with a status that
+// is documented, and no 500.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static Lab lab;
   std::string_view text = as_text({data, size});
@@ -56,6 +57,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     const auto response = lab.table.answer(route, request);
     if (response.status >= 500 || !codec::json::parse(as_text(response.body))) std::abort();
+    if (response.status != 200 && !statuses_of(route).contains(response.status)) std::abort();
   }
   // What was made goes again: the lab is for any number of inputs.
   for (const auto* enclave : lab.service.enclaves.all())

@@ -13,6 +13,9 @@ using http::Method;
 using Kind = Field::Kind;
 using Values = std::map<std::string, json::Value, std::less<>>;
 
+constexpr int kTooLarge = 413;  // the server's own
+constexpr int kUnprocessable = 422;
+
 std::int64_t characters(std::string_view text) {
   return std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; });
 }
@@ -20,6 +23,12 @@ std::int64_t characters(std::string_view text) {
 /// The form of a refusal that FastAPI has: what is wrong, and where.
 json::Value problem(std::string_view type, json::Array where, std::string message) {
   return json::Object{{"type", type}, {"loc", std::move(where)}, {"msg", std::move(message)}};
+}
+
+/// What hex or base64 stand for, where that is as many bytes.
+std::optional<Bytes> bytes_in(std::string_view text, std::size_t count) {
+  const auto out = text.size() == 2 * count ? codec::from_hex(text) : codec::from_base64(text);
+  return out && out->size() == count ? std::optional{*out} : std::nullopt;
 }
 
 struct Wrong {
@@ -32,6 +41,10 @@ std::optional<Wrong> check_text(const Field& field, const std::string& text) {
     const auto bytes = codec::from_hex(text);
     if (bytes && static_cast<std::int64_t>(bytes->size()) == field.min) return std::nullopt;
     return Wrong{"string_pattern_mismatch", std::to_string(2 * field.min) + " hex digits expected"};
+  }
+  if (field.kind == Kind::bytes) {
+    if (bytes_in(text, static_cast<std::size_t>(field.min))) return std::nullopt;
+    return Wrong{"string_pattern_mismatch", std::to_string(field.min) + " bytes as hex or base64 expected"};
   }
   if (!field.choices.empty()) {
     if (std::ranges::find(field.choices, text) != field.choices.end()) return std::nullopt;
@@ -51,6 +64,7 @@ std::optional<Wrong> check(const Field& field, const json::Value& value) {
   switch (field.kind) {
     case Kind::text:
     case Kind::hex:
+    case Kind::bytes:
     case Kind::base64: {
       const auto* text = value.as_string();
       return text == nullptr ? Wrong{"string_type", "a string expected"} : check_text(field, *text);
@@ -122,7 +136,7 @@ json::Value query_value(const Field& field, std::string_view text) {
 }
 
 http::Response unprocessable(json::Array problems) {
-  return http::json_response(json::Object{{"detail", std::move(problems)}}, 422);
+  return http::json_response(json::Object{{"detail", std::move(problems)}}, kUnprocessable);
 }
 
 bool takes_body(const Route& route) { return route.method == Method::post && !route.in_query; }
@@ -165,6 +179,16 @@ json::Value schema_of(const Field& field) {
       out.emplace_back("type", "string");
       out.emplace_back("pattern", "^[0-9a-fA-F]{" + std::to_string(2 * field.min) + "}$");
       break;
+    case Kind::bytes: {
+      const auto base64_size = (field.min + 2) / 3 * 4;
+      out.emplace_back("type", "string");
+      out.emplace_back(
+          "anyOf",
+          json::Array{
+              json::Object{{"pattern", "^[0-9a-fA-F]{" + std::to_string(2 * field.min) + "}$"}},
+              json::Object{{"contentEncoding", "base64"}, {"minLength", base64_size}, {"maxLength", base64_size}}});
+      break;
+    }
     case Kind::base64:
       out.emplace_back("type", "string");
       out.emplace_back("contentEncoding", "base64");
@@ -256,9 +280,12 @@ json::Value operation_of(const Route& route) {
                       json::Object{{"application/json", json::Object{{"schema", schema_of(route.answers, false)}}}});
   }
   responses.emplace_back("200", std::move(good));
-  for (const int status : route.refusals) {
-    responses.emplace_back(std::to_string(status), json::Object{{"$ref", "#/components/responses/Refusal"}});
+  for (const int status : statuses_of(route)) {
+    const bool servers = status == kTooLarge;
+    responses.emplace_back(std::to_string(status), json::Object{{"$ref", std::string{"#/components/responses/"} +
+                                                                             (servers ? "Problem" : "Refusal")}});
   }
+  responses.emplace_back("default", json::Object{{"$ref", "#/components/responses/Problem"}});
   out.emplace_back("responses", std::move(responses));
   return out;
 }
@@ -270,6 +297,9 @@ Field text(std::string_view name, std::string_view what, std::int64_t max, std::
 }
 Field hex(std::string_view name, std::string_view what, std::int64_t bytes) {
   return {.name = name, .kind = Kind::hex, .what = what, .required = true, .min = bytes, .max = bytes};
+}
+Field bytes(std::string_view name, std::string_view what, std::int64_t count) {
+  return {.name = name, .kind = Kind::bytes, .what = what, .required = true, .min = count, .max = count};
 }
 Field base64(std::string_view name, std::string_view what) {
   return {.name = name, .kind = Kind::base64, .what = what, .required = true, .min = 0, .max = kMaxBody};
@@ -308,20 +338,32 @@ const std::string& Input::text(std::string_view name) const {
 std::optional<std::string> Input::optional_text(std::string_view name) const {
   return values_.contains(name) ? std::optional{text(name)} : std::nullopt;
 }
+const json::Value* Input::optional_value(std::string_view name) const {
+  const auto found = values_.find(name);
+  return found == values_.end() ? nullptr : &found->second;
+}
 std::uint64_t Input::number(std::string_view name) const {
   const auto out = value(name).as_uint();
   CLOISTER_ASSERT(out.has_value());
   return *out;
 }
 bool Input::flag(std::string_view name) const { return values_.contains(name) && *value(name).as_bool(); }
-std::optional<Bytes> Input::decoded(std::string_view name) const {
-  const auto digits = optional_text(name);
-  if (!digits) return std::nullopt;
-  return codec::from_hex(*digits).value();  // it was checked
+std::optional<Bytes> Input::decoded(std::string_view name, std::size_t size) const {
+  const auto given = optional_text(name);
+  return given ? bytes_in(*given, size) : std::nullopt;
+}
+
+std::set<int> statuses_of(const Route& route) {
+  std::set<int> out{route.refusals.begin(), route.refusals.end()};
+  out.insert(kTooLarge);
+  // A page of another origin, and a field that is not the route's: the table refuses them of every route. What the lab
+  // should never say is a 500.
+  if (route.run) out.insert({http_status(Errc::permission_denied), kUnprocessable, http_status(Errc::internal)});
+  return out;
 }
 
 http::Response refusal(const Error& error) {
-  const auto status = error.code() == Errc::invalid_argument ? 422 : http_status(error.code());
+  const auto status = error.code() == Errc::invalid_argument ? kUnprocessable : http_status(error.code());
   auto out = http::json_response(
       json::Object{{"detail", status == 500 ? std::string{"internal error"} : error.detail()}}, status);
   out.cause = error;
@@ -404,6 +446,20 @@ json::Value RouteTable::openapi() const {
                               {"required", json::Array{"detail"}},
                               {"properties",
                                json::Object{{"detail", json::Object{{"type", json::Array{"string", "array"}}}}}}}}}}}}};
+  const auto text_of = [](std::string_view what) { return json::Object{{"type", "string"}, {"description", what}}; };
+  const json::Value problem = json::Object{
+      {"description",
+       "What the server itself refuses (RFC 9457): a request that is no HTTP, too large or too late, a server that is "
+       "busy"},
+      {"content",
+       json::Object{
+           {"application/problem+json",
+            json::Object{{"schema", json::Object{{"type", "object"},
+                                                 {"required", json::Array{"status", "detail", "code"}},
+                                                 {"properties",
+                                                  json::Object{{"status", json::Object{{"type", "integer"}}},
+                                                               {"detail", text_of("Why not")},
+                                                               {"code", text_of("Stable name of the error")}}}}}}}}}};
   return json::Object{
       {"openapi", "3.1.0"},
       {"info", json::Object{{"title", "Cloister lab"},
@@ -411,7 +467,7 @@ json::Value RouteTable::openapi() const {
                             {"description",
                              "LAB ONLY - NOT HARDWARE. Simulated enclaves and VMs that speak the real formats."}}},
       {"paths", std::move(sorted)},
-      {"components", json::Object{{"responses", json::Object{{"Refusal", refused}}}}}};
+      {"components", json::Object{{"responses", json::Object{{"Refusal", refused}, {"Problem", problem}}}}}};
 }
 
 }  // namespace cloister::lab_service

@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,18 +16,24 @@ namespace cloister::lab_service {
 
 /// A member of a body, a query parameter, or a member of an answer.
 struct Field {
-  enum class Kind { text, hex, base64, integer, number, boolean, object, array, any };
+  enum class Kind { text, hex, bytes, base64, integer, number, boolean, object, array, any };
   std::string_view name;
   Kind kind = Kind::text;
   std::string_view what;
   bool required = true;
-  std::int64_t min = 0;  // characters of text, bytes of hex, the least integer
+  std::int64_t min = 0;  // characters of text, bytes of hex and of either form, the least integer
   std::int64_t max = 0;
   std::vector<std::string_view> choices = {};
   codec::json::Value fallback = {};  // null: none
 
   [[nodiscard]] Field optional() && {
     required = false;
+    return std::move(*this);
+  }
+  /// As a member of an answer: always there.
+  [[nodiscard]] Field stated() && {
+    required = true;
+    fallback = {};
     return std::move(*this);
   }
   [[nodiscard]] Field or_else(codec::json::Value value) && {
@@ -37,6 +44,8 @@ struct Field {
 };
 [[nodiscard]] Field text(std::string_view name, std::string_view what, std::int64_t max, std::int64_t min = 1);
 [[nodiscard]] Field hex(std::string_view name, std::string_view what, std::int64_t bytes);
+/// As hex or as base64; its length tells which.
+[[nodiscard]] Field bytes(std::string_view name, std::string_view what, std::int64_t count);
 [[nodiscard]] Field base64(std::string_view name, std::string_view what);
 [[nodiscard]] Field integer(std::string_view name, std::string_view what, std::int64_t min, std::int64_t max);
 [[nodiscard]] Field boolean(std::string_view name, std::string_view what);
@@ -54,15 +63,17 @@ class Input {
   [[nodiscard]] std::uint64_t number(std::string_view name) const;
   [[nodiscard]] bool flag(std::string_view name) const;
   [[nodiscard]] const codec::json::Value& value(std::string_view name) const;
-  /// Of a hex field.
+  /// Null pointer where it was not given.
+  [[nodiscard]] const codec::json::Value* optional_value(std::string_view name) const;
+  /// Of a field of hex, or of bytes.
   template <std::size_t N>
   [[nodiscard]] std::optional<ByteArray<N>> bytes(std::string_view name) const {
-    const auto all = decoded(name);
+    const auto all = decoded(name, N);
     return all ? std::optional{to_array<N>(*all)} : std::nullopt;
   }
 
  private:
-  [[nodiscard]] std::optional<Bytes> decoded(std::string_view name) const;
+  [[nodiscard]] std::optional<Bytes> decoded(std::string_view name, std::size_t size) const;
   std::map<std::string, codec::json::Value, std::less<>> values_;
 };
 
@@ -73,10 +84,14 @@ struct Route {
   std::string_view summary;  // one sentence without a full stop
   std::vector<Field> takes;  // of the body of a POST unless `in_query`; of the query otherwise
   std::vector<Field> answers;
-  std::vector<int> refusals;
+  std::vector<int> refusals;  // statuses of its own, beside those of `statuses_of` that every route has
   std::function<Result<codec::json::Value>(const Input&)> run;
   bool in_query = false;
 };
+
+/// Every status but 200 that the route answers: its own, and 413; where it has code also 403, 422 and 500, which the
+/// table itself says. What the server says of a request that reaches no route is the document's `default`.
+[[nodiscard]] std::set<int> statuses_of(const Route& route);
 
 /// A reply of `{"detail": …}`: 422 for `invalid_argument`, else the code's status.
 [[nodiscard]] http::Response refusal(const Error& error);

@@ -73,7 +73,8 @@ Service::Service(Machine& on, const Clock& with, log::Logger& logger, Options op
   anchors.add(
       TrustAnchor::make(crypto::x509::parse_certificate(on.platform.root()).value(), attestation::AnchorKind::lab)
           .value());
-  anchors.add(TrustAnchor::make(on.authority.root(Machine::kProduct), attestation::AnchorKind::lab).value());
+  for (const auto& [product, of_product] : on.snp_machines)
+    anchors.add(TrustAnchor::make(on.authority.root(product), attestation::AnchorKind::lab).value());
   add_system_routes(*table_, *this);
   add_enclave_routes(*table_, *this);
   add_vm_routes(*table_, *this);

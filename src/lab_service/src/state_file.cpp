@@ -22,6 +22,13 @@ Error bad(const fs::path& path, std::string_view why) {
 }
 Error failed(const fs::path& path) { return Error{Errc::io_error, path.string() + ": " + std::strerror(errno)}; }
 
+Result<bool> is_there(const fs::path& path) {
+  std::error_code failure;
+  const bool there = fs::exists(path, failure);
+  if (failure) return Error{Errc::io_error, path.string() + ": " + failure.message()};
+  return there;
+}
+
 Result<crypto::SecretBytes> read_private(const fs::path& path) {
   const process::UniqueFd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)};
   if (fd.get() < 0) return failed(path);
@@ -57,7 +64,8 @@ Result<void> write_private(const fs::path& path, ByteView bytes) {
 }
 
 Result<crypto::Secret<32>> open_seed(const fs::path& path, Random& random) {
-  if (!fs::exists(path)) {
+  CLOISTER_TRY(made, is_there(path));
+  if (!made) {
     auto seed = crypto::Secret<32>::random(random);
     CLOISTER_CHECK(write_private(path, seed.reveal()));
     return seed;
@@ -72,7 +80,8 @@ Result<crypto::Secret<32>> open_seed(const fs::path& path, Random& random) {
 }
 
 Result<lab_snp::AuthorityKeys> open_keys(const fs::path& path, unsigned bits) {
-  if (!fs::exists(path)) {
+  CLOISTER_TRY(made, is_there(path));
+  if (!made) {
     auto keys = lab_snp::AuthorityKeys::generate(bits);
     CLOISTER_CHECK(write_private(path, lab_snp::write_authority_keys(keys).reveal()));
     return keys;

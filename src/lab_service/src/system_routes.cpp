@@ -56,25 +56,35 @@ json::Value epc_of(const Service& s) {
   return json::Object{{"pages", cpu.pages()}, {"rows", std::move(rows)}};
 }
 
-json::Value rmp_of(const Service& s) {
+json::Value row_of(std::uint64_t spa, const lab_snp::RmpEntry& entry, std::string_view vm_id) {
+  json::Array permissions;
+  for (const auto one : entry.permissions) permissions.emplace_back(std::int64_t{one});
+  return json::Object{{"spa", hex_number(spa)},
+                      {"state", to_string(state_of(entry))},
+                      {"vm_id", vm_id},
+                      {"gpa", hex_number(entry.gpa)},
+                      {"asid", entry.asid},
+                      {"validated", entry.validated},
+                      {"immutable", entry.immutable},
+                      {"vmsa", entry.vmsa},
+                      {"permissions", std::move(permissions)}};
+}
+
+json::Value rmp_of(const Service& s, evidence::SnpProduct product) {
   json::Array rows;
-  const auto& rmp = s.machine.rmp;
+  json::Array firmware;
+  const auto& rmp = s.machine.snp(product).memory.rmp();
   for (std::uint64_t spa = 0; spa < rmp.pages() * lab_snp::kSmallPage; spa += lab_snp::kSmallPage) {
     const auto entry = *rmp.entry(spa);
     if (!entry.assigned) continue;
-    json::Array permissions;
-    for (const auto one : entry.permissions) permissions.emplace_back(std::int64_t{one});
-    rows.emplace_back(json::Object{{"spa", hex_number(spa)},
-                                   {"state", to_string(state_of(entry))},
-                                   {"vm_id", s.vms.owner_of(entry.asid)},
-                                   {"gpa", hex_number(entry.gpa)},
-                                   {"asid", entry.asid},
-                                   {"validated", entry.validated},
-                                   {"immutable", entry.immutable},
-                                   {"vmsa", entry.vmsa},
-                                   {"permissions", std::move(permissions)}});
+    if (entry.asid == 0) {
+      firmware.push_back(row_of(spa, entry, s.vms.owner_of_firmware_page(product, spa)));
+    } else {
+      rows.push_back(row_of(spa, entry, s.vms.owner_of(product, entry.asid)));
+    }
   }
-  return json::Object{{"pages", std::uint64_t{rmp.pages()}}, {"rows", std::move(rows)}};
+  return json::Object{
+      {"pages", std::uint64_t{rmp.pages()}}, {"rows", std::move(rows)}, {"firmware", std::move(firmware)}};
 }
 
 /// Judged by the verifier that everybody uses, under this machine's roots alone.
@@ -91,8 +101,11 @@ Result<json::Value> verify(const Service& s, const Input& in) {
           },
       .endorsements = [&s, now](const evidence::SnpReport& report,
                                 const evidence::SnpEndorsements&) -> Result<evidence::SnpEndorsements> {
-        if (report.product() != Machine::kProduct) return evidence::SnpEndorsements{};
-        return s.machine.authority.endorsements(Machine::kProduct, evidence::VekKind::vcek, Machine::kTcb, now);
+        const auto product = report.product();
+        if (!product || !s.machine.snp_machines.contains(*product)) return evidence::SnpEndorsements{};
+        // As AMD's service does: the VCEK of whatever TCB is asked for.
+        const auto tcb = evidence::snp_tcb(report.body().reported_tcb, *product);
+        return s.machine.authority.endorsements(*product, evidence::VekKind::vcek, tcb, now);
       },
       .remote = false};
   CLOISTER_TRY(verdict, verdict::judge(*evidence, {}, terms, sources));
@@ -115,15 +128,16 @@ Result<json::Value> last_evidence(const Service& s) {
       {"tee", last.tee}, {"subject", last.subject}, {"evidence", codec::to_base64(last.bytes)}, {"map", to_json(map)}}};
 }
 
-json::Value trust_of(const Service& s) {
+json::Value trust_of(const Service& s, evidence::SnpProduct product) {
   const auto pem = [](ByteView der) { return codec::to_pem("CERTIFICATE", der); };
   json::Object out{{"sgx_root", pem(s.machine.platform.root())},
-                   {"snp_root", pem(s.machine.authority.root(Machine::kProduct)->der)}};
+                   {"snp_root", pem(s.machine.authority.root(product)->der)}};
   const auto now = s.clock.now();
   out.emplace_back("sgx_collateral", evidence::write_quote_collateral(s.machine.platform.sgx_collateral(
                                          now, s.machine.quoting_enclave->identity())));
-  const auto vcek = s.machine.authority.issue_vek(Machine::kProduct, evidence::VekKind::vcek, Machine::kTcb);
-  out.emplace_back("snp_chain", pem(vcek->der) + s.machine.authority.chain(Machine::kProduct, evidence::VekKind::vcek));
+  const auto& reported = s.machine.snp(product).firmware.platform().reported;
+  const auto vcek = s.machine.authority.issue_vek(product, evidence::VekKind::vcek, reported);
+  out.emplace_back("snp_chain", pem(vcek->der) + s.machine.authority.chain(product, evidence::VekKind::vcek));
   return out;
 }
 
@@ -135,6 +149,31 @@ Result<json::Value> events_after(const Service& s, const Input& in) {
 }
 
 }  // namespace
+
+Field product_field(std::string_view what) {
+  return choice("product", what, {"milan", "genoa", "turin"}).or_else("genoa");
+}
+
+evidence::SnpProduct product_of(const Input& in) {
+  const auto& name = in.text("product");
+  return name == "milan"   ? evidence::SnpProduct::milan
+         : name == "turin" ? evidence::SnpProduct::turin
+                           : evidence::SnpProduct::genoa;
+}
+
+std::string_view name_of(evidence::SnpProduct product) noexcept {
+  switch (product) {
+    case evidence::SnpProduct::milan:
+      return "milan";
+    case evidence::SnpProduct::genoa:
+      return "genoa";
+    case evidence::SnpProduct::turin:
+      return "turin";
+    case evidence::SnpProduct::venice:
+      break;
+  }
+  return "venice";
+}
 
 json::Value to_json(const Stepped& step) {
   json::Object out{{"did", step.did}, {"fields", step.fields}};
@@ -179,11 +218,12 @@ void add_system_routes(RouteTable& table, Service& s) {
   table.add({.method = Method::get,
              .pattern = "/memory/rmp",
              .tag = "memory",
-             .summary = "The reverse map table: every page that is assigned",
-             .takes = {},
-             .answers = {integer("pages", "", 0, 1 << 20), array("rows", "")},
+             .summary = "The reverse map table of a machine: every page that is assigned",
+             .takes = {product_field("Of which machine")},
+             .answers = {integer("pages", "", 0, 1 << 20), array("rows", "Of guests"),
+                         array("firmware", "Of firmware's: contexts of guests, and answers to them")},
              .refusals = {},
-             .run = [&s](const Input&) -> Result<json::Value> { return rmp_of(s); }});
+             .run = [&s](const Input& in) -> Result<json::Value> { return rmp_of(s, product_of(in)); }});
   table.add({.method = Method::post,
              .pattern = "/verify",
              .tag = "evidence",
@@ -207,12 +247,12 @@ void add_system_routes(RouteTable& table, Service& s) {
              .pattern = "/trust",
              .tag = "evidence",
              .summary = "The lab's roots, and what verifiers need beside its evidence",
-             .takes = {},
+             .takes = {product_field("Of which chip root and chain are")},
              .answers = {text("sgx_root", "PEM", kMaxBody), text("snp_root", "PEM", kMaxBody),
                          text("sgx_collateral", "QuoteCollateralV3", kMaxBody),
-                         text("snp_chain", "PEM: VCEK, ASK, ARK", kMaxBody)},
+                         text("snp_chain", "PEM: VCEK of the TCB that is reported now, ASK, ARK", kMaxBody)},
              .refusals = {},
-             .run = [&s](const Input&) -> Result<json::Value> { return trust_of(s); }});
+             .run = [&s](const Input& in) -> Result<json::Value> { return trust_of(s, product_of(in)); }});
   table.add({.method = Method::get,
              .pattern = "/events",
              .tag = "events",
@@ -226,12 +266,13 @@ void add_system_routes(RouteTable& table, Service& s) {
   table.document_only({.method = Method::get,
                        .pattern = "/events/stream",
                        .tag = "events",
-                       .summary = "The same as a WebSocket, one JSON text a message, as they happen; {\"gap\": "
-                                  "{\"from\", \"to\"}} where some are gone; closed with 1008 for another origin or a wrong "
-                                  "since, with 1013 where there are as many as are allowed",
+                       .summary =
+                           "The same as a WebSocket, one JSON text a message, as they happen; {\"gap\": "
+                           "{\"from\", \"to\"}} where some are gone; closed with 1008 for another origin or a wrong "
+                           "since, with 1013 where there are as many as are allowed",
                        .takes = {integer("since", "", 0, INT64_MAX).or_else(0)},
                        .answers = {},
-                       .refusals = {},
+                       .refusals = {400, 403},
                        .run = {}});
   const auto file = [&table](std::string pattern, std::string_view summary) {
     table.document_only({.method = Method::get,

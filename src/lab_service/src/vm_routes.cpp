@@ -1,4 +1,8 @@
+#include <algorithm>
+#include <array>
+
 #include "cloister/codec/text.hpp"
+#include "cloister/crypto/hash.hpp"
 #include "numbers.hpp"
 #include "routes.hpp"
 
@@ -20,6 +24,134 @@ json::Value launch_digest_of(const Vm& vm) {
   return vm.launch_digest ? json::Value{codec::to_hex(*vm.launch_digest)} : json::Value{};
 }
 
+// --- what a launch, and a request for a key, may say ---
+
+/// The components of a TCB, of which each product has its own.
+Result<evidence::SnpTcb> tcb_of(const json::Value& value, evidence::SnpProduct product) {
+  json::Fields fields{value, "tcb"};
+  const auto component = [&fields](std::string_view name) {
+    return static_cast<std::uint8_t>(fields.integer(name, 0, 255));
+  };
+  evidence::SnpTcb out;
+  if (evidence::has_fmc(product)) out.fmc = component("fmc");
+  out.bootloader = component("bootloader");
+  out.tee = component("tee");
+  out.snp = component("snp");
+  out.microcode = component("microcode");
+  if (const auto whole = fields.finish(); !whole) return Error{Errc::invalid_argument, whole.error().detail()};
+  return out;
+}
+
+Result<std::optional<IdBlockGiven>> id_block_of(const Input& in) {
+  const auto block = in.bytes<lab_snp::kIdBlockSize>("id_block");
+  const auto auth = in.bytes<lab_snp::kIdAuthSize>("id_auth");
+  if (block && !auth) return Error{Errc::invalid_argument, "id_auth: expected with id_block"};
+  if (auth && !block) return Error{Errc::invalid_argument, "id_block: expected with id_auth"};
+  if (in.flag("author_key") && !block)
+    return Error{Errc::invalid_argument, "author_key: goes with id_block and id_auth alone"};
+  if (!block) return std::optional<IdBlockGiven>{};
+  return std::optional{IdBlockGiven{.block = *block, .auth = *auth, .author_key = in.flag("author_key")}};
+}
+
+Result<LaunchOptions> options_of(const Input& in) {
+  LaunchOptions out;
+  out.product = product_of(in);
+  if (const auto* given = in.optional_value("tcb")) {
+    CLOISTER_TRY(tcb, tcb_of(*given, out.product));
+    out.reported_tcb = tcb;
+  }
+  out.policy = in.number("policy");
+  CLOISTER_TRY(block, id_block_of(in));
+  out.id_block = std::move(block);
+  return out;
+}
+
+std::vector<Field> launch_fields() {
+  return {text("owner", "", kMaxName),
+          boolean("step", "").or_else(false),
+          product_field("Of the machine on which it is launched"),
+          object("tcb",
+                 "SNP_CONFIG: the TCB that the machine reports, of every VM of its, from now on: bootloader, tee, snp, "
+                 "microcode, of Turin also fmc, 0 to 255, none above what the machine committed (GET /vm/platform)")
+              .optional(),
+          integer("policy", "Guest policy, as the report has it (AMD 56860, Table 10)", 0, INT64_MAX)
+              .or_else(static_cast<std::int64_t>(LaunchOptions{}.policy)),
+          bytes("id_block", "ID block of SNP_LAUNCH_FINISH, signed by id_auth", lab_snp::kIdBlockSize).optional(),
+          bytes("id_auth", "ID authentication information, with id_block", lab_snp::kIdAuthSize).optional(),
+          boolean("author_key", "AUTHOR_KEY_EN: id_auth has a key that signed the ID key").or_else(false)};
+}
+
+struct KeyField {
+  std::string_view name;
+  std::uint64_t bit;
+};
+constexpr std::array kKeyFields{
+    KeyField{"policy", lab_snp::guest_field::kPolicy},      KeyField{"image_id", lab_snp::guest_field::kImageId},
+    KeyField{"family_id", lab_snp::guest_field::kFamilyId}, KeyField{"measurement", lab_snp::guest_field::kMeasurement},
+    KeyField{"guest_svn", lab_snp::guest_field::kGuestSvn}, KeyField{"tcb_version", lab_snp::guest_field::kTcbVersion}};
+
+json::Value json_of(const evidence::SnpTcb& tcb) {
+  json::Object out;
+  if (tcb.fmc) out.emplace_back("fmc", std::uint32_t{*tcb.fmc});
+  out.emplace_back("bootloader", std::uint32_t{tcb.bootloader});
+  out.emplace_back("tee", std::uint32_t{tcb.tee});
+  out.emplace_back("snp", std::uint32_t{tcb.snp});
+  out.emplace_back("microcode", std::uint32_t{tcb.microcode});
+  return out;
+}
+
+Result<std::uint64_t> key_fields_of(const Input& in) {
+  std::uint64_t out = 0;
+  for (const auto& one : *in.value("fields").as_array()) {
+    const auto* name = one.as_string();
+    const auto known = name == nullptr ? kKeyFields.end() : std::ranges::find(kKeyFields, *name, &KeyField::name);
+    if (known == kKeyFields.end()) {
+      return Error{Errc::invalid_argument,
+                   "fields: a list of policy, image_id, family_id, measurement, guest_svn, tcb_version expected"};
+    }
+    out |= known->bit;
+  }
+  return out;
+}
+
+Result<json::Value> derive_key(Service& service, const Input& in) {
+  CLOISTER_TRY(vm, service.vms.find(in.text("vm_id")));
+  CLOISTER_TRY(fields, key_fields_of(in));
+  lab_snp::KeyRequest request{.root = in.text("root") == "vmrk" ? lab_snp::RootKey::vmrk : lab_snp::RootKey::vek,
+                              .fields = fields,
+                              .vmpl = static_cast<std::uint32_t>(in.number("vmpl")),
+                              .guest_svn = static_cast<std::uint32_t>(in.number("guest_svn"))};
+  if (const auto* given = in.optional_value("tcb")) {
+    CLOISTER_TRY(tcb, tcb_of(*given, vm->options.product));
+    request.tcb = evidence::encode_snp_tcb(tcb, vm->options.product);
+  }
+  CLOISTER_TRY(answer, service.vms.derived_key(vm->id, request));
+  json::Object out{{"vm_id", vm->id}, {"status", lab_snp::to_string(answer.status)}};
+  out.emplace_back("key_id", answer.value
+                                 ? json::Value{codec::to_hex(ByteView{crypto::sha256(answer.value->reveal())}.first(8))}
+                                 : json::Value{});
+  return json::Value{std::move(out)};
+}
+
+// --- what a VM says of itself ---
+
+/// What firmware knows of it; null before it has a context and after its end.
+json::Value guest_of(const Vm& vm) {
+  const auto status = Vms::status_of(vm);
+  if (!status) return {};
+  const auto state = status->state == lab_snp::GuestState::init     ? "init"
+                     : status->state == lab_snp::GuestState::launch ? "launch"
+                                                                    : "running";
+  json::Array counts;
+  for (const auto one : status->message_counts) counts.emplace_back(one);
+  return json::Object{{"state", state},
+                      {"context", hex_number(vm.guest->context)},
+                      {"launch_digest", codec::to_hex(status->launch_digest)},
+                      {"id_block", status->id_block},
+                      {"author_key", status->author_key},
+                      {"message_counts", std::move(counts)}};
+}
+
 json::Value info_of(const Vm& vm) {
   json::Object out{{"vm_id", vm.id},
                    {"owner", vm.owner},
@@ -28,6 +160,12 @@ json::Value info_of(const Vm& vm) {
                    {"asid", vm.asid},
                    {"vcpu", json::Object{{"id", vm.vcpu.id},
                                          {"registers", json::Object{{"rip", vm.vcpu.rip}, {"rsp", vm.vcpu.rsp}}}}},
+                   {"product", name_of(vm.options.product)},
+                   {"policy", hex_number(vm.options.policy)},
+                   {"vmsa", json::Object{{"cs_base", hex_number(vm.entry.cs_base)},
+                                         {"rip", hex_number(vm.entry.rip)},
+                                         {"sev_features", hex_number(vm.entry.sev_features)}}},
+                   {"guest", guest_of(vm)},
                    {"pages", std::uint64_t{vm.pages.size()}},
                    {"measurement", codec::to_hex(measurement_of(vm))},
                    {"launch_digest", launch_digest_of(vm)},
@@ -42,7 +180,13 @@ std::vector<Field> info_fields() {
           choice("state", "", {"launching", "running", "stopped"}),
           text("created", "RFC 3339", 64),
           integer("asid", "", 1, Vms::kMax),
-          object("vcpu", ""),
+          object("vcpu", "Of the lab's contract: nothing runs on it"),
+          product_field("").stated(),
+          text("policy", "Of the guest, in hex", 18),
+          object("vmsa", "Where the virtual CPU begins, as it was measured"),
+          any("guest",
+              "What firmware knows of it: state, context, launch_digest, id_block, author_key, message_counts (of "
+              "each VMPCK); null before SNP_LAUNCH_START and after the end"),
           integer("pages", "Encrypted since the launch", 0, Vms::kMaxPages),
           measurement(),
           launch_digest(),
@@ -111,12 +255,13 @@ void add_first_routes(RouteTable& table, Service& s) {
              .pattern = "/vm/launch",
              .tag = "vms",
              .summary = "Launches a VM, whole or, with step, one command at a time",
-             .takes = {text("owner", "", kMaxName), boolean("step", "").or_else(false)},
+             .takes = launch_fields(),
              .answers = {vm_id(), integer("vcpu_id", "", 0, 0), measurement(), launch_digest(),
                          any("next", "The first step, or null")},
              .refusals = {409, 422},
              .run = [&vms](const Input& in) -> Result<json::Value> {
-               CLOISTER_TRY(vm, vms.launch(in.text("owner"), in.flag("step")));
+               CLOISTER_TRY(options, options_of(in));
+               CLOISTER_TRY(vm, vms.launch(in.text("owner"), in.flag("step"), options));
                json::Object out{{"vm_id", vm->id},
                                 {"vcpu_id", vm->vcpu.id},
                                 {"measurement", codec::to_hex(measurement_of(*vm))},
@@ -128,14 +273,14 @@ void add_first_routes(RouteTable& table, Service& s) {
       {.method = Method::post,
        .pattern = "/vm/encrypt",
        .tag = "vms",
-       .summary = "Encrypts a page of the VM's memory; the measurement follows",
+       .summary = "Puts a page into the VM's memory, and gives the host a sealed copy; the measurement follows",
        .takes = {vm_id(), page_id(),
                  text("payload", "1 to 8192 bytes: those of the text, or those that the base64 stands for", 10924),
                  choice("encoding", "", {"text", "base64"}).or_else("text"),
                  text("owner", "Of the VM; must be given to overwrite a page", kMaxName).optional()},
        .answers = {vm_id(), page_id(), measurement(), hex("mac", "HMAC-SHA-256 over the encrypted page", 32),
                    integer("version", "How often the page was written", 1, INT64_MAX),
-                   base64("ciphertext", "As the host sees it")},
+                   base64("ciphertext", "The copy, under the page's key")},
        .refusals = {403, 404, 409, 422},
        .run = [&vms](const Input& in) -> Result<json::Value> {
          CLOISTER_TRY(contents, contents_of(in));
@@ -144,9 +289,9 @@ void add_first_routes(RouteTable& table, Service& s) {
          return json::Value{json::Object{{"vm_id", vm->id},
                                          {"page_id", in.number("page_id")},
                                          {"measurement", codec::to_hex(measurement_of(*vm))},
-                                         {"mac", codec::to_hex(page->sealed.mac)},
-                                         {"version", page->version},
-                                         {"ciphertext", codec::to_base64(ciphertext_of(page->sealed))}}};
+                                         {"mac", codec::to_hex(page.sealed.mac)},
+                                         {"version", page.version},
+                                         {"ciphertext", codec::to_base64(ciphertext_of(page.sealed))}}};
        }});
   table.add({.method = Method::post,
              .pattern = "/vm/attest",
@@ -159,12 +304,68 @@ void add_first_routes(RouteTable& table, Service& s) {
              .in_query = true});
 }
 
+void add_machine_routes(RouteTable& table, Service& s) {
+  table.add(
+      {.method = Method::post,
+       .pattern = "/vm/derived-key",
+       .tag = "vms",
+       .summary = "The guest asks firmware for a key (MSG_KEY_REQ), and keeps it: the answer says which one it is",
+       .takes = {vm_id(), choice("root", "Of the chip, or of the guest itself", {"vek", "vmrk"}).or_else("vek"),
+                 array("fields",
+                       "What the key depends on beside what every key does: policy, image_id, family_id, "
+                       "measurement, guest_svn, tcb_version")
+                     .or_else(json::Array{}),
+                 integer("vmpl", "", 0, UINT32_MAX).or_else(0),
+                 integer("guest_svn", "With that field", 0, UINT32_MAX).or_else(0),
+                 object("tcb", "With the field tcb_version; its components as at a launch").optional()},
+       .answers = {vm_id(), text("status", "Firmware's: SUCCESS, INVALID_PARAM, INVALID_KEY", 32),
+                   any("key_id", "With success the first 8 bytes of the key's SHA-256, in hex; else null")},
+       .refusals = {404, 409, 422},
+       .run = [&s](const Input& in) { return derive_key(s, in); }});
+  table.add(
+      {.method = Method::get,
+       .pattern = "/vm/firmware",
+       .tag = "vms",
+       .summary = "What VMs are launched from, for cloister measure snp --ovmf FILE --vcpus 1 --vcpu-sig SIGNATURE",
+       .takes = {product_field("Whose virtual CPUs")},
+       .answers = {base64("firmware", ""), integer("vcpus", "", 1, 1),
+                   integer("vcpu_signature", "EAX of CPUID 1", 0, UINT32_MAX),
+                   hex("launch_digest", "As it is computed of them, and no machine asked", 48)},
+       .refusals = {},
+       .run = [](const Input& in) -> Result<json::Value> {
+         const auto launch = vm_launch(product_of(in));
+         CLOISTER_TRY(digest, measure::snp_launch_digest(launch));
+         return json::Value{json::Object{{"firmware", codec::to_base64(launch.firmware)},
+                                         {"vcpus", launch.vcpus},
+                                         {"vcpu_signature", launch.vcpu_signature},
+                                         {"launch_digest", codec::to_hex(digest)}}};
+       }});
+  table.add({.method = Method::get,
+             .pattern = "/vm/platform",
+             .tag = "vms",
+             .summary = "The machine of a product, and the TCBs that it runs, committed and reports",
+             .takes = {product_field("")},
+             .answers = {product_field("").stated(), hex("chip_id", "", 64), object("current", "Components of the TCB"),
+                         object("committed", ""), object("reported", ""), integer("report_version", "", 2, 5)},
+             .refusals = {},
+             .run = [&s](const Input& in) -> Result<json::Value> {
+               const auto product = product_of(in);
+               const auto& platform = s.machine.snp(product).firmware.platform();
+               return json::Value{json::Object{{"product", name_of(product)},
+                                               {"chip_id", codec::to_hex(s.machine.authority.chip_id(product))},
+                                               {"current", json_of(platform.current)},
+                                               {"committed", json_of(platform.committed)},
+                                               {"reported", json_of(platform.reported)},
+                                               {"report_version", platform.report_version}}};
+             }});
+}
+
 void add_management_routes(RouteTable& table, Service& s) {
   auto& vms = s.vms;
   table.add({.method = Method::post,
              .pattern = "/vm/decrypt",
              .tag = "vms",
-             .summary = "Opens a page for the VM's owner: the one in memory, or what a host gives in its place",
+             .summary = "Opens a page for the VM's owner: the one in memory, or the copy that a host gives back",
              .takes = {vm_id(), page_id(), text("owner", "", kMaxName),
                        base64("ciphertext", "In place of the one in memory").optional(),
                        hex("mac", "With ciphertext", 32).optional()},
@@ -230,10 +431,10 @@ void add_management_routes(RouteTable& table, Service& s) {
   table.add({.method = Method::post,
              .pattern = "/vms/{vm_id}/step",
              .tag = "vms",
-             .summary = "The next step of a launch",
+             .summary = "The next step of a launch; a VM whose step is refused is stopped",
              .takes = {},
              .answers = step_fields(),
-             .refusals = {404, 409},
+             .refusals = {404, 409, 422},
              .run = [&vms](const Input& in) -> Result<json::Value> {
                CLOISTER_TRY(step, vms.step(in.text("vm_id")));
                return to_json(step);
@@ -270,8 +471,8 @@ void add_management_routes(RouteTable& table, Service& s) {
                for (const auto& [id, page] : vm->pages) {
                  pages.emplace_back(json::Object{{"page_id", id},
                                                  {"version", page.version},
-                                                 {"len", std::uint64_t{page.sealed.ciphertext.size()}},
-                                                 {"mac", codec::to_hex(page.sealed.mac)}});
+                                                 {"len", std::uint64_t{page.size}},
+                                                 {"mac", codec::to_hex(page.mac)}});
                }
                return json::Value{
                    json::Object{{"measurement", codec::to_hex(measurement_of(*vm))}, {"pages", std::move(pages)}}};
@@ -290,6 +491,7 @@ void add_management_routes(RouteTable& table, Service& s) {
 
 void add_vm_routes(RouteTable& table, Service& service) {
   add_first_routes(table, service);
+  add_machine_routes(table, service);
   add_management_routes(table, service);
 }
 

@@ -1,8 +1,10 @@
 #include "cloister/lab_service/vms.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "cloister/codec/cbor.hpp"
+#include "cloister/codec/cursor.hpp"
 #include "cloister/codec/text.hpp"
 #include "cloister/crypto/hash.hpp"
 #include "numbers.hpp"
@@ -11,44 +13,27 @@ namespace cloister::lab_service {
 namespace {
 
 namespace json = codec::json;
-using lab_snp::Fault;
-using lab_snp::RmpStatus;
 using measure::SnpPageType;
 
-constexpr std::uint64_t kPage = measure::kSnpPageSize;
-constexpr std::uint64_t kFirmwarePages = 4;
-constexpr std::uint64_t kFirmwareGpa =
-    (std::uint64_t{4} << 30) - kFirmwarePages * kPage;  // it ends at 4 GiB, as firmware does
-constexpr std::uint64_t kSecretsGpa = 0x80D000;
-constexpr std::uint64_t kCpuidGpa = 0x80E000;
+constexpr std::uint64_t kPage = lab_snp::kSmallPage;
 constexpr std::uint64_t kPagesGpa = std::uint64_t{1} << 36;  // of the encrypted pages, 8 KiB each
-constexpr std::uint64_t kPolicy = evidence::snp_policy::kSmt | evidence::snp_policy::kMustBeOne;
-constexpr evidence::SnpCpuid kCpuid{.family = 0x19, .model = 0x11, .stepping = 1};
+constexpr std::size_t kMaxPieces = Vms::kMaxPageBytes / kPage;
+constexpr std::uint32_t kVcpus = 1;
 
-using PageContents = ByteArray<measure::kSnpPageSize>;
+// Of a VMSA (AMD64 APM volume 2, table B-4).
+constexpr std::size_t kVmsaCsBase = 0x18;
+constexpr std::size_t kVmsaRip = 0x178;
+constexpr std::size_t kVmsaSevFeatures = 0x3B0;
 
-PageContents firmware_page(std::uint64_t number) {
-  const auto text = "cloister/lab/1/SNP firmware, page " + std::to_string(number);
-  PageContents out{};
-  std::ranges::copy(as_bytes(text), out.begin());
-  return out;
+VmEntry entry_of(ByteView vmsa) {
+  const auto at = [vmsa](std::size_t offset) { return codec::Reader{vmsa.subspan(offset)}.u64le().value(); };
+  return {.cs_base = at(kVmsaCsBase), .rip = at(kVmsaRip), .sev_features = at(kVmsaSevFeatures)};
 }
 
-/// The save area of a virtual CPU (AMD64 APM volume 2, appendix B, Table B-4): EFER.SVME, SEV_FEATURES.SNPActive, and
-/// RIP and RSP, which the lab begins at zero; everything else is zero.
-PageContents vmsa_of(const Vcpu& vcpu) {
-  PageContents out{};
-  const auto put = [&out](std::size_t at, std::uint64_t value) {
-    codec::Writer bytes;
-    bytes.u64le(value);
-    std::ranges::copy(bytes.bytes(), out.begin() + static_cast<std::ptrdiff_t>(at));
-  };
-  put(0x0D0, 0x1000);  // EFER
-  put(0x178, vcpu.rip);
-  put(0x1D8, vcpu.rsp);
-  put(0x3B0, 1);  // SEV_FEATURES
-  return out;
+std::uint64_t gpa_of(std::uint64_t page, std::size_t piece) {
+  return kPagesGpa + page * Vms::kMaxPageBytes + piece * kPage;
 }
+std::size_t pieces_of(std::size_t bytes) { return (bytes + kPage - 1) / kPage; }
 
 std::string_view to_string(SnpPageType type) {
   switch (type) {
@@ -68,7 +53,50 @@ std::string_view to_string(SnpPageType type) {
   return "normal";
 }
 
-Error full() { return Error{Errc::conflict, "the machine's memory is full: delete a VM"}; }
+/// Of the host's refusals, that of memory is told as what a client can do about it.
+Error told(const Error& error) {
+  if (error.code() != Errc::limit_exceeded) return error;
+  return Error{Errc::conflict, "the machine's memory is full: delete a VM"};
+}
+
+/// A refusal of what this member of the request asked for.
+Error told(const Error& error, std::string_view member) {
+  const auto out = told(error);
+  return out.code() == Errc::conflict ? out : Error{Errc::invalid_argument, std::string{member} + ": " + out.detail()};
+}
+
+constexpr std::string_view kPolicyRule =
+    ": bits 16 (SMT, which is on) and 17 set, none above 25, and an ABI version of at most 1.58 expected";
+
+/// Which member of the request SNP_LAUNCH_FINISH refused.
+std::string_view refused_by_finish(const Error& error, const LaunchOptions& options) {
+  if (error.code() == Errc::signature_invalid) return "id_auth";
+  if (error.code() == Errc::measurement_mismatch || !options.id_block) return "id_block";
+  const auto block = lab_snp::parse_id_block(options.id_block->block);
+  const bool fits = block.policy == options.policy && block.version == lab_snp::kIdBlockVersion;
+  return fits ? "id_auth" : "id_block";  // an algorithm is the authentication's
+}
+
+/// Only what a machine has committed can be reported.
+Result<void> check_tcb(const SnpMachine& machine, const evidence::SnpTcb& wanted) {
+  std::string gaps;
+  for (const auto& gap : evidence::snp_tcb_gaps(machine.firmware.platform().committed, wanted)) {
+    gaps += (gaps.empty() ? "" : ", ") + std::string{gap.component} + " at most " + std::to_string(gap.have);
+  }
+  if (gaps.empty()) return {};
+  return Error{Errc::invalid_argument, "tcb: " + gaps + " expected, which is what the machine committed"};
+}
+
+/// Host data of a VM's: whose it is, as the host says.
+Digest32 host_data_of(const Vm& vm) {
+  codec::cbor::Writer identity;
+  identity.array(3).text("cloister/lab/1/vm host data").text(vm.id).text(vm.owner);
+  return crypto::sha256(identity.take());
+}
+
+json::Value tcb_text(const evidence::SnpTcb& tcb, evidence::SnpProduct product) {
+  return codec::to_hex(evidence::encode_snp_tcb(tcb, product));
+}
 
 }  // namespace
 
@@ -84,11 +112,21 @@ std::string_view to_string(VmState state) noexcept {
   return "stopped";
 }
 
+const Bytes& vm_firmware() {
+  static const auto image = lab_snp::small_firmware(1);
+  return image;
+}
+
+measure::SnpLaunch vm_launch(evidence::SnpProduct product) {
+  return {
+      .firmware = vm_firmware(), .kernel = {}, .vcpus = kVcpus, .vcpu_signature = lab_snp::cpuid_of(product)[1].eax};
+}
+
 Digest32 measurement_of(const Vm& vm) {
   codec::cbor::Writer out;
   out.array(4).text("cloister/lab/1/vm").text(vm.id).text(vm.owner).array(vm.pages.size());
   for (const auto& [id, page] : vm.pages) {
-    out.array(3).uint(id).bytes(crypto::sha256({page.sealed.iv, page.sealed.ciphertext})).bytes(page.sealed.mac);
+    out.array(3).uint(id).bytes(page.sealed).bytes(page.mac);
   }
   return crypto::sha256(out.take());
 }
@@ -119,8 +157,20 @@ Result<Vm*> Vms::running(std::string_view id) {
   return vm;
 }
 
-Result<Vm*> Vms::launch(std::string_view owner, bool step) {
+std::uint32_t Vms::free_asid(evidence::SnpProduct product) const {
+  std::uint32_t asid = 1;
+  while (std::ranges::any_of(vms_, [&](const auto& other) {
+    return other.second->options.product == product && other.second->asid == asid;
+  })) {
+    ++asid;
+  }
+  return asid;
+}
+
+Result<Vm*> Vms::launch(std::string_view owner, bool step, const LaunchOptions& options) {
   if (vms_.size() >= kMax) return Error{Errc::conflict, "there are 32 VMs, which is all that fit: delete one"};
+  auto& machine = machine_.snp(options.product);
+  if (options.reported_tcb) CLOISTER_CHECK(check_tcb(machine, *options.reported_tcb));
   codec::cbor::Writer info;
   info.array(2).text("cloister/lab/1/vm id").uint(launched_);
   CLOISTER_TRY(id, machine_.keys.derive(info.take()));
@@ -129,17 +179,16 @@ Result<Vm*> Vms::launch(std::string_view owner, bool step) {
   made->id = codec::to_hex(ByteView{id.reveal()}.first(6));
   made->owner = owner;
   made->created = clock_.now();
-  made->asid = 1;
-  while (std::ranges::any_of(vms_, [&](const auto& other) { return other.second->asid == made->asid; })) ++made->asid;
+  made->options = options;
+  made->machine = &machine;
+  made->asid = free_asid(options.product);
   plan_launch(*made);
   auto* vm = vms_.emplace(made->id, std::move(made)).first->second.get();
   while (!step && !vm->plan.done()) {
     const auto done = this->step(vm->id);
     if (!done) {
-      const auto error = done.error();
-      release(*vm);
       vms_.erase(vms_.find(vm->id));
-      return error;
+      return done.error();
     }
   }
   logger_.info("vm_launched", {{"vm_id", vm->id},
@@ -152,42 +201,99 @@ Result<Vm*> Vms::launch(std::string_view owner, bool step) {
 
 void Vms::plan_launch(Vm& vm) {
   auto& plan = vm.plan;
-  plan.add("SNP_LAUNCH_START", [&vm]() -> Result<json::Object> {
-    return json::Object{{"owner", vm.owner}, {"asid", vm.asid}, {"policy", hex_number(kPolicy)}};
-  });
-  const auto update = [this, &vm, &plan](SnpPageType type, std::uint64_t gpa, const PageContents& contents) {
-    plan.add("SNP_LAUNCH_UPDATE", [this, &vm, type, gpa, contents] { return launch_page(vm, type, gpa, contents); });
-  };
-  for (std::uint64_t i = 0; i < kFirmwarePages; ++i)
-    update(SnpPageType::normal, kFirmwareGpa + i * kPage, firmware_page(i));
-  update(SnpPageType::secrets, kSecretsGpa, {});
-  update(SnpPageType::cpuid, kCpuidGpa, {});
-  update(SnpPageType::vmsa, measure::kSnpVmsaGpa, vmsa_of(vm.vcpu));
-  plan.add("SNP_LAUNCH_FINISH", [&vm]() -> Result<json::Object> {
-    vm.launch_digest = vm.digest.value();
-    return json::Object{{"launch_digest", codec::to_hex(*vm.launch_digest)}};
-  });
-  plan.add("VMRUN", [&vm]() -> Result<json::Object> {
-    vm.state = VmState::running;
-    return json::Object{{"vcpu", vm.vcpu.id}, {"rip", hex_number(vm.vcpu.rip)}, {"rsp", hex_number(vm.vcpu.rsp)}};
-  });
+  plan.add("SNP_LAUNCH_START", [this, &vm] { return start_launch(vm); });
+  const auto planned = measure::for_each_snp_page(
+      vm_launch(vm.options.product), [&](const measure::SnpLaunchPage& page) -> Result<void> {
+        if (page.type == SnpPageType::vmsa) vm.entry = entry_of(page.contents);
+        plan.add("SNP_LAUNCH_UPDATE",
+                 [this, &vm, type = page.type, gpa = page.gpa, contents = to_bytes(page.contents)] {
+                   return launch_page(vm, type, gpa, contents);
+                 });
+        return {};
+      });
+  CLOISTER_ASSERT(planned.ok());  // the firmware is the lab's own
+  plan.add("SNP_LAUNCH_FINISH", [this, &vm] { return finish_launch(vm); });
+  // Here nothing of the launch can be refused any more, so that who is refused changes nothing for others.
+  if (vm.options.reported_tcb) plan.add("SNP_CONFIG", [&vm] { return configure(vm); });
+  plan.add("VMRUN", [&vm] { return run(vm); });
+}
+
+Result<json::Object> Vms::start_launch(Vm& vm) {
+  auto guest = vm.machine->host.create({.policy = vm.options.policy, .gosvw = {}});
+  if (!guest) {
+    const auto refused = told(guest.error(), "policy");
+    return refused.code() == Errc::conflict ? refused
+                                            : Error{refused.code(), refused.detail() + std::string{kPolicyRule}};
+  }
+  vm.guest = std::move(*guest);
+  events_.add("snp", vm.id, "SNP_GCTX_CREATE", {{"spa", hex_number(vm.guest->context)}});
+  return json::Object{{"owner", vm.owner},
+                      {"product", evidence::to_string(vm.options.product)},
+                      {"policy", hex_number(vm.options.policy)},
+                      {"launch_tcb", tcb_text(vm.machine->firmware.platform().current, vm.options.product)}};
 }
 
 /// A page of memory: the host gives it to the guest, firmware measures it and makes it the guest's for good.
 Result<json::Object> Vms::launch_page(Vm& vm, SnpPageType type, std::uint64_t gpa, ByteView contents) {
-  const auto spa = free_page();
-  if (!spa) return full();
-  const auto given = machine_.rmp.rmpupdate(*spa, {.assigned = true, .immutable = true, .gpa = gpa, .asid = vm.asid});
-  CLOISTER_ASSERT(given == RmpStatus::success);  // the page was free, and is small
-  vm.digest.update(type, gpa, measure::contents_measured(type) ? contents : ByteView{});
-  const auto completed =
-      machine_.rmp.complete_launch(*spa, type == SnpPageType::vmsa, {lab_snp::vmpl_permission::kAll, 0, 0, 0});
-  CLOISTER_ASSERT(completed);
-  vm.launched.push_back({type, gpa, *spa, vm.digest.value()});
+  auto& host = vm.machine->host;
+  if (vm.guest->asid == 0) {
+    if (const auto active = host.activate(*vm.guest, vm.asid); !active) return told(active.error());
+    events_.add("snp", vm.id, "SNP_ACTIVATE", {{"asid", vm.asid}});
+  }
+  const auto spa = host.add_page(*vm.guest, {type, gpa, contents});
+  if (!spa) return told(spa.error());
+  events_.add("snp", vm.id, "RMPUPDATE",
+              {{"spa", hex_number(*spa)},
+               {"gpa", hex_number(gpa)},
+               {"asid", vm.asid},
+               {"assigned", true},
+               {"immutable", true}});
+  vm.launched.push_back({type, gpa, *spa, status_of(vm)->launch_digest});
   return json::Object{{"type", to_string(type)},
                       {"gpa", hex_number(gpa)},
                       {"spa", hex_number(*spa)},
-                      {"digest", codec::to_hex(vm.digest.value())}};
+                      {"digest", codec::to_hex(vm.launched.back().digest)}};
+}
+
+Result<json::Object> Vms::finish_launch(Vm& vm) {
+  lab_snp::LaunchFinish finish;
+  finish.host_data = host_data_of(vm);
+  if (const auto& given = vm.options.id_block) {
+    finish.id_block_enabled = true;
+    finish.author_key_enabled = given->author_key;
+    finish.id_block = given->block;
+    finish.id_auth = given->auth;
+  }
+  if (const auto finished = vm.machine->host.finish(*vm.guest, finish); !finished) {
+    const auto refused = told(finished.error(), refused_by_finish(finished.error(), vm.options));
+    if (finished.error().code() != Errc::measurement_mismatch) return refused;
+    return Error{refused.code(),
+                 refused.detail() + ": the launch digest is " + codec::to_hex(status_of(vm)->launch_digest)};
+  }
+  vm.launch_digest = status_of(vm)->launch_digest;
+  return json::Object{{"launch_digest", codec::to_hex(*vm.launch_digest)},
+                      {"host_data", codec::to_hex(finish.host_data)},
+                      {"id_block", finish.id_block_enabled},
+                      {"author_key", finish.id_block_enabled && finish.author_key_enabled}};
+}
+
+Result<json::Object> Vms::configure(const Vm& vm) {
+  const auto status = vm.machine->firmware.set_reported(*vm.options.reported_tcb);
+  if (status != lab_snp::Status::success) {
+    return Error{Errc::invalid_argument, "tcb: SNP_CONFIG: " + std::string{lab_snp::to_string(status)}};
+  }
+  return json::Object{{"reported_tcb", tcb_text(*vm.options.reported_tcb, vm.options.product)}};
+}
+
+/// The guest begins, and its driver takes its key out of the secrets page.
+Result<json::Object> Vms::run(Vm& vm) {
+  vm.driver = vm.machine->host.driver(*vm.guest);
+  CLOISTER_ASSERT(vm.driver.has_value());  // the firmware has a secrets page
+  vm.state = VmState::running;
+  return json::Object{{"vcpu", vm.vcpu.id},
+                      {"cs_base", hex_number(vm.entry.cs_base)},
+                      {"rip", hex_number(vm.entry.rip)},
+                      {"sev_features", hex_number(vm.entry.sev_features)}};
 }
 
 Result<Stepped> Vms::step(std::string_view id) {
@@ -196,51 +302,96 @@ Result<Stepped> Vms::step(std::string_view id) {
     return Error{Errc::conflict, "there is nothing to step: the VM is " + std::string{to_string(vm->state)}};
   Stepped out;
   out.did = vm->plan.next();
-  CLOISTER_TRY(fields, vm->plan.step());
-  out.fields = fields;
-  events_.add("snp", vm->id, out.did, std::move(fields));
+  auto fields = vm->plan.step();
+  if (!fields) {
+    events_.add("snp", vm->id, out.did, {{"refused", fields.error().detail()}});
+    release(*vm);
+    logger_.info("vm_launch_refused",
+                 {{"vm_id", vm->id}, {"owner", vm->owner}, {"step", out.did}, {"error", fields.error().detail()}});
+    return fields.error();
+  }
+  out.fields = *fields;
+  events_.add("snp", vm->id, out.did, *std::move(fields));
   out.left = vm->plan.left();
   if (!vm->plan.done()) out.next = vm->plan.next();
   return out;
 }
 
-std::optional<std::uint64_t> Vms::free_page() const {
-  for (std::uint64_t spa = 0; spa < machine_.rmp.pages() * kPage; spa += kPage) {
-    if (state_of(*machine_.rmp.entry(spa)) == lab_snp::PageState::hypervisor) return spa;
-  }
-  return std::nullopt;
+std::optional<lab_snp::GuestStatus> Vms::status_of(const Vm& vm) {
+  if (!vm.guest) return std::nullopt;
+  return vm.machine->firmware.guest_status(vm.guest->context);
 }
 
-/// A page that the running guest accepts: RMPUPDATE by the host, PVALIDATE by the guest.
-Result<std::uint64_t> Vms::give_page(Vm& vm, std::uint64_t gpa) {
-  const auto spa = free_page();
-  if (!spa) return full();
-  const auto given = machine_.rmp.rmpupdate(*spa, {.assigned = true, .gpa = gpa, .asid = vm.asid});
-  CLOISTER_ASSERT(given == RmpStatus::success);
-  events_.add("snp", vm.id, "RMPUPDATE",
-              {{"spa", hex_number(*spa)}, {"gpa", hex_number(gpa)}, {"asid", vm.asid}, {"assigned", true}});
-  const auto accepted =
-      machine_.rmp.pvalidate({.asid = vm.asid, .vmpl = 0, .gpa = gpa, .spa = *spa}, lab_snp::PageSize::small, true);
-  CLOISTER_ASSERT(accepted.ok());
-  events_.add("snp", vm.id, "PVALIDATE", {{"gpa", hex_number(gpa)}});
-  return *spa;
-}
-
-void Vms::take_page(const Vm& vm, std::uint64_t spa) {
-  CLOISTER_ASSERT(machine_.rmp.rmpupdate(spa, {}) == RmpStatus::success);
+void Vms::take_memory(Vm& vm, std::uint64_t gpa) {
+  const auto spa = vm.guest->pages.at(gpa);
+  vm.machine->host.take_page(*vm.guest, gpa);
   events_.add("snp", vm.id, "RMPUPDATE", {{"spa", hex_number(spa)}, {"assigned", false}});
 }
 
-void Vms::release(Vm& vm) {
-  for (const auto& page : vm.launched) take_page(vm, page.spa);
-  for (const auto& [id, page] : vm.pages) {
-    for (const auto spa : page.spas) take_page(vm, spa);
+/// Memory for an encrypted page, as much as it has not: RMPUPDATE by the host, PVALIDATE by the guest. All or nothing.
+Result<void> Vms::give_memory(Vm& vm, std::uint64_t page, std::size_t count) {
+  std::vector<std::uint64_t> given;
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto gpa = gpa_of(page, i);
+    if (vm.guest->pages.contains(gpa)) continue;
+    const auto spa = vm.machine->host.give_page(*vm.guest, gpa);
+    if (!spa) {
+      for (const auto one : given) take_memory(vm, one);
+      return told(spa.error());
+    }
+    given.push_back(gpa);
+    events_.add("snp", vm.id, "RMPUPDATE",
+                {{"spa", hex_number(*spa)}, {"gpa", hex_number(gpa)}, {"asid", vm.asid}, {"assigned", true}});
+    events_.add("snp", vm.id, "PVALIDATE", {{"gpa", hex_number(gpa)}});
   }
-  vm.launched.clear();
-  vm.pages.clear();
+  return {};
+}
+
+/// The guest writes, and zeros behind: nothing of what was there before is left.
+void Vms::store(const Vm& vm, std::uint64_t page, ByteView contents) {
+  for (std::size_t i = 0; i < kMaxPieces && vm.guest->pages.contains(gpa_of(page, i)); ++i) {
+    const auto rest = contents.subspan(std::min(contents.size(), i * kPage));
+    lab_snp::Page plain{};
+    std::ranges::copy(rest.first(std::min<std::size_t>(rest.size(), kPage)), plain.begin());
+    const auto fault = vm.machine->memory.guest_write(lab_snp::Host::view(*vm.guest, gpa_of(page, i)), plain);
+    crypto::cleanse(plain);
+    CLOISTER_ASSERT(fault == lab_snp::Fault::none);  // the guest validated it, and its host leaves it alone
+  }
+}
+
+Result<crypto::SecretBytes> Vms::load(const Vm& vm, std::uint64_t page, std::size_t size) {
+  crypto::SecretBytes out{size};
+  for (std::size_t i = 0; i < pieces_of(size); ++i) {
+    auto loaded = vm.machine->memory.guest_read(lab_snp::Host::view(*vm.guest, gpa_of(page, i)));
+    if (!loaded.ok()) return Error{Errc::decryption_failed, "the page does not open in the guest's memory"};
+    const auto part = std::min<std::size_t>(size - i * kPage, kPage);
+    std::ranges::copy(ByteView{loaded.page}.first(part), out.writable().subspan(i * kPage).begin());
+    crypto::cleanse(loaded.page);
+  }
+  return out;
+}
+
+/// Its keys are gone, and its memory is the host's again.
+void Vms::release(Vm& vm) {
+  vm.driver.reset();
+  vm.page_root.reset();
   vm.plan = {};
   vm.state = VmState::stopped;
-  events_.add("snp", vm.id, "SNP_DECOMMISSION");
+  vm.pages.clear();
+  vm.launched.clear();
+  if (!vm.guest) return;
+  const auto guest = *std::exchange(vm.guest, std::nullopt);
+  vm.machine->host.end(guest);
+  events_.add("snp", vm.id, "SNP_DECOMMISSION", {{"spa", hex_number(guest.context)}});
+  const auto back = [&](std::uint64_t spa) {
+    events_.add("snp", vm.id, "RMPUPDATE", {{"spa", hex_number(spa)}, {"assigned", false}});
+  };
+  for (const auto& [gpa, spa] : guest.pages) back(spa);
+  for (const auto spa : guest.vcpus) back(spa);
+}
+
+Vms::~Vms() {
+  for (const auto& [id, vm] : vms_) release(*vm);
 }
 
 Result<Vm*> Vms::stop(std::string_view id) {
@@ -259,13 +410,31 @@ Result<void> Vms::remove(std::string_view id) {
   return {};
 }
 
-Result<crypto::Secret<32>> Vms::page_key(const Vm& vm, std::uint64_t page) const {
-  codec::cbor::Writer info;
-  info.array(3).text("cloister/lab/1/vm page key").text(vm.id).uint(page);
-  return machine_.keys.derive(info.take());
+Result<lab_snp::Answered<crypto::Secret<32>>> Vms::ask_for_key(Vm& vm, const lab_snp::KeyRequest& request) {
+  CLOISTER_TRY(answer, vm.driver->derived_key(request, vm.machine->host.carrier(*vm.guest)));
+  events_.add("snp", vm.id, "MSG_KEY_REQ",
+              {{"root", request.root == lab_snp::RootKey::vmrk ? "vmrk" : "vek"},
+               {"fields", hex_number(request.fields)},
+               {"vmpl", request.vmpl},
+               {"status", lab_snp::to_string(answer.status)},
+               {"message_count", vm.driver->messages().count()}});
+  return answer;
 }
 
-Result<const VmPage*> Vms::encrypt(std::string_view id, std::uint64_t page, const std::optional<std::string>& owner,
+/// The guest asks firmware once for the key of which those of its pages are.
+Result<crypto::Secret<32>> Vms::page_key(Vm& vm, std::uint64_t page) {
+  if (!vm.page_root) {
+    CLOISTER_TRY(answer,
+                 ask_for_key(vm, {.fields = lab_snp::guest_field::kPolicy | lab_snp::guest_field::kMeasurement}));
+    if (!answer.value) return Error{Errc::internal, "MSG_KEY_REQ: " + std::string{lab_snp::to_string(answer.status)}};
+    vm.page_root = std::move(*answer.value);
+  }
+  codec::cbor::Writer info;
+  info.array(3).text("cloister/lab/1/vm page key").text(vm.id).uint(page);
+  return crypto::hkdf32({}, vm.page_root->reveal(), info.take());
+}
+
+Result<EncryptedPage> Vms::encrypt(std::string_view id, std::uint64_t page, const std::optional<std::string>& owner,
                                    ByteView contents) {
   CLOISTER_ASSERT(page <= kMaxPageId && !contents.empty() && contents.size() <= kMaxPageBytes);
   CLOISTER_TRY(vm, running(id));
@@ -276,29 +445,23 @@ Result<const VmPage*> Vms::encrypt(std::string_view id, std::uint64_t page, cons
   if (found == vm->pages.end() && vm->pages.size() >= kMaxPages)
     return Error{Errc::conflict, "page_id: a VM has at most 128 pages"};
   CLOISTER_TRY(key, page_key(*vm, page));
-  VmPage fresh{.version = found == vm->pages.end() ? 1 : found->second.version + 1, .sealed = {}, .spas = {}};
-  if (found != vm->pages.end()) fresh.spas = found->second.spas;
-  const auto wanted = (contents.size() + kPage - 1) / kPage;
-  while (fresh.spas.size() < wanted) {
-    auto spa = give_page(*vm, kPagesGpa + page * kMaxPageBytes + fresh.spas.size() * kPage);
-    if (!spa) {
-      for (std::size_t i = found == vm->pages.end() ? 0 : found->second.spas.size(); i < fresh.spas.size(); ++i)
-        take_page(*vm, fresh.spas[i]);
-      return spa.error();
-    }
-    fresh.spas.push_back(*spa);
-  }
-  fresh.sealed = seal_page(key, {.vm = vm->id, .page = page, .version = fresh.version}, contents);
-  const auto& kept = vm->pages[page] = std::move(fresh);
+  CLOISTER_CHECK(give_memory(*vm, page, pieces_of(contents.size())));
+  store(*vm, page, contents);
+  EncryptedPage out{.version = found == vm->pages.end() ? 1 : found->second.version + 1, .sealed = {}};
+  out.sealed = seal_page(key, {.vm = vm->id, .page = page, .version = out.version}, contents);
+  vm->pages[page] = {.version = out.version,
+                     .size = contents.size(),
+                     .sealed = crypto::sha256({out.sealed.iv, out.sealed.ciphertext}),
+                     .mac = out.sealed.mac};
   const auto measurement = codec::to_hex(measurement_of(*vm));
   events_.add("snp", vm->id, "PAGE_ENCRYPTED",
-              {{"page_id", page}, {"version", kept.version}, {"len", contents.size()}, {"measurement", measurement}});
+              {{"page_id", page}, {"version", out.version}, {"len", contents.size()}, {"measurement", measurement}});
   logger_.info("vm_page_encrypted", {{"vm_id", vm->id},
                                      {"owner", vm->owner},
                                      {"page_id", static_cast<std::int64_t>(page)},
                                      {"len", contents.size()},
                                      {"measurement", measurement}});
-  return &kept;
+  return out;
 }
 
 Result<crypto::SecretBytes> Vms::decrypt(std::string_view id, std::uint64_t page, std::string_view owner,
@@ -307,16 +470,11 @@ Result<crypto::SecretBytes> Vms::decrypt(std::string_view id, std::uint64_t page
   if (owner != vm->owner) return Error{Errc::permission_denied, "owner: the VM is another's"};
   const auto found = vm->pages.find(page);
   if (found == vm->pages.end()) return Error{Errc::not_found, "Page not found"};
-  for (std::size_t i = 0; i < found->second.spas.size(); ++i) {
-    const lab_snp::GuestView guest{
-        .asid = vm->asid, .vmpl = 0, .gpa = kPagesGpa + page * kMaxPageBytes + i * kPage, .spa = found->second.spas[i]};
-    CLOISTER_ASSERT(machine_.rmp.guest_access(guest, lab_snp::vmpl_permission::kRead) == Fault::none);
-  }
+  const auto version = found->second.version;
   CLOISTER_TRY(key, page_key(*vm, page));
-  auto opened = open_page(key, {.vm = vm->id, .page = page, .version = found->second.version},
-                          given ? *given : found->second.sealed);
-  events_.add("snp", vm->id, opened ? "PAGE_DECRYPTED" : "PAGE_REFUSED",
-              {{"page_id", page}, {"version", found->second.version}});
+  auto opened = given ? open_page(key, {.vm = vm->id, .page = page, .version = version}, *given)
+                      : load(*vm, page, found->second.size);
+  events_.add("snp", vm->id, opened ? "PAGE_DECRYPTED" : "PAGE_REFUSED", {{"page_id", page}, {"version", version}});
   logger_.info(opened ? "vm_page_decrypted" : "vm_page_refused",
                {{"vm_id", vm->id}, {"owner", vm->owner}, {"page_id", static_cast<std::int64_t>(page)}});
   return opened;
@@ -331,30 +489,14 @@ Result<VmReport> Vms::attest(std::string_view id, const std::optional<Nonce16>& 
                .report_data = {},
                .report = {}};
   out.report_data = vm_report_data(out.nonce, vm->id, out.measurement);
-  codec::cbor::Writer identity;
-  identity.array(3).text("cloister/lab/1/vm host data").text(vm->id).text(vm->owner);
-  codec::cbor::Writer report_id;
-  report_id.array(2).text("cloister/lab/1/vm report id").text(vm->id);
-  CLOISTER_TRY(own_id, machine_.keys.derive(report_id.take()));
-  const auto tcb = evidence::encode_snp_tcb(Machine::kTcb, Machine::kProduct);
-  evidence::SnpReportBody body;
-  body.version = 5;
-  body.policy = kPolicy;
-  body.platform_info = evidence::snp_platform::kSmt | evidence::snp_platform::kAliasCheckComplete;
-  body.cpuid = kCpuid;
-  body.mitigations = evidence::SnpMitigations{.launch = 1, .current = 1};
-  body.report_data = out.report_data;
-  body.measurement = out.launch_digest;
-  body.host_data = crypto::sha256(identity.take());
-  body.report_id = to_array<32>(own_id.reveal());
-  body.current_version = body.committed_version = {.build = 21, .minor = 55, .major = 1};
-  body.current_tcb = body.reported_tcb = body.committed_tcb = body.launch_tcb = tcb;
-  body.chip_id = machine_.authority.chip_id(Machine::kProduct);
-  CLOISTER_TRY(report, lab_snp::sign_report(
-                           body, machine_.authority.secret(Machine::kProduct, evidence::VekKind::vcek, Machine::kTcb)));
-  out.report = to_bytes(report);
+  CLOISTER_TRY(answer, vm->driver->report({.report_data = out.report_data, .vmpl = 0, .key = {}},
+                                          vm->machine->host.carrier(*vm->guest)));
+  if (!answer.value) return Error{Errc::internal, "MSG_REPORT_REQ: " + std::string{lab_snp::to_string(answer.status)}};
+  out.report = to_bytes(*answer.value);
   events_.add("snp", vm->id, "MSG_REPORT_REQ",
-              {{"nonce", codec::to_hex(out.nonce)}, {"measurement", codec::to_hex(out.measurement)}});
+              {{"nonce", codec::to_hex(out.nonce)},
+               {"measurement", codec::to_hex(out.measurement)},
+               {"message_count", vm->driver->messages().count()}});
   logger_.info("vm_attested", {{"vm_id", vm->id},
                                {"owner", vm->owner},
                                {"vcpu", vm->vcpu.id},
@@ -363,9 +505,26 @@ Result<VmReport> Vms::attest(std::string_view id, const std::optional<Nonce16>& 
   return out;
 }
 
-std::string Vms::owner_of(std::uint32_t asid) const {
+Result<lab_snp::Answered<crypto::Secret<32>>> Vms::derived_key(std::string_view id,
+                                                               const lab_snp::KeyRequest& request) {
+  CLOISTER_TRY(vm, running(id));
+  CLOISTER_TRY(answer, ask_for_key(*vm, request));
+  logger_.info("vm_key_derived",
+               {{"vm_id", vm->id}, {"owner", vm->owner}, {"status", lab_snp::to_string(answer.status)}});
+  return answer;
+}
+
+std::string Vms::owner_of(evidence::SnpProduct product, std::uint32_t asid) const {
   for (const auto& [id, vm] : vms_) {
-    if (vm->asid == asid && vm->state != VmState::stopped) return id;
+    if (vm->options.product == product && vm->guest && vm->guest->asid == asid) return id;
+  }
+  return {};
+}
+
+std::string Vms::owner_of_firmware_page(evidence::SnpProduct product, std::uint64_t spa) const {
+  for (const auto& [id, vm] : vms_) {
+    if (vm->options.product == product && vm->guest && (vm->guest->context == spa || vm->guest->response == spa))
+      return id;
   }
   return {};
 }

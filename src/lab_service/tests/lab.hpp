@@ -101,10 +101,15 @@ class Lab : public testing::Test {
     auto parsed = json::parse(as_text(response->body));
     EXPECT_TRUE(parsed.ok()) << target << as_text(response->body);
     Answer out{response->status, *std::move(parsed)};
-    if (out.status != 200)
+    const auto path = target.substr(0, target.find('?'));
+    if (out.status != 200) {
       EXPECT_NE(out.body.find("detail"), nullptr) << target << out.text();
-    else
-      as_documented(method, target.substr(0, target.find('?')), out);
+      if (const auto* operation = operation_of(method, path)) {
+        EXPECT_NE(operation->find("responses")->find(std::to_string(out.status)), nullptr) << path << ' ' << out.status;
+      }
+    } else {
+      as_documented(method, path, out);
+    }
     return out;
   }
   Answer post(const std::string& target, std::string_view body = "{}") {
@@ -125,9 +130,8 @@ class Lab : public testing::Test {
   }
   std::uint64_t last_event() { return *get("/events").body.find("last")->as_uint(); }
 
-  /// The answer has what the OpenAPI document says that it has.
-  void as_documented(Method method, const std::string& path, const Answer& answer) {
-    if (document_.is_null() || path == "/openapi.json") return;
+  /// What the OpenAPI document says of a request; null where it has no such path.
+  const json::Value* operation_of(Method method, const std::string& path) {
     const auto fits = [&path](std::string_view pattern) {
       std::string_view rest = path;
       while (!pattern.empty() && !rest.empty()) {
@@ -139,27 +143,34 @@ class Lab : public testing::Test {
       }
       return pattern.empty() && rest.empty();
     };
+    if (document_.is_null()) return nullptr;
     for (const auto& [pattern, operations] : *document_.find("paths")->as_object()) {
       const auto* operation = operations.find(method == Method::get    ? "get"
                                               : method == Method::post ? "post"
                                                                        : "delete");
-      if (operation == nullptr || !fits(pattern)) continue;
-      const auto& schema =
-          *operation->find("responses")->find("200")->find("content")->find("application/json")->find("schema");
-      for (const auto& name : *schema.find("required")->as_array()) {
-        EXPECT_NE(answer.body.find(*name.as_string()), nullptr) << path << " lacks " << *name.as_string();
-      }
-      if (pattern == "/verify") return;  // which is documented elsewhere
-      for (const auto& [name, value] : *answer.body.as_object()) {
-        const auto* property = schema.find("properties")->find(name);
-        EXPECT_NE(property, nullptr) << path << " has " << name;
-        const auto* most = property == nullptr ? nullptr : property->find("maximum");
-        if (most == nullptr || !value.as_uint() || !most->as_uint()) continue;
-        EXPECT_LE(*value.as_uint(), *most->as_uint()) << path << ": " << name;
-      }
-      return;
+      if (operation != nullptr && fits(pattern)) return operation;
     }
-    ADD_FAILURE() << path << " is not in the document";
+    return nullptr;
+  }
+
+  /// The answer has what the OpenAPI document says that it has.
+  void as_documented(Method method, const std::string& path, const Answer& answer) {
+    if (document_.is_null() || path == "/openapi.json") return;
+    const auto* operation = operation_of(method, path);
+    ASSERT_NE(operation, nullptr) << path << " is not in the document";
+    const auto& schema =
+        *operation->find("responses")->find("200")->find("content")->find("application/json")->find("schema");
+    for (const auto& name : *schema.find("required")->as_array()) {
+      EXPECT_NE(answer.body.find(*name.as_string()), nullptr) << path << " lacks " << *name.as_string();
+    }
+    if (path == "/verify") return;  // which is documented elsewhere
+    for (const auto& [name, value] : *answer.body.as_object()) {
+      const auto* property = schema.find("properties")->find(name);
+      EXPECT_NE(property, nullptr) << path << " has " << name;
+      const auto* most = property == nullptr ? nullptr : property->find("maximum");
+      if (most == nullptr || !value.as_uint() || !most->as_uint()) continue;
+      EXPECT_LE(*value.as_uint(), *most->as_uint()) << path << ": " << name;
+    }
   }
 
   SystemClock clock_;

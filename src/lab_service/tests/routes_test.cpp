@@ -59,6 +59,39 @@ TEST_F(Routes, RefuseWhatIsNoJson) {
   EXPECT_EQ(post("/enclave/attest", R"({"enclave_name":")" + std::string(1 << 20, 'x') + "\"}").status, 413);
 }
 
+/// That answers of other statuses are in the document, too, every test sees to (`Lab::send`).
+TEST_F(Routes, ListWhatEveryRouteRefuses) {
+  const std::string huge((1 << 20) + 1, ' ');
+  for (const auto& [pattern, operations] : *document_.find("paths")->as_object()) {
+    auto path = pattern;
+    for (auto at = path.find('{'); at != std::string::npos; at = path.find('{'))
+      path.replace(at, path.find('}') - at + 1, "x");
+    for (const auto& [name, operation] : *operations.as_object()) {
+      const auto method = name == "get" ? Method::get : name == "post" ? Method::post : Method::del;
+      const auto& responses = *operation.find("responses");
+      const auto status = [&](const std::string& query, http::Headers headers, std::string_view body) {
+        return client_->request(method, path + query, std::move(headers), to_bytes(body), std::chrono::seconds{30})
+            ->status;
+      };
+      EXPECT_NE(responses.find("default"), nullptr) << name << path;
+      EXPECT_NE(responses.find("413"), nullptr) << name << path;
+      if (path == "/events/stream") {
+        EXPECT_EQ(status("", {}, ""), 400);
+        EXPECT_NE(responses.find("400"), nullptr);
+        EXPECT_NE(responses.find("403"), nullptr);
+        continue;
+      }
+      EXPECT_EQ(status("", {{"Content-Type", "application/json"}}, huge), 413) << name << path;
+      if (operation.find("responses")->find("200")->find("content") == nullptr)
+        continue;  // a file, which is everybody's
+      EXPECT_EQ(status("", {{"Origin", "http://evil.example"}}, ""), 403) << name << path;
+      EXPECT_EQ(status("?no_such_field=1", {}, ""), 422) << name << path;
+      EXPECT_NE(responses.find("403"), nullptr) << name << path;
+      EXPECT_NE(responses.find("422"), nullptr) << name << path;
+    }
+  }
+}
+
 TEST_F(Routes, OfNoOtherPath) {
   EXPECT_EQ(get("/nothing").status, 404);
   EXPECT_EQ(get("/vm/launch").status, 405);

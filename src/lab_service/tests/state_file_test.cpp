@@ -60,6 +60,13 @@ TEST_F(StateFile, IsNothingElse) {
   EXPECT_FALSE(open().ok());
 }
 
+TEST_F(StateFile, SaysWhereItCannotBeToldWhetherItIsThere) {
+  fs::create_symlink(file_, file_);  // leads to itself
+  const auto state = open();
+  EXPECT_EQ(state.error().code(), Errc::io_error);
+  EXPECT_NE(state.error().detail().find(file_.string()), std::string::npos);
+}
+
 TEST_F(StateFile, RefusesKeysThatAreNone) {
   ASSERT_TRUE(open().ok());
   const fs::path keys = file_.native() + ".amd-keys.pem";

@@ -6,14 +6,6 @@
 namespace cloister::lab_snp {
 namespace {
 
-constexpr std::size_t kSizeAt = 0x36;
-
-/// A page without the zeros behind its message.
-ByteView message_in(const Page& page) {
-  const auto payload = static_cast<std::size_t>(page[kSizeAt] | page[kSizeAt + 1] << 8);
-  return ByteView{page}.first(std::min(page.size(), kMessageHeaderSize + payload));
-}
-
 Error closed(std::string why) { return Error{Errc::unavailable, "guest messages: " + std::move(why)}; }
 
 }  // namespace

@@ -14,6 +14,7 @@ constexpr std::uint8_t kAes256Gcm = 1;
 constexpr std::uint8_t kHeaderVersion = 1;
 constexpr std::size_t kTagArea = 32;
 constexpr std::size_t kAssociated = 0x30;
+constexpr std::size_t kSizeAt = 0x36;
 constexpr std::size_t kVmpckAt = 0x3C;
 constexpr std::uint8_t kLastType = static_cast<std::uint8_t>(MessageType::tsc_info_response);
 constexpr std::uint8_t kVmpcks = 4;
@@ -109,6 +110,12 @@ Result<Message> open_message(const Vmpck& key, ByteView bytes) {
 std::optional<std::uint8_t> vmpck_of(ByteView bytes) noexcept {
   if (bytes.size() < kMessageHeaderSize) return std::nullopt;
   return bytes[kVmpckAt];
+}
+
+ByteView message_in(ByteView page) noexcept {
+  if (page.size() <= kMessageHeaderSize) return page;
+  const auto payload = static_cast<std::size_t>(page[kSizeAt] | page[kSizeAt + 1] << 8);
+  return page.first(std::min(page.size(), kMessageHeaderSize + payload));
 }
 
 Result<std::uint64_t> MessageSequence::next_request() const {

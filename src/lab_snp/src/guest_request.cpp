@@ -6,17 +6,10 @@
 namespace cloister::lab_snp {
 namespace {
 
-constexpr std::size_t kSizeAt = 0x36;  // MSG_SIZE in the header
 constexpr std::uint8_t kVersion1 = 1;
 constexpr std::uint8_t kKeyRequestVersion = 2;
 constexpr std::string_view kKeyUse = "derived keys";
 constexpr std::uint8_t kNoMigrationAgent = 0xFF;  // every byte of REPORT_ID_MA
-
-/// The message in a page: header and as much payload as the header says.
-ByteView message_in(const Page& page) {
-  const auto payload = static_cast<std::size_t>(page[kSizeAt] | page[kSizeAt + 1] << 8);
-  return ByteView{page}.first(std::min(page.size(), kMessageHeaderSize + payload));
-}
 
 Status not_opened(const Error& error) {
   return error.code() == Errc::decryption_failed ? Status::bad_measurement : Status::invalid_param;

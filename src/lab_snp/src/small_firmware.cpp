@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <string>
 
 #include "cloister/codec/cursor.hpp"
 #include "cloister/codec/text.hpp"
@@ -6,7 +7,7 @@
 
 namespace cloister::lab_snp {
 
-Bytes small_firmware() {
+Bytes small_firmware(std::size_t more) {
   codec::Writer out;
   out.raw(as_bytes("ASEV"));
   for (const std::uint32_t number : {16U + 4 * 12, 1U, 4U, 0x800000U, 0x1000U, 1U, 0x80D000U, 0x1000U, 2U, 0x80E000U, 0x1000U, 3U,
@@ -25,11 +26,13 @@ Bytes small_firmware() {
   out.u16le(static_cast<std::uint16_t>(out.size() - metadata + 18));
   out.raw(codec::from_hex("de82b596b21ff745baeaa366c55a082d").value());
   out.zeros(32);
-  constexpr std::string_view kText = "LAB ONLY - NOT HARDWARE";
-  Bytes page(kSmallPage);
-  std::ranges::copy(as_bytes(kText), page.begin());
-  std::ranges::copy(out.bytes(), page.end() - static_cast<std::ptrdiff_t>(out.size()));
-  return page;
+  Bytes pages((more + 1) * kSmallPage);
+  for (std::size_t i = 0; i <= more; ++i) {
+    const auto text = "LAB ONLY - NOT HARDWARE" + (i < more ? ", page " + std::to_string(i) : std::string{});
+    std::ranges::copy(as_bytes(text), pages.begin() + static_cast<std::ptrdiff_t>(i * kSmallPage));
+  }
+  std::ranges::copy(out.bytes(), pages.end() - static_cast<std::ptrdiff_t>(out.size()));
+  return pages;
 }
 
 }  // namespace cloister::lab_snp

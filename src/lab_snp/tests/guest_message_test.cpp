@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include <limits>
 
 #include "cloister/codec/text.hpp"
@@ -80,6 +82,18 @@ TEST(GuestMessage, RefusalsSayWhy) {
   EXPECT_EQ(refusal(0x35, 2), Errc::decryption_failed);
   EXPECT_EQ(refusal(0x20, 3), Errc::decryption_failed);
   EXPECT_EQ(open_message(key(), Bytes(4097)).error().code(), Errc::evidence_malformed);
+}
+
+TEST(GuestMessage, IsFoundInAPage) {
+  const auto sealed = seal_message(key(), request());
+  Bytes page(4096);
+  std::ranges::copy(sealed, page.begin());
+  EXPECT_TRUE(same_bytes(message_in(page), sealed));
+  page[0x37] = 0xFF;  // a size that reaches beyond the page
+  EXPECT_EQ(message_in(page).size(), page.size());
+  for (const std::size_t size : {std::size_t{0}, std::size_t{0x37}, kMessageHeaderSize}) {
+    EXPECT_EQ(message_in(ByteView{page}.first(size)).size(), size);
+  }
 }
 
 TEST(MessageSequence, TakesEachRequestOnceAndInOrder) {

@@ -29,31 +29,31 @@ class GuestTest : public ::testing::Test {
     out.finish.host_data.fill(0x4D);
     return out;
   }
-  RunningGuest start(const GuestSetup& wanted) {
+  HostedGuest start(const GuestSetup& wanted) {
     auto started = machine.host.start(wanted);
     EXPECT_TRUE(started.ok()) << started.error().text();
     return std::move(started).value();
   }
-  Answered<ByteArray<evidence::kSnpReportSize>> report(const RunningGuest& guest, const ReportRequest& request, unsigned vmpl = 0) {
+  Answered<ByteArray<evidence::kSnpReportSize>> report(const HostedGuest& guest, const ReportRequest& request, unsigned vmpl = 0) {
     auto driver = drivers.contains({guest.context, vmpl}) ? std::move(drivers.at({guest.context, vmpl})) : *machine.host.driver(guest, vmpl);
     auto answer = driver.report(request, machine.host.carrier(guest));
     drivers.insert_or_assign({guest.context, vmpl}, std::move(driver));
     EXPECT_TRUE(answer.ok()) << answer.error().text();
     return std::move(answer).value();
   }
-  evidence::SnpReportBody body(const RunningGuest& guest, const ReportRequest& request = {}, unsigned vmpl = 0) {
+  evidence::SnpReportBody body(const HostedGuest& guest, const ReportRequest& request = {}, unsigned vmpl = 0) {
     const auto answer = report(guest, request, vmpl);
     EXPECT_EQ(answer.status, Status::success) << to_string(answer.status);
     return evidence::parse_snp_report(*answer.value).value().body();
   }
-  Answered<crypto::Secret<32>> key(const RunningGuest& guest, const KeyRequest& request, unsigned vmpl = 0) {
+  Answered<crypto::Secret<32>> key(const HostedGuest& guest, const KeyRequest& request, unsigned vmpl = 0) {
     auto driver = drivers.contains({guest.context, vmpl}) ? std::move(drivers.at({guest.context, vmpl})) : *machine.host.driver(guest, vmpl);
     auto answer = driver.derived_key(request, machine.host.carrier(guest));
     drivers.insert_or_assign({guest.context, vmpl}, std::move(driver));
     EXPECT_TRUE(answer.ok()) << answer.error().text();
     return std::move(answer).value();
   }
-  std::vector<std::uint8_t> key_bytes(const RunningGuest& guest, const KeyRequest& request, unsigned vmpl = 0) {
+  std::vector<std::uint8_t> key_bytes(const HostedGuest& guest, const KeyRequest& request, unsigned vmpl = 0) {
     const auto answer = key(guest, request, vmpl);
     EXPECT_EQ(answer.status, Status::success) << to_string(answer.status);
     return answer.value ? bytes_of(*answer.value) : std::vector<std::uint8_t>{};
@@ -185,7 +185,7 @@ class RequestTest : public GuestTest {
     std::ranges::copy(bytes, out.begin());
     return out;
   }
-  RunningGuest guest;
+  HostedGuest guest;
   std::optional<GuestDriver> driver;
 };
 

@@ -42,6 +42,9 @@ using Vmpck = crypto::Secret<32>;
 [[nodiscard]] Result<Message> open_message(const Vmpck& key, ByteView bytes);
 /// VMPCK that the header names, before anything is verified: whose key to open with. Nothing for less than a header.
 [[nodiscard]] std::optional<std::uint8_t> vmpck_of(ByteView bytes) noexcept;
+/// The message in a page: a header and as much payload as it claims, without what stands behind. All of `page` where that is no
+/// more than a header.
+[[nodiscard]] ByteView message_in(ByteView page) noexcept;
 
 /// The message count of one VMPCK, at either end: requests are numbered 1, 3, 5 …, each answered by the number after it.
 /// A request that was answered once is never taken again. One thread at a time.
