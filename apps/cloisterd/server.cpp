@@ -230,7 +230,7 @@ class Server {
   }
 
   void assemble(const Digest48& mrtd) {
-    monitor_ = std::make_unique<api::Monitor>(*database_, clock_, taints_of(anchors_, config_));
+    monitor_ = std::make_unique<api::Monitor>(*database_, clock_, taints_of(anchors_, config_), [this] { return kms_->probe(); });
     for (const auto& taint : monitor_->taints()) logger_.warn("tainted", {{"setting", taint}});
     const std::vector<crypto::X25519Public> pinned{keys_->channel_current.public_key(),
                                                    keys_->channel_next.public_key()};
@@ -391,27 +391,33 @@ class Server {
   /// and sessions.
   Task<void> housekeeping() {
     for (;;) {
-      auto work = [this]() -> Result<scheduler::Ended> {
-        CLOISTER_TRY(ended, jobs_->tick(now()));
-        CLOISTER_CHECK(refusals_.flush(*database_, *log_, now()));
-        CLOISTER_TRY(head, log_->advance(now()));
-        static_cast<void>(head);
-        CLOISTER_TRY(transaction, database_->write());
-        CLOISTER_TRY(swept, storage::nonces::sweep(transaction, now()));
-        CLOISTER_TRY(ended_sessions, storage::broker_sessions::sweep(transaction, now()));
-        if (swept + ended_sessions > 0) CLOISTER_CHECK(transaction.commit());
-        return ended;
-      };
-      auto ended = co_await pool_.run(std::move(work));
+      // Whoever waits for what has ended is told also where nothing after it works, as while an HSM is gone.
+      auto ending = [this] { return jobs_->tick(now()); };
+      auto ended = co_await pool_.run(std::move(ending));
       if (!ended) {
         logger_.error("housekeeping.failed", {{"detail", ended.error().text()}});
       } else {
         dispatcher_->lost(ended->lost);
         for (const auto& attempt : ended->attempts) dispatcher_->cancel(attempt);
       }
+      auto sweeping = [this] { return sweep(); };
+      auto swept = co_await pool_.run(std::move(sweeping));
+      if (!swept) logger_.error("housekeeping.failed", {{"detail", swept.error().text()}});
       auto slept = co_await runtime::sleep_for(std::chrono::seconds{1});
       if (!slept) co_return;
     }
+  }
+
+  Result<void> sweep() {
+    CLOISTER_CHECK(refusals_.flush(*database_, *log_, now()));
+    {
+      CLOISTER_TRY(transaction, database_->write());
+      CLOISTER_TRY(swept, storage::nonces::sweep(transaction, now()));
+      CLOISTER_TRY(ended_sessions, storage::broker_sessions::sweep(transaction, now()));
+      if (swept + ended_sessions > 0) CLOISTER_CHECK(transaction.commit());
+    }
+    const auto head = log_->advance(now());
+    return head ? Result<void>{} : Result<void>{head.error()};
   }
 
   const Config& config_;

@@ -1,9 +1,13 @@
 """cloisterd with its keys in an HSM: SoftHSM, in a directory of the test's own."""
+import contextlib
 import json
 import pathlib
 import shutil
+import sqlite3
 import subprocess
 import unittest
+import urllib.error
+import urllib.request
 
 import harness
 
@@ -97,6 +101,65 @@ class Hsm(harness.System):
         self.write("cloisterd.toml", text.replace(self.settings, ""))
         self.assertRegex(self.complaint(), "master.key is gone.*set `kms`")
         self.assertFalse((self.home / "server/master.key").exists())
+
+    def asked(self, path, token=None):
+        """Status and body of a request."""
+        request = urllib.request.Request(self.server["url"] + path)
+        if token:
+            request.add_header("Authorization", "Bearer " + pathlib.Path(token).read_text().strip())
+        try:
+            with urllib.request.urlopen(request, timeout=harness.PATIENCE) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as refused:
+            with refused:
+                return refused.code, json.load(refused)
+
+    def data_keys(self):
+        with contextlib.closing(sqlite3.connect(f"file:{self.home / 'server/cloister.db'}?mode=ro", uri=True)) as database:
+            return sorted(row[0] for row in database.execute("SELECT tenant FROM data_key"))
+
+    def test_a_server_without_its_hsm_is_not_ready_and_leaves_nothing_half_done(self):
+        self.start_platform()
+        self.start_server()
+        self.write("value", "hunter2")
+        self.ok("secret", "put", "a/known", "--file", self.home / "value", *self.connection)
+        self.ok("token", "issue", "other", "--tenant", "other", "--role", "admin", "--out", "other.token", *self.connection)
+        of_other = ["--server", self.server["url"], "--token-file", self.home / "other.token"]
+        self.assertEqual(self.asked("/ready"), (200, {"status": "ready"}))
+        keys = self.data_keys()
+
+        (self.home / "tokens").rename(self.home / "unplugged")
+        status, problem = self.wait_for("unreadiness", lambda: (lambda said: said if said[0] != 200 else None)(self.asked("/ready")))
+        self.assertEqual((status, problem["code"]), (503, "unavailable"))
+        self.assertRegex(problem["detail"], r"^keys_unavailable: the HSM .*\(unavailable\).*connected")
+        warning, = [one for one in self.asked("/status", self.server["admin_token_file"])[1]["warnings"] if one["code"] == "not_ready"]
+        self.assertRegex(warning["detail"], "keys_unavailable: unavailable: HSM: .*docs/kms.md")
+        self.assertEqual(self.asked("/health")[0], 200)
+
+        # A tenant's first secret needs a data key, which only the HSM can wrap: 503, and there is nothing of it.
+        code, out, err = self.cloister("secret", "put", "b/first", "--file", self.home / "value", *of_other)
+        self.assertEqual((code, out), (1, ""), err)
+        self.assertRegex(err, "unavailable: HSM: .*connected")
+        self.assertEqual(self.asked("/api/v1/audit/head", self.server["admin_token_file"])[0], 503)
+        self.assertEqual(self.data_keys(), keys)
+        # What needs no HSM goes on: data keys that are in memory.
+        self.ok("secret", "put", "a/meanwhile", "--file", self.home / "value", *self.connection)
+
+        (self.home / "unplugged").rename(self.home / "tokens")
+        self.wait_for("readiness", lambda: self.asked("/ready")[0] == 200)
+        self.assertEqual(json.loads(self.ok("secret", "list", "--json", *of_other))["secrets"], [])
+        self.assertIn("version 1", self.ok("secret", "put", "b/first", "--file", self.home / "value", *of_other))
+        self.assertEqual(self.data_keys(), sorted([*keys, "other"]))
+        self.assertEqual([one["path"] for one in self.listed("secret")["secrets"]], ["a/known", "a/meanwhile"])
+        # The log has everything that was done, and nothing that was not.
+        head = self.wait_for("a head", lambda: self.asked("/api/v1/audit/head", self.server["admin_token_file"])[0] == 200)
+        self.assertTrue(head)
+        told = self.ok("audit", "tail", *self.connection)
+        self.assertIn("a/meanwhile", told)
+        self.assertEqual(told.count("b/first"), 1)
+        self.stop_server()
+        self.start_server()
+        self.assertEqual(self.asked("/ready")[0], 200)
 
     def test_a_file_and_an_hsm_do_not_take_each_other_over(self):
         self.start_platform()
