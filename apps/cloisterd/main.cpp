@@ -47,8 +47,13 @@ int main(int argc, char** argv) {
   CLI::App app{"Cloister's server"};
   std::filesystem::path file;
   bool keys_only = false;
+  std::string moved_from;
   app.add_option("--config", file, "configuration, TOML")->required();
   app.add_flag("--show-keys", keys_only, "print the server's public keys as JSON, making them if there are none");
+  auto* move = app.add_option("--move-keys-from", moved_from,
+                              "`file`, or a PKCS#11 URI: move the data from there to the keeper of keys that the configuration names; "
+                              "the server must be stopped; its audit log goes on under another key (docs/kms.md)");
+  move->excludes("--show-keys");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& stop) {
@@ -58,7 +63,9 @@ int main(int argc, char** argv) {
   const auto config = server::load_config(file);
   if (!config) return fail(config.error(), "");
   log::StderrLogger logger{"cloisterd", config->log_level};
-  const auto done = keys_only ? server::show_keys(*config) : server::run(*config, logger);
+  const auto done = keys_only              ? server::show_keys(*config)
+                    : !moved_from.empty() ? server::move_keys(*config, moved_from)
+                                          : server::run(*config, logger);
   if (!done) return fail(done.error(), std::string{to_string(done.error().code())} + ": ");
   return 0;
 }

@@ -20,6 +20,7 @@
 #include "cloister/kms/software.hpp"
 #include "cloister/policy/trust_file.hpp"
 #include "cloister/runtime/task_group.hpp"
+#include "cloister/storage/access.hpp"
 #include "collateral_fetcher.hpp"
 #include "collateral_files.hpp"
 #include "keys.hpp"
@@ -124,7 +125,8 @@ Result<std::unique_ptr<kms::Kms>> open_kms(const Config& config, Random& random)
   if (config.kms) {
     if (has_file) {
       return Error{Errc::configuration_invalid, "kms: what " + config.data.string() + " holds is sealed under " + key.string() +
-                                                    ", which an HSM cannot take over: set another `data`, or no `kms`"};
+                                                    ", which an HSM cannot take over by itself: set another `data`, or no `kms`, or move it "
+                                                    "(cloisterd --move-keys-from file)"};
     }
     kms::Pkcs11Kms::Options options;
     options.make_keys = !has_data;
@@ -134,7 +136,7 @@ Result<std::unique_ptr<kms::Kms>> open_kms(const Config& config, Random& random)
   if (!has_file && has_data) {
     return Error{Errc::configuration_invalid, key.string() + " is gone, and what " + config.data.string() +
                                                   " holds is sealed under it: put it back from your backup (or, where it "
-                                                  "was an HSM's, set `kms`)"};
+                                                  "was an HSM's, set `kms`, or move it: --move-keys-from URI)"};
   }
   CLOISTER_TRY(software, kms::SoftwareKms::open(key, random));
   return std::unique_ptr<kms::Kms>{std::move(software)};
@@ -149,10 +151,11 @@ class Server {
     CLOISTER_CHECK(make_data_directory(config_.data));
     CLOISTER_TRY(kms, open_kms(config_, random_));
     kms_ = std::move(kms);
-    CLOISTER_TRY(keys, derive_keys(*kms_));
+    CLOISTER_TRY(keys, load_keys(*kms_, config_.data));
     keys_.emplace(std::move(keys));
     CLOISTER_TRY(database, storage::Database::open(config_.data / "cloister.db"));
     database_ = std::move(database);
+    CLOISTER_CHECK(check_identity());
     sealer_ = std::make_unique<storage::Sealer>(*kms_, random_);
     CLOISTER_TRY(blobs, storage::BlobStore::open(config_.data / "blobs", storage::BlobStore::Limits{}));
     blobs_ = std::move(blobs);
@@ -217,6 +220,17 @@ class Server {
 
  private:
   [[nodiscard]] UnixTime now() const { return clock_.now(); }
+
+  /// After a move of the keys the server is still who it was, or does not start.
+  Result<void> check_identity() const {
+    CLOISTER_TRY(snapshot, database_->read());
+    const auto expected = storage::settings::get(snapshot, kIdentitySetting);
+    if (!expected && expected.error().code() == Errc::not_found) return {};
+    if (!expected) return expected.error();
+    if (as_text(*expected) == keys_->server_id) return {};
+    return Error{Errc::configuration_invalid, (config_.data / kIdentityFile).string() + ": it holds the keys of " + std::string{as_text(*expected)} +
+                                                  ", and is not there or another's: restore it, or finish the move: --move-keys-from"};
+  }
 
   Result<void> open_collateral() {
     if (config_.collateral_services) {
@@ -466,7 +480,7 @@ Result<void> show_keys(const Config& config) {
   CLOISTER_CHECK(make_data_directory(config.data));
   SystemRandom random;
   CLOISTER_TRY(kms, open_kms(config, random));
-  CLOISTER_TRY(keys, derive_keys(*kms));
+  CLOISTER_TRY(keys, load_keys(*kms, config.data));
   const json::Value out = json::Object{
       {"server_id", keys.server_id},
       {"server_keys", json::Array{codec::to_hex(keys.channel_current.public_key()),
