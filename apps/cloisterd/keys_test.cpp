@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "cloister/codec/cbor.hpp"
 #include "cloister/kms/software.hpp"
 #include "cloister/storage/files.hpp"
 #include "support/support.hpp"
@@ -31,6 +32,20 @@ TEST_F(KeysTest, FollowFromTheMasterKeyUntilTheyAreWrapped) {
   EXPECT_EQ(after->token.public_key(), before->token.public_key());
   EXPECT_NE(after->audit, before->audit);
   EXPECT_EQ(load_keys(one_, dir_.path()).error().code(), Errc::configuration_invalid);  // the keeper of before
+}
+
+TEST_F(KeysTest, EachIsWrappedForItsUse) {
+  const auto whole = wrap_keys(one_, load_keys(one_, dir_.path()).value()).value();
+  codec::cbor::Reader in{whole};
+  in.array(4);
+  const auto domain = in.text();
+  const auto current = to_bytes(in.bytes());
+  const auto next = to_bytes(in.bytes());
+  const auto token = to_bytes(in.bytes());
+  ASSERT_TRUE(in.finish());
+  const auto swapped = codec::cbor::Writer{}.array(4).text(domain).bytes(next).bytes(current).bytes(token).take();
+  ASSERT_TRUE(storage::replace_file(file(), swapped));
+  EXPECT_EQ(load_keys(one_, dir_.path()).error().code(), Errc::configuration_invalid);
 }
 
 TEST_F(KeysTest, RefuseAFileThatWasChanged) {

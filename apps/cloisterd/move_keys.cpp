@@ -59,6 +59,9 @@ Result<Keeper> open_source(const Config& config, std::string_view from, Random& 
   if (!is_there(key) && !is_there(moved)) {
     return Error{Errc::configuration_invalid, key.string() + " is not there: what `data` holds is not sealed under a file's key"};
   }
+  if (is_there(key) && is_there(moved)) {
+    return Error{Errc::configuration_invalid, moved.string() + " is there from a move before, and backups of then open by it alone: put it with them"};
+  }
   return open_file(is_there(key) ? key : moved, moved, random);
 }
 

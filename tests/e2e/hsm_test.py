@@ -274,6 +274,16 @@ class Hsm(harness.System):
         self.assertEqual(self.server["server_id"], server_id)
         self.run_a_job("third", version)
 
+        # And once more: the key file of the first time is not written over.
+        self.stop_server()
+        self.configure(hsm)
+        self.assertRegex(self.move("file", 1), "configuration_invalid: .*master.key.moved.*backups")
+        (self.home / "server/master.key.moved").rename(self.home / "backup")
+        self.assertEqual((self.move("file")["moved"], len(self.leaves()[0])), (True, 3))
+        self.start_server()
+        self.assertEqual(self.server["server_id"], server_id)
+        self.assertIn("keyword-search/index-salt", [one["path"] for one in self.listed("secret")["secrets"]])
+
     def test_a_file_and_an_hsm_do_not_take_each_other_over(self):
         self.start_platform()
         settings, self.settings = self.settings, ""

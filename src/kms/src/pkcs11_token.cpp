@@ -27,6 +27,9 @@ constexpr std::array kNeeded{
 // A call whose handles were lost with the login finds that out by the second, and works at the third.
 constexpr int kAttempts = 3;
 
+// A restart ends every session of the process: for a key that is gone for good, seldom.
+constexpr int kDoubtPauses = 60;
+
 enum class Loss { none, handles, session, connection };
 
 /// What a result code says is gone.
@@ -155,7 +158,7 @@ Result<void> Token::run(const Call& call) {
 bool Token::may_doubt() {
   const std::lock_guard held{mutex_};
   const auto now = steady_clock::now();
-  if (doubted_at_ && now - *doubted_at_ < options_.pause) return false;
+  if (doubted_at_ && now - *doubted_at_ < kDoubtPauses * options_.pause) return false;
   doubted_at_ = now;
   return true;
 }

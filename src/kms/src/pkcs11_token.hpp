@@ -85,7 +85,7 @@ class Token {
   /// Runs `call` with a session; up to twice more when session, HSM or handles were lost on the way, so what `call` does is
   /// to be harmless when repeated. Errors: the call's; `unavailable` while the HSM is gone or every session is in
   /// use, `hsm_pin_refused`, `hsm_pin_locked`, `unsupported` for a token that lacks what a Kms needs. What says `hsm_key_missing`
-  /// is run once more after a restart of the module, once in `pause`.
+  /// is run once more after a restart of the module, once in 60 `pause`s.
   [[nodiscard]] Result<void> run(const Call& call);
 
  private:

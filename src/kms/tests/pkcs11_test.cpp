@@ -373,6 +373,17 @@ TEST_F(Pkcs11Faults, AnHsmThatIsGoneIsNotAskedAllTheTime) {
   EXPECT_EQ(calls("C_GetSlotList"), asked);
 }
 
+TEST_F(Pkcs11Faults, AKeyThatIsGoneRestartsTheModuleSeldom) {
+  auto options = kFirst;
+  options.pause = std::chrono::hours{1};
+  const auto kms = opened(options);
+  Administrator{hsm_->uri()}.destroy("cloister/root");
+  EXPECT_EQ(code_of(kms->derive(bytes("a"))), Errc::hsm_key_missing);
+  const auto logins = calls("C_Login");
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(code_of(kms->derive(bytes("a"))), Errc::hsm_key_missing);
+  EXPECT_EQ(calls("C_Login"), logins);
+}
+
 TEST_F(Pkcs11Faults, WhoFindsEverySessionInUseWaitsForSoLong) {
   auto options = kFirst;
   options.sessions = 1;
