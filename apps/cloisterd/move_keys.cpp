@@ -72,6 +72,14 @@ Result<Keeper> open_destination(const Config& config, Random& random) {
   return open_file(is_there(key) ? key : config.data / "master.key.new", key, random);
 }
 
+/// They follow from the root, and no other root gives them: whoever encrypts under one would lose what is under it.
+Result<void> refuse_derived_keys(const storage::Reading& reading) {
+  CLOISTER_TRY(count, storage::count_derived_keys(reading));
+  if (count == 0) return {};
+  return Error{Errc::conflict, std::to_string(count) + " versions of derived keys follow from the root that stays behind, and would be other "
+                               "keys after the move: a server that gives any out stays with its root"};
+}
+
 Result<void> put(const fs::path& from, const fs::path& to) {
   if (from == to || !is_there(from)) return {};
   std::error_code failure;
@@ -108,6 +116,7 @@ Result<void> move_keys(const Config& config, std::string_view from) {
   }
   std::uint64_t data_keys = 0;
   const auto rewrap = [&](storage::Transaction& transaction) -> Result<audit::Details> {
+    CLOISTER_CHECK(refuse_derived_keys(transaction));
     CLOISTER_TRY(count, storage::rewrap_data_keys(transaction, *source.kms, *destination.kms));
     CLOISTER_CHECK(storage::settings::set(transaction, kIdentitySetting, as_bytes(server_id)));
     data_keys = count;

@@ -14,7 +14,7 @@ namespace cloister::server {
 [[nodiscard]] Result<void> show_keys(const Config& config);
 /// Moves what `data` holds to the keeper of keys that the configuration names, from `from` ("file", or a PKCS#11 URI), and prints as
 /// JSON what has become another. One transaction; a call that was cut short is finished by the next. `unavailable` while a server has
-/// the database.
+/// the database, `conflict` where keys are given out that follow from the root.
 [[nodiscard]] Result<void> move_keys(const Config& config, std::string_view from);
 
 }  // namespace cloister::server

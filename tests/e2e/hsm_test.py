@@ -174,6 +174,12 @@ class Hsm(harness.System):
         lines = [line for line in (self.home / "cloisterd.toml").read_text().splitlines() if not line.startswith("kms =")]
         self.write("cloisterd.toml", "\n".join([*lines, settings]))
 
+    def change(self, *statements):
+        with contextlib.closing(sqlite3.connect(self.home / "server/cloister.db")) as database:
+            for statement in statements:
+                database.execute(statement)
+            database.commit()
+
     def leaves(self):
         query = "SELECT leaf FROM audit_row JOIN audit_log ON audit_log.seq = audit_row.log WHERE kind = ?"
         with contextlib.closing(sqlite3.connect(f"file:{self.home / 'server/cloister.db'}?mode=ro", uri=True)) as database:
@@ -221,7 +227,15 @@ class Hsm(harness.System):
         self.start_server()
         self.stop_server()
 
+        # Keys that the root derives for others would be other keys: it stays.
         self.configure(hsm)
+        self.change("CREATE TABLE IF NOT EXISTS derived_key (tenant TEXT NOT NULL, challenge TEXT NOT NULL, purpose TEXT NOT NULL, "
+                    "version INTEGER NOT NULL, state BLOB NOT NULL, PRIMARY KEY (tenant, challenge, purpose, version)) STRICT",
+                    "INSERT INTO derived_key VALUES ('system', 'keyword-search', 'disk', 1, x'00')")
+        self.assertRegex(self.move("file", 1), "conflict: 1 versions of derived keys")
+        self.assertTrue((self.home / "server/master.key").exists())
+        self.change("DELETE FROM derived_key")
+
         head = (self.home / "server/audit-head.cbor").read_bytes()
         moved = self.move("file")
         self.assertEqual((moved["moved"], moved["from"], moved["to"], moved["data_keys"], moved["server_id"]),

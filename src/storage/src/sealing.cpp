@@ -22,6 +22,8 @@ constexpr std::size_t kMaxKeyId = 64;
 constexpr Sql kActiveKey{"SELECT id FROM data_key WHERE tenant = ?1 AND active = 1"};
 constexpr Sql kWrappedKey{"SELECT wrapped FROM data_key WHERE tenant = ?1 AND id = ?2"};
 constexpr Sql kRetireKeys{"UPDATE data_key SET active = 0 WHERE tenant = ?1 AND active = 1"};
+constexpr Sql kHasDerivedKeys{"SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'derived_key'"};
+constexpr Sql kCountDerivedKeys{"SELECT COUNT(*) FROM derived_key"};
 constexpr Sql kAllKeys{"SELECT id, tenant, wrapped FROM data_key ORDER BY id"};
 constexpr Sql kRewrapKey{"UPDATE data_key SET wrapped = ?1 WHERE id = ?2"};
 constexpr Sql kAddKey{"INSERT INTO data_key (id, tenant, wrapped, active) VALUES (?1, ?2, ?3, 1)"};
@@ -163,6 +165,19 @@ Result<std::uint64_t> rewrap_data_keys(Transaction& transaction, const kms::Kms&
     CLOISTER_CHECK(transaction.run(kRewrapKey, {wrapped, one.id}));
   }
   return all.size();
+}
+
+Result<std::uint64_t> count_derived_keys(const Reading& reading) {
+  const auto count = [&reading](Sql sql) -> Result<std::uint64_t> {
+    CLOISTER_TRY(rows, reading.query(sql));
+    CLOISTER_TRY(found, rows.next());
+    CLOISTER_ASSERT(found);  // COUNT has a row
+    const auto number = rows.uint();
+    CLOISTER_CHECK(rows.end_row());
+    return number;
+  };
+  CLOISTER_TRY(tables, count(kHasDerivedKeys));
+  return tables == 0 ? Result<std::uint64_t>{0} : count(kCountDerivedKeys);
 }
 
 }  // namespace cloister::storage
