@@ -88,6 +88,18 @@ Result<void> put(const fs::path& from, const fs::path& to) {
   return {};
 }
 
+/// The new file of the identity in its place. Where nothing was moved now, only if the one there is not this keeper's: a move
+/// elsewhere that failed may have left a new one, too.
+Result<void> settle_identity(const Config& config, const kms::Kms& keeper, const fs::path& fresh, bool moved) {
+  const auto identity = config.data / kIdentityFile;
+  if (!moved && is_there(identity)) {
+    const auto there = load_keys(keeper, config.data);
+    if (there) return {};
+    if (there.error().code() == Errc::unavailable) return there.error();
+  }
+  return put(fresh, identity);
+}
+
 }  // namespace
 
 Result<void> move_keys(const Config& config, std::string_view from) {
@@ -103,8 +115,7 @@ Result<void> move_keys(const Config& config, std::string_view from) {
   CLOISTER_TRY(database, storage::Database::open(config.data / "cloister.db"));
   CLOISTER_TRY(source, open_source(config, from, random));
   CLOISTER_TRY(destination, open_destination(config, random));
-  const auto identity = config.data / kIdentityFile;
-  const fs::path new_identity = identity.native() + ".new";
+  const fs::path new_identity = (config.data / kIdentityFile).native() + ".new";
 
   std::string server_id;
   CLOISTER_TRY(done, audit::Log::is_of(*database, *destination.kms));
@@ -124,7 +135,7 @@ Result<void> move_keys(const Config& config, std::string_view from) {
   };
   CLOISTER_TRY(moved, audit::Log::hand_on(*database, *source.kms, *destination.kms, random, config.data / "audit-head.cbor", clock.now(), rewrap));
   // From here on all is the destination's; what is left is done by the next call, if this one ends here.
-  CLOISTER_CHECK(put(new_identity, identity));
+  CLOISTER_CHECK(settle_identity(config, *destination.kms, new_identity, moved));
   CLOISTER_CHECK(put(destination.file, destination.settled));
   CLOISTER_CHECK(put(source.file, source.settled));
   CLOISTER_TRY(old_audit, source.kms->public_key(audit::kSigningKey));

@@ -257,6 +257,7 @@ class Hsm(harness.System):
         self.assertIn("--move-keys-from", self.complaint())
         again = self.move("file")
         self.assertEqual((again["moved"], again["server_id"], again["audit_keys"]), (False, server_id, moved["audit_keys"]))
+        (self.home / "server/identity.cbor.new").write_text("of a move elsewhere that failed")
         self.assertEqual(self.move("file")["moved"], False)
 
         # It is the same server to everybody: tokens, versions and the keys that TDs pin hold on, and the secret opens.
