@@ -22,7 +22,10 @@ constexpr std::string_view kExitCodes =
     "of `cloister login`.";
 
 /// What a person can do about it, where the code alone says so.
-std::string_view remedy_of(Errc code) {
+std::string_view remedy_of(const Error& error) {
+  const auto code = error.code();
+  // A server's words about its own HSM: it runs, and its address is right.
+  if (code == Errc::unavailable && error.detail().starts_with("HSM: ")) return "is the server's HSM connected? Its log says more";
   constexpr std::pair<Errc, std::string_view> kRemedies[] = {
       {Errc::unauthenticated, "log in with a valid token: cloister login --server URL --token-file FILE"},
       {Errc::permission_denied, "this takes a token of another role: cloister token issue NAME --role admin"},
@@ -45,7 +48,7 @@ std::string_view remedy_of(Errc code) {
 
 void Context::fail(const Error& error, std::string_view remedy) {
   err << "cloister: " << printable(error.text());
-  if (remedy.empty()) remedy = remedy_of(error.code());
+  if (remedy.empty()) remedy = remedy_of(error);
   if (!remedy.empty()) err << " (" << remedy << ')';
   err << '\n';
   exit_code = kFailed;

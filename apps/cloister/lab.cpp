@@ -17,7 +17,6 @@
 #include "cloister/core/random.hpp"
 #include "cloister/lab_host/snp_state.hpp"
 #include "cloister/lab_kds/snp_documents.hpp"
-#include "cloister/lab_snp/firmware.hpp"
 
 namespace cloister::cli {
 
@@ -61,12 +60,16 @@ void add_serve(CLI::App& lab, Context& context) {
   });
 }
 
-std::map<evidence::SnpProduct, evidence::SnpTcb> usual_tcbs() {
-  std::map<evidence::SnpProduct, evidence::SnpTcb> out;
-  for (const auto product : {evidence::SnpProduct::milan, evidence::SnpProduct::genoa, evidence::SnpProduct::turin}) {
-    out[product] = lab_snp::usual_tcb(product);
-  }
-  return out;
+/// What the state's AMD knows at each moment: `lab tcb snp` changes it under a service that runs.
+lab_kds::StandingSource standing_of(const std::filesystem::path& state, const Clock& clock, log::Logger& logger) {
+  return [state, &clock, &logger]() -> std::optional<lab_kds::Standing> {
+    auto view = lab_host::view_snp_tcb(state, clock);
+    if (!view) {
+      logger.warn("lab_collateral_story_broken", {{"error", view.error().text()}, {"lab", true}});
+      return std::nullopt;
+    }
+    return lab_kds::Standing{view->now, std::move(view->story)};
+  };
 }
 
 void add_collateral_service(CLI::App& lab, Context& context) {
@@ -86,7 +89,7 @@ void add_collateral_service(CLI::App& lab, Context& context) {
       auto opened = lab_host::open_snp_authority(*state, context.clock, random);
       if (!opened) return context.fail(opened.error());
       authority.emplace(std::move(opened).value());
-      amd.emplace(*authority, context.clock, usual_tcbs());
+      amd.emplace(*authority, standing_of(*state, context.clock, logger));
       options->also = &*amd;
       options->data = *state / "collateral.json";
     }

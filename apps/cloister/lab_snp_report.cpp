@@ -1,4 +1,3 @@
-#include <map>
 #include <memory>
 #include <optional>
 
@@ -10,6 +9,7 @@
 #include "cloister/lab_snp/host.hpp"
 #include "cloister/measure/snp_launch.hpp"
 #include "files.hpp"
+#include "lab_snp_tcb.hpp"
 
 namespace cloister::cli {
 namespace {
@@ -37,7 +37,7 @@ struct Options {
 fs::path trust_file(const Options& options) { return options.state / "snp" / "trust.json"; }
 
 /// The report of a guest that was launched for it, by every command of firmware.
-Result<Bytes> report_of_guest(const Options& options, const lab_snp::Authority& authority) {
+Result<Bytes> report_of_guest(const Options& options, const lab_snp::Authority& authority, const lab_snp::TcbStory& story) {
   auto data = codec::array_from_hex<64>(options.report_data);
   if (!data) return data.error().in("--report-data");
   Bytes image = lab_snp::small_firmware();
@@ -45,7 +45,7 @@ Result<Bytes> report_of_guest(const Options& options, const lab_snp::Authority& 
     CLOISTER_TRY(file, read_file(*options.ovmf, measure::kMaxSnpFirmwareSize));
     image = std::move(file);
   }
-  auto platform = lab_snp::PlatformOptions::at(options.product, lab_snp::usual_tcb(options.product));
+  auto platform = story.platform(options.product);
   platform.report_version = options.version;
   platform.vlek_loaded = options.vlek;
   platform.mask_chip_id = options.vlek && options.version >= 3;  // as clouds do
@@ -64,27 +64,28 @@ Result<Bytes> report_of_guest(const Options& options, const lab_snp::Authority& 
 }
 
 /// What a verifier needs beside the report.
-Result<void> write_collateral(const Options& options, const lab_snp::Authority& authority, UnixTime now) {
+Result<void> write_collateral(const Options& options, const lab_snp::Authority& authority, const lab_host::SnpView& view) {
   const auto& folder = *options.collateral;
   std::error_code failure;
   fs::create_directories(folder, failure);
   if (failure) return Error{Errc::io_error, folder.string() + ": " + failure.message()};
   const auto kind = options.vlek ? VekKind::vlek : VekKind::vcek;
-  const auto endorsements = authority.endorsements(options.product, kind, lab_snp::usual_tcb(options.product), now);
+  const auto& reported = view.story.platform(options.product).reported;
   const auto write = [&folder](std::string_view name, const Bytes& der) { return write_file(folder / name, as_text(der), Readers::everyone); };
-  CLOISTER_CHECK(write(options.vlek ? "vlek.der" : "vcek.der", endorsements.certificates[0]->der));
-  CLOISTER_CHECK(write(options.vlek ? "asvk.der" : "ask.der", endorsements.certificates[1]->der));
-  CLOISTER_CHECK(write("ark.der", endorsements.certificates[2]->der));
-  return write("crl.der", endorsements.crls.front().der);
+  CLOISTER_CHECK(write(options.vlek ? "vlek.der" : "vcek.der", authority.issue_vek(options.product, kind, reported)->der));
+  CLOISTER_CHECK(write(options.vlek ? "asvk.der" : "ask.der", authority.issuer(options.product, kind)->der));
+  CLOISTER_CHECK(write("ark.der", authority.root(options.product)->der));
+  return write("crl.der", lab_snp::issue_crl(authority, view.story, options.product, view.now));
 }
 
 Result<void> write_all(const Options& options, const Clock& clock) {
   SystemRandom random;
   CLOISTER_TRY(authority, lab_host::open_snp_authority(options.state, clock, random));
-  CLOISTER_TRY(report, report_of_guest(options, authority));
-  if (options.collateral) CLOISTER_CHECK(write_collateral(options, authority, clock.now()));
+  CLOISTER_TRY(view, lab_host::view_snp_tcb(options.state, clock));
+  CLOISTER_TRY(report, report_of_guest(options, authority, view.story));
+  if (options.collateral) CLOISTER_CHECK(write_collateral(options, authority, view));
   policy::TrustFile trust;
-  for (const auto product : {SnpProduct::milan, SnpProduct::genoa, SnpProduct::turin}) trust.lab_roots.push_back(authority.root(product));
+  for (const auto product : lab_snp::kLabProducts) trust.lab_roots.push_back(authority.root(product));
   CLOISTER_CHECK(write_file(trust_file(options), policy::write_trust_file(trust), Readers::everyone));
   return write_file(options.output, as_text(report), Readers::everyone);
 }
@@ -111,10 +112,7 @@ void add_lab_snp_report(CLI::App& lab, Context& context) {
   command->add_option("--report-data", options->report_data, "64 bytes in hex")->required();
   command->add_option("--output", options->output, "The report, 1184 bytes")->required();
   command->add_option("--collateral", options->collateral, "Folder for its VEK, authorities and CRL");
-  const std::map<std::string, SnpProduct> products{{"milan", SnpProduct::milan}, {"genoa", SnpProduct::genoa}, {"turin", SnpProduct::turin}};
-  const auto product = [options, products](const std::string& name) { options->product = products.at(name); };
-  command->add_option_function<std::string>("--product", product, "milan (the default), genoa or turin")
-      ->transform(CLI::IsMember(products, CLI::ignore_case));
+  add_snp_product(*command, options->product);
   command->add_option("--report-version", options->version, "2, 3 (the default) or 5")->check(CLI::IsMember({2, 3, 5}));
   command->add_flag("--vlek", options->vlek, "Signed by a provider's key, and the chip masked, as clouds do");
   command->add_option("--vmpl", options->vmpl, "Which of its levels asks")->check(CLI::Range(0, 3));

@@ -9,6 +9,7 @@
 #include "cloister/lab_host/tcb.hpp"
 #include "cloister/provider/td_image.hpp"
 #include "files.hpp"
+#include "lab_snp_tcb.hpp"
 
 namespace cloister::cli {
 namespace {
@@ -125,6 +126,7 @@ void add_tcb(CLI::App& lab, Context& context) {
   add_act(*tcb, context, "revoke", "Revoke the PCK certificate that the machine has", lab_host::RevokeOwnPck{});
   add_act(*tcb, context, "withhold", "Hand out today's collateral from now on, and nothing newer", lab::Withhold{});
   add_act(*tcb, context, "release", "Hand out the newest collateral again", lab::Release{});
+  add_lab_snp_tcb(*tcb, context);
 }
 
 void add_clock(CLI::App& lab, Context& context) {

@@ -50,10 +50,17 @@ int main(int argc, char** argv) {
   std::filesystem::path file;
   bool keys_only = false;
   bool accept_rollback = false;
+  std::string moved_from;
   app.add_option("--config", file, "configuration, TOML")->required();
-  app.add_flag("--show-keys", keys_only, "print the server's public keys as JSON, making them if there are none");
-  app.add_flag("--accept-rollback", accept_rollback,
-               "start once on a database that is behind its audit log's head: a new log begins, which names both heads");
+  auto* show = app.add_flag("--show-keys", keys_only, "print the server's public keys as JSON, making them if there are none");
+  auto* rollback = app.add_flag(
+      "--accept-rollback", accept_rollback,
+      "start once on a database that is behind its audit log's head: a new log begins, which names both heads");
+  app.add_option("--move-keys-from", moved_from,
+                 "`file`, or a PKCS#11 URI: move the data from there to the keeper of keys that the configuration names; "
+                 "the server must be stopped; its audit log goes on under another key (docs/kms.md)")
+      ->excludes(show)
+      ->excludes(rollback);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& stop) {
@@ -63,8 +70,10 @@ int main(int argc, char** argv) {
   const auto config = server::load_config(file);
   if (!config) return fail(config.error(), "");
   log::StderrLogger logger{"cloisterd", config->log_level};
-  const auto rollback = accept_rollback ? server::Rollback::accept : server::Rollback::refuse;
-  const auto done = keys_only ? server::show_keys(*config) : server::run(*config, logger, rollback);
+  const auto on_rollback = accept_rollback ? server::Rollback::accept : server::Rollback::refuse;
+  const auto done = keys_only              ? server::show_keys(*config)
+                    : !moved_from.empty() ? server::move_keys(*config, moved_from)
+                                           : server::run(*config, logger, on_rollback);
   if (!done) return fail(done.error(), std::string{to_string(done.error().code())} + ": ");
   return 0;
 }

@@ -23,6 +23,7 @@
 #include "cloister/process/unix_socket.hpp"
 #include "cloister/prover/prover.hpp"
 #include "cloister/runtime/task_group.hpp"
+#include "cloister/storage/access.hpp"
 #include "collateral_fetcher.hpp"
 #include "collateral_files.hpp"
 #include "inputs.hpp"
@@ -134,7 +135,8 @@ Result<std::unique_ptr<kms::Kms>> open_kms(const Config& config, Random& random)
   if (config.kms) {
     if (has_file) {
       return Error{Errc::configuration_invalid, "kms: what " + config.data.string() + " holds is sealed under " + key.string() +
-                                                    ", which an HSM cannot take over: set another `data`, or no `kms`"};
+                                                    ", which an HSM cannot take over by itself: set another `data`, or no `kms`, or move it "
+                                                    "(cloisterd --move-keys-from file)"};
     }
     kms::Pkcs11Kms::Options options;
     options.make_keys = !has_data;
@@ -144,7 +146,7 @@ Result<std::unique_ptr<kms::Kms>> open_kms(const Config& config, Random& random)
   if (!has_file && has_data) {
     return Error{Errc::configuration_invalid, key.string() + " is gone, and what " + config.data.string() +
                                                   " holds is sealed under it: put it back from your backup (or, where it "
-                                                  "was an HSM's, set `kms`)"};
+                                                  "was an HSM's, set `kms`, or move it: --move-keys-from URI)"};
   }
   CLOISTER_TRY(software, kms::SoftwareKms::open(key, random));
   return std::unique_ptr<kms::Kms>{std::move(software)};
@@ -159,10 +161,11 @@ class Server {
     CLOISTER_CHECK(make_data_directory(config_.data));
     CLOISTER_TRY(kms, open_kms(config_, random_));
     kms_ = std::move(kms);
-    CLOISTER_TRY(keys, derive_keys(*kms_));
+    CLOISTER_TRY(keys, load_keys(*kms_, config_.data));
     keys_.emplace(std::move(keys));
     CLOISTER_TRY(database, storage::Database::open(config_.data / "cloister.db"));
     database_ = std::move(database);
+    CLOISTER_CHECK(check_identity());
     CLOISTER_TRY(blobs, storage::BlobStore::open(config_.data / "blobs", storage::BlobStore::Limits{}));
     blobs_ = std::move(blobs);
     CLOISTER_TRY(log, audit::Log::open(*database_, *kms_, random_, {config_.data / "audit-head.cbor", rollback == Rollback::accept},
@@ -264,6 +267,17 @@ class Server {
     return {};
   }
 
+  /// After a move of the keys the server is still who it was, or does not start.
+  Result<void> check_identity() const {
+    CLOISTER_TRY(snapshot, database_->read());
+    const auto expected = storage::settings::get(snapshot, kIdentitySetting);
+    if (!expected && expected.error().code() == Errc::not_found) return {};
+    if (!expected) return expected.error();
+    if (as_text(*expected) == keys_->server_id) return {};
+    return Error{Errc::configuration_invalid, (config_.data / kIdentityFile).string() + ": it holds the keys of " + std::string{as_text(*expected)} +
+                                                  ", and is not there or another's: restore it, or finish the move: --move-keys-from"};
+  }
+
   Result<void> open_collateral() {
     if (config_.collateral_services) {
       CLOISTER_TRY(fetcher, CollateralFetcher::open(*config_.collateral_services, clock_, logger_));
@@ -276,7 +290,7 @@ class Server {
   }
 
   void assemble(const Digest48& mrtd) {
-    monitor_ = std::make_unique<api::Monitor>(*database_, clock_, taints_of(anchors_, config_));
+    monitor_ = std::make_unique<api::Monitor>(*database_, clock_, taints_of(anchors_, config_), [this] { return kms_->probe(); });
     for (const auto& taint : monitor_->taints()) logger_.warn("tainted", {{"setting", taint}});
     const std::vector<crypto::X25519Public> pinned{keys_->channel_current.public_key(),
                                                    keys_->channel_next.public_key()};
@@ -474,27 +488,33 @@ class Server {
   /// and sessions.
   Task<void> housekeeping() {
     for (;;) {
-      auto work = [this]() -> Result<scheduler::Ended> {
-        CLOISTER_TRY(ended, jobs_->tick(now()));
-        CLOISTER_CHECK(refusals_.flush(*database_, *log_, now()));
-        CLOISTER_TRY(head, log_->advance(now()));
-        static_cast<void>(head);
-        CLOISTER_TRY(transaction, database_->write());
-        CLOISTER_TRY(swept, storage::nonces::sweep(transaction, now()));
-        CLOISTER_TRY(ended_sessions, storage::broker_sessions::sweep(transaction, now()));
-        if (swept + ended_sessions > 0) CLOISTER_CHECK(transaction.commit());
-        return ended;
-      };
-      auto ended = co_await pool_.run(std::move(work));
+      // Whoever waits for what has ended is told also where nothing after it works, as while an HSM is gone.
+      auto ending = [this] { return jobs_->tick(now()); };
+      auto ended = co_await pool_.run(std::move(ending));
       if (!ended) {
         logger_.error("housekeeping.failed", {{"detail", ended.error().text()}});
       } else {
         dispatcher_->lost(ended->lost);
         for (const auto& attempt : ended->attempts) dispatcher_->cancel(attempt);
       }
+      auto sweeping = [this] { return sweep(); };
+      auto swept = co_await pool_.run(std::move(sweeping));
+      if (!swept) logger_.error("housekeeping.failed", {{"detail", swept.error().text()}});
       auto slept = co_await runtime::sleep_for(std::chrono::seconds{1});
       if (!slept) co_return;
     }
+  }
+
+  Result<void> sweep() {
+    CLOISTER_CHECK(refusals_.flush(*database_, *log_, now()));
+    {
+      CLOISTER_TRY(transaction, database_->write());
+      CLOISTER_TRY(swept, storage::nonces::sweep(transaction, now()));
+      CLOISTER_TRY(ended_sessions, storage::broker_sessions::sweep(transaction, now()));
+      if (swept + ended_sessions > 0) CLOISTER_CHECK(transaction.commit());
+    }
+    const auto head = log_->advance(now());
+    return head ? Result<void>{} : Result<void>{head.error()};
   }
 
   const Config& config_;
@@ -549,7 +569,7 @@ Result<void> show_keys(const Config& config) {
   CLOISTER_CHECK(make_data_directory(config.data));
   SystemRandom random;
   CLOISTER_TRY(kms, open_kms(config, random));
-  CLOISTER_TRY(keys, derive_keys(*kms));
+  CLOISTER_TRY(keys, load_keys(*kms, config.data));
   CLOISTER_TRY(inputs, read_inputs(config));
   const json::Value out = json::Object{
       {"server_id", keys.server_id},

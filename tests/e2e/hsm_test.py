@@ -1,9 +1,13 @@
 """cloisterd with its keys in an HSM: SoftHSM, in a directory of the test's own."""
+import contextlib
 import json
 import pathlib
 import shutil
+import sqlite3
 import subprocess
 import unittest
+import urllib.error
+import urllib.request
 
 import harness
 
@@ -97,6 +101,203 @@ class Hsm(harness.System):
         self.write("cloisterd.toml", text.replace(self.settings, ""))
         self.assertRegex(self.complaint(), "master.key is gone.*set `kms`")
         self.assertFalse((self.home / "server/master.key").exists())
+
+    def asked(self, path, token=None):
+        """Status and body of a request."""
+        request = urllib.request.Request(self.server["url"] + path)
+        if token:
+            request.add_header("Authorization", "Bearer " + pathlib.Path(token).read_text().strip())
+        try:
+            with urllib.request.urlopen(request, timeout=harness.PATIENCE) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as refused:
+            with refused:
+                return refused.code, json.load(refused)
+
+    def data_keys(self):
+        with contextlib.closing(sqlite3.connect(f"file:{self.home / 'server/cloister.db'}?mode=ro", uri=True)) as database:
+            return sorted(row[0] for row in database.execute("SELECT tenant FROM data_key"))
+
+    def test_a_server_without_its_hsm_is_not_ready_and_leaves_nothing_half_done(self):
+        self.start_platform()
+        self.start_server()
+        self.write("value", "hunter2")
+        self.ok("secret", "put", "a/known", "--file", self.home / "value", *self.connection)
+        self.ok("token", "issue", "other", "--tenant", "other", "--role", "admin", "--out", "other.token", *self.connection)
+        of_other = ["--server", self.server["url"], "--token-file", self.home / "other.token"]
+        self.assertEqual(self.asked("/ready"), (200, {"status": "ready"}))
+        keys = self.data_keys()
+
+        (self.home / "tokens").rename(self.home / "unplugged")
+        status, problem = self.wait_for("unreadiness", lambda: (lambda said: said if said[0] != 200 else None)(self.asked("/ready")))
+        self.assertEqual((status, problem["code"]), (503, "unavailable"))
+        self.assertRegex(problem["detail"], r"^keys_unavailable: the HSM .*\(unavailable\).*connected")
+        warning, = [one for one in self.asked("/status", self.server["admin_token_file"])[1]["warnings"] if one["code"] == "not_ready"]
+        self.assertRegex(warning["detail"], "keys_unavailable: unavailable: HSM: .*docs/kms.md")
+        self.assertEqual(self.asked("/health")[0], 200)
+
+        # A tenant's first secret needs a data key, which only the HSM can wrap: 503, and there is nothing of it.
+        code, out, err = self.cloister("secret", "put", "b/first", "--file", self.home / "value", *of_other)
+        self.assertEqual((code, out), (1, ""), err)
+        self.assertRegex(err, "unavailable: HSM: .*connected")
+        self.assertEqual(self.asked("/api/v1/audit/head", self.server["admin_token_file"])[0], 503)
+        self.assertEqual(self.data_keys(), keys)
+        # What needs no HSM goes on: data keys that are in memory.
+        self.ok("secret", "put", "a/meanwhile", "--file", self.home / "value", *self.connection)
+
+        (self.home / "unplugged").rename(self.home / "tokens")
+        self.wait_for("readiness", lambda: self.asked("/ready")[0] == 200)
+        self.assertEqual(json.loads(self.ok("secret", "list", "--json", *of_other))["secrets"], [])
+        self.assertIn("version 1", self.ok("secret", "put", "b/first", "--file", self.home / "value", *of_other))
+        self.assertEqual(self.data_keys(), sorted([*keys, "other"]))
+        self.assertEqual([one["path"] for one in self.listed("secret")["secrets"]], ["a/known", "a/meanwhile"])
+        # The log has everything that was done, and nothing that was not.
+        head = self.wait_for("a head", lambda: self.asked("/api/v1/audit/head", self.server["admin_token_file"])[0] == 200)
+        self.assertTrue(head)
+        told = self.ok("audit", "tail", *self.connection)
+        self.assertIn("a/meanwhile", told)
+        self.assertEqual(told.count("b/first"), 1)
+        self.stop_server()
+        self.start_server()
+        self.assertEqual(self.asked("/ready")[0], 200)
+
+    def move(self, source, code=0):
+        """What `cloisterd --move-keys-from` prints; its one line of complaint where it is to fail."""
+        done = subprocess.run(self.around(harness.BIN / "cloisterd", "--config", self.home / "cloisterd.toml", "--move-keys-from", source),
+                              capture_output=True, text=True, cwd=self.home, timeout=harness.PATIENCE)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        return json.loads(done.stdout) if code == 0 else done.stderr
+
+    def configure(self, settings):
+        """The keeper of keys that the next start has."""
+        self.settings = settings
+        lines = [line for line in (self.home / "cloisterd.toml").read_text().splitlines() if not line.startswith("kms =")]
+        self.write("cloisterd.toml", "\n".join([*lines, settings]))
+
+    def change(self, *statements):
+        with contextlib.closing(sqlite3.connect(self.home / "server/cloister.db")) as database:
+            for statement in statements:
+                database.execute(statement)
+            database.commit()
+
+    def leaves(self):
+        query = "SELECT leaf FROM audit_row JOIN audit_log ON audit_log.seq = audit_row.log WHERE kind = ?"
+        with contextlib.closing(sqlite3.connect(f"file:{self.home / 'server/cloister.db'}?mode=ro", uri=True)) as database:
+            return [[bytes(row[0]) for row in database.execute(query, [kind])] for kind in ("log.handed_on", "log.taken_over")]
+
+    def run_a_job(self, name, version):
+        """A receipt under the keys of now."""
+        trust = self.home / f"{name}.trust"
+        self.write_trust(version)
+        shutil.copy(self.home / "trust.json", trust)
+        self.start_validator(name=name)
+        self.wait_verified()
+        self.wait_for("an instance that was given the secret",
+                      lambda: [i for i in self.listed("instance")["instances"] if i["state"] == "ready"])
+        self.write("payload", json.dumps({"keyword": "x", "documents": [{"name": "n", "text": "x y x"}]}))
+        out = self.ok("job", "submit", "keyword-search", "--payload", self.home / "payload", "--receipt",
+                      self.home / f"{name}.json", "--trust", trust, "--secret-file", self.home / f"{name}.secret", *self.connection)
+        self.assertEqual(json.loads(out)["total"], 2)
+        self.processes[name].terminate()
+        self.processes[name].wait(harness.PATIENCE)
+        self.ok("receipt", "verify", self.home / f"{name}.json", "--trust", trust)
+
+    def test_data_moves_from_a_file_to_an_hsm_and_back(self):
+        hsm, self.settings = self.settings, ""
+        uri = hsm.split('"')[1]
+        self.start_platform()
+        self.start_server()
+        server_id = self.server["server_id"]
+        version = self.push_example()
+        self.run_a_job("first", version)
+        token = pathlib.Path(self.server["admin_token_file"]).read_text()
+        keys = self.data_keys()
+        self.configure(hsm)
+        self.assertRegex(self.move("file", 1), "unavailable: .*one cloisterd for each data directory")
+        self.stop_server()
+        self.assertRegex(self.complaint(), "configuration_invalid: kms: .*--move-keys-from file")
+
+        # Nothing is moved while the HSM is gone, nor from where nothing is.
+        (self.home / "tokens").rename(self.home / "unplugged")
+        self.assertRegex(self.move("file", 1), "unavailable: HSM")
+        (self.home / "unplugged").rename(self.home / "tokens")
+        self.assertRegex(self.move("nowhere", 1), "--move-keys-from: `file` or a PKCS#11 URI")
+        self.configure("")
+        self.assertRegex(self.move("file", 1), "configuration_invalid: .*set `kms`")
+        self.start_server()
+        self.stop_server()
+
+        # Keys that the root derives for others would be other keys: it stays.
+        self.configure(hsm)
+        self.change("CREATE TABLE IF NOT EXISTS derived_key (tenant TEXT NOT NULL, challenge TEXT NOT NULL, purpose TEXT NOT NULL, "
+                    "version INTEGER NOT NULL, state BLOB NOT NULL, PRIMARY KEY (tenant, challenge, purpose, version)) STRICT",
+                    "INSERT INTO derived_key VALUES ('system', 'keyword-search', 'disk', 1, x'00')")
+        self.assertRegex(self.move("file", 1), "conflict: 1 versions of derived keys")
+        self.assertTrue((self.home / "server/master.key").exists())
+        self.change("DELETE FROM derived_key")
+
+        head = (self.home / "server/audit-head.cbor").read_bytes()
+        moved = self.move("file")
+        self.assertEqual((moved["moved"], moved["from"], moved["to"], moved["data_keys"], moved["server_id"]),
+                         (True, "file", "hsm", len(keys), server_id))
+        self.assertFalse((self.home / "server/master.key").exists())
+        self.assertTrue((self.home / "server/master.key.moved").exists())
+        handed_on, taken_over = self.leaves()
+        self.assertEqual((len(handed_on), len(taken_over)), (1, 1))
+        before, after = map(bytes.fromhex, moved["audit_keys"])
+        for word in (server_id.encode(), b"hsm", after):
+            self.assertIn(word, handed_on[0])
+        self.assertIn(before, taken_over[0])
+
+        # As if it had ended right after its commit: the server does not start, and the next call finishes.
+        (self.home / "server/audit-head.cbor").write_bytes(head)
+        (self.home / "server/identity.cbor").rename(self.home / "server/identity.cbor.new")
+        self.assertRegex(self.complaint(), "configuration_invalid: .*identity.cbor.*--move-keys-from")
+        (self.home / "server/master.key.moved").rename(self.home / "server/master.key")
+        self.assertIn("--move-keys-from", self.complaint())
+        again = self.move("file")
+        self.assertEqual((again["moved"], again["server_id"], again["audit_keys"]), (False, server_id, moved["audit_keys"]))
+        (self.home / "server/identity.cbor.new").write_text("of a move elsewhere that failed")
+        self.assertEqual(self.move("file")["moved"], False)
+
+        # It is the same server to everybody: tokens, versions and the keys that TDs pin hold on, and the secret opens.
+        self.start_server()
+        self.assertEqual(self.server["server_id"], server_id)
+        self.assertEqual(pathlib.Path(self.server["admin_token_file"]).read_text(), token)
+        self.run_a_job("second", version)
+        trusts = [json.loads((self.home / f"{name}.trust").read_text()) for name in ("first", "second")]
+        self.assertEqual(trusts[0]["server_keys"], trusts[1]["server_keys"])
+        self.assertNotEqual(trusts[0]["audit_keys"], trusts[1]["audit_keys"])
+        self.ok("receipt", "verify", self.home / "first.json", "--trust", self.home / "first.trust")  # proofs of before stand
+        code, _, err = self.cloister("receipt", "verify", self.home / "second.json", "--trust", self.home / "first.trust")
+        self.assertEqual(code, 2, err)  # a client is to trust the new audit key
+
+        # Without its keys of before it is nobody else.
+        self.stop_server()
+        (self.home / "server/identity.cbor").rename(self.home / "identity")
+        self.assertRegex(self.complaint(), "configuration_invalid: .*identity.cbor.*restore it")
+        (self.home / "identity").rename(self.home / "server/identity.cbor")
+
+        # And back.
+        self.configure("")
+        self.assertRegex(self.complaint(), "master.key is gone.*--move-keys-from URI")
+        back = self.move(uri)
+        self.assertEqual((back["moved"], back["from"], back["to"], back["server_id"]), (True, "hsm", "file", server_id))
+        self.assertTrue((self.home / "server/master.key").exists())
+        self.assertFalse((self.home / "server/master.key.new").exists())
+        self.start_server()
+        self.assertEqual(self.server["server_id"], server_id)
+        self.run_a_job("third", version)
+
+        # And once more: the key file of the first time is not written over.
+        self.stop_server()
+        self.configure(hsm)
+        self.assertRegex(self.move("file", 1), "configuration_invalid: .*master.key.moved.*backups")
+        (self.home / "server/master.key.moved").rename(self.home / "backup")
+        self.assertEqual((self.move("file")["moved"], len(self.leaves()[0])), (True, 3))
+        self.start_server()
+        self.assertEqual(self.server["server_id"], server_id)
+        self.assertIn("keyword-search/index-salt", [one["path"] for one in self.listed("secret")["secrets"]])
 
     def test_a_file_and_an_hsm_do_not_take_each_other_over(self):
         self.start_platform()

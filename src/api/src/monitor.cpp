@@ -7,7 +7,7 @@ namespace cloister::api {
 namespace {
 
 constexpr std::chrono::seconds kLife{60};
-constexpr std::chrono::seconds kTryEvery{1};
+constexpr std::chrono::seconds kPatience{1};
 constexpr std::uint64_t kLeastFree = 16U << 20;
 constexpr std::array<std::string_view, 7> kMethods{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"};
 
@@ -21,14 +21,17 @@ std::string_view to_string(Unready reason) noexcept {
     case Unready::storage_unwritable: return "storage_unwritable";
     case Unready::storage_slow: return "storage_slow";
     case Unready::disk_almost_full: return "disk_almost_full";
+    case Unready::keys_unavailable: return "keys_unavailable";
+    case Unready::keys_slow: return "keys_slow";
   }
   return "starting";
 }
 
-Monitor::Monitor(storage::Database& database, const Clock& clock, Taints taints)
+Monitor::Monitor(storage::Database& database, const Clock& clock, Taints taints, KeyProbe keys)
     : database_{database},
       clock_{clock},
       taints_{std::move(taints)},
+      keys_{std::move(keys)},
       started_{clock.now()},
       beat_{clock.steady()} {}
 
@@ -40,31 +43,29 @@ runtime::Task<std::optional<Unready>> Monitor::unready() {
     case Phase::stopping: co_return Unready::stopping;
     case Phase::serving: break;
   }
-  const auto seen = ended_.version();
-  begin_trial(clock_.steady());
-  const auto waiting = [this] {
-    const std::lock_guard held{mutex_};
-    return trying_ && clock_.steady() - began_ < kSlow;
-  };
-  if (waiting()) {
-    const Deadline patience{std::chrono::steady_clock::now() + kTryEvery};
-    static_cast<void>(co_await ended_.wait(seen, patience));
-  }
-  const std::lock_guard held{mutex_};
-  if (trying_ && clock_.steady() - began_ >= kSlow) co_return Unready::storage_slow;
-  if (!tried_) co_return Unready::starting;
-  co_return found_;
+  storage_trial_.begin();
+  if (keys_) keys_trial_.begin();
+  const Deadline patience{std::chrono::steady_clock::now() + kPatience};
+  const auto storage = co_await storage_trial_.found(patience);
+  if (storage || !keys_) co_return storage;
+  co_return co_await keys_trial_.found(patience);
 }
 
-void Monitor::begin_trial(SteadyTime now) {
+std::optional<Error> Monitor::key_failure() const {
+  const std::lock_guard held{mutex_};
+  return key_failure_;
+}
+
+void Monitor::Trial::begin() {
+  const auto now = clock_.steady();
   {
     const std::lock_guard held{mutex_};
-    if (trying_ || (tried_ && now - began_ < kTryEvery)) return;
+    if (trying_ || (tried_ && now - began_ < every_)) return;
     trying_ = true;
     began_ = now;
   }
-  trials_.post([this] {
-    const auto found = try_storage(database_);
+  thread_.post([this] {
+    const auto found = work_();
     {
       const std::lock_guard held{mutex_};
       trying_ = false;
@@ -75,13 +76,33 @@ void Monitor::begin_trial(SteadyTime now) {
   });
 }
 
-std::optional<Unready> Monitor::try_storage(storage::Database& database) {
-  if (!database.read()) return Unready::storage_unreadable;
-  if (!database.probe()) return database.slow() ? Unready::storage_slow : Unready::storage_unwritable;
-  const auto sizes = database.sizes();
+runtime::Task<std::optional<Unready>> Monitor::Trial::found(Deadline patience) {
+  const auto seen = ended_.version();
+  const auto waiting = [this] {
+    const std::lock_guard held{mutex_};
+    return trying_ && clock_.steady() - began_ < kSlow;
+  };
+  if (waiting()) static_cast<void>(co_await ended_.wait(seen, patience));
+  const std::lock_guard held{mutex_};
+  if (trying_ && clock_.steady() - began_ >= kSlow) co_return slow_;
+  if (!tried_) co_return Unready::starting;
+  co_return found_;
+}
+
+std::optional<Unready> Monitor::try_storage() {
+  if (!database_.read()) return Unready::storage_unreadable;
+  if (!database_.probe()) return database_.slow() ? Unready::storage_slow : Unready::storage_unwritable;
+  const auto sizes = database_.sizes();
   if (!sizes) return Unready::storage_unreadable;
   if (sizes->free < kLeastFree) return Unready::disk_almost_full;
   return std::nullopt;
+}
+
+std::optional<Unready> Monitor::try_keys() {
+  const auto serves = keys_();
+  const std::lock_guard held{mutex_};
+  key_failure_ = serves ? std::nullopt : std::optional{serves.error()};
+  return serves ? std::nullopt : std::optional{Unready::keys_unavailable};
 }
 
 void Monitor::observe(const http::RequestMetric& request) {

@@ -114,10 +114,28 @@ json::Value warning(std::string_view code, std::string detail) {
   return json::Object{{"code", code}, {"detail", std::move(detail)}};
 }
 
+/// Why, as anybody may know it.
+std::string reason_of(const Services& s, Unready unready) {
+  std::string out{to_string(unready)};
+  const auto failure = s.monitor.key_failure();
+  if (unready == Unready::keys_unavailable && failure) {
+    out += ": the HSM with the server's keys does not serve (" + std::string{to_string(failure->code())} +
+           "); see that it is connected. GET /status says more";
+  }
+  return out;
+}
+
+/// The same for who may know of what there is.
+std::string detail_of(const Services& s, Unready unready) {
+  const auto failure = s.monitor.key_failure();
+  if (unready != Unready::keys_unavailable || !failure) return std::string{to_string(unready)};
+  return std::string{to_string(unready)} + ": " + failure->text() + ". Is it connected, and does its module know it (docs/kms.md)?";
+}
+
 /// What an operator should look at, worst first.
 json::Array warnings_of(const Services& s, const Census& census, const std::optional<Unready>& unready) {
   json::Array out;
-  if (unready) out.push_back(warning("not_ready", std::string{to_string(*unready)}));
+  if (unready) out.push_back(warning("not_ready", detail_of(s, *unready)));
   if (!s.monitor.alive()) out.push_back(warning("stalled", "the server's own loop does not go round"));
   if (census.count(census.validators, "verified") == 0) {
     out.push_back(warning("no_verified_validator", "no instance can start: no validator's TD is attested"));
@@ -157,7 +175,7 @@ Task<Response> status(const Services* services, Request request) {
 
 Task<Response> ready(const Services* s, Request request) {
   const auto unready = co_await s->monitor.unready();
-  if (unready) co_return refuse(request, Error{Errc::unavailable, std::string{to_string(*unready)}});
+  if (unready) co_return refuse(request, Error{Errc::unavailable, reason_of(*s, *unready)});
   const json::Value body = json::Object{{"status", "ready"}};
   co_return http::json_response(body);
 }

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <atomic>
 #include <csignal>
 
 #include "cloister/api/monitor.hpp"
@@ -113,6 +114,59 @@ TEST_F(MonitorTest, IsUnreadyWhileTheDiskIsSlowAndWaitsForNothing) {
   // The trial that was held may say that all is well again, however late.
   clock.advance(seconds{1});
   while (unready() == Unready::storage_slow) {}
+  EXPECT_EQ(unready(), std::nullopt);
+}
+
+TEST_F(MonitorTest, IsUnreadyWhileTheKeysAreGoneAndAsksForThemSeldom) {
+  std::atomic<int> asked = 0;
+  std::atomic<bool> there = true;
+  monitor.emplace(*database, clock, Monitor::Taints{}, [&]() -> Result<void> {
+    ++asked;
+    if (there) return {};
+    return Error{Errc::unavailable, "HSM: gone"};
+  });
+  monitor->serving();
+  EXPECT_EQ(unready(), std::nullopt);
+  EXPECT_FALSE(monitor->key_failure());
+  there = false;
+  clock.advance(Monitor::kKeysEvery - std::chrono::milliseconds{1});
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(unready(), std::nullopt);
+  EXPECT_EQ(asked, 1);
+  clock.advance(std::chrono::milliseconds{1});
+  EXPECT_EQ(unready(), Unready::keys_unavailable);
+  ASSERT_TRUE(monitor->key_failure());
+  EXPECT_EQ(monitor->key_failure()->detail(), "HSM: gone");
+  {
+    const NoRoom full;  // what is worse comes first
+    clock.advance(seconds{1});
+    EXPECT_EQ(unready(), Unready::storage_unwritable);
+  }
+  there = true;
+  clock.advance(Monitor::kKeysEvery);
+  EXPECT_EQ(unready(), std::nullopt);
+  EXPECT_FALSE(monitor->key_failure());
+  EXPECT_EQ(asked, 3);
+}
+
+TEST_F(MonitorTest, DoesNotWaitForKeysThatAreSlow) {
+  std::atomic<bool> held = false;
+  monitor.emplace(*database, clock, Monitor::Taints{}, [&]() -> Result<void> {
+    held.wait(true);
+    return {};
+  });
+  monitor->serving();
+  EXPECT_EQ(unready(), std::nullopt);
+  held = true;
+  clock.advance(Monitor::kKeysEvery);
+  EXPECT_EQ(unready(), std::nullopt) << "what was found last";
+  clock.advance(Monitor::kSlow);
+  const auto before = std::chrono::steady_clock::now();
+  EXPECT_EQ(unready(), Unready::keys_slow);
+  EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::milliseconds{900}) << "it waited for the keys";
+  held = false;
+  held.notify_all();
+  clock.advance(Monitor::kKeysEvery);
+  while (unready() == Unready::keys_slow) {}
   EXPECT_EQ(unready(), std::nullopt);
 }
 

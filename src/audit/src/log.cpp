@@ -100,6 +100,28 @@ void describe(merkle::AuditLeaf& leaf, const std::string& who, const std::option
   leaf.details.emplace_back(who + "_root", to_bytes(ByteView{head->head.root}));
 }
 
+/// The head of the database's newest log, if it is of this key.
+Result<std::optional<merkle::SignedHead>> head_of_key(const storage::Reading& reading, const crypto::Ed25519Public& key) {
+  CLOISTER_TRY(log, rows::current_log(reading));
+  if (!log) return std::optional<merkle::SignedHead>{};
+  CLOISTER_TRY(bytes, rows::last_head(reading, *log));
+  if (!bytes || !read_head(*bytes, key)) return std::optional<merkle::SignedHead>{};
+  return read_database_head(reading, key);
+}
+
+/// The head file of a database that was handed on: the heir's already, or one of the log before, which the database holds.
+Result<void> finish_handing_on(const storage::Reading& reading, const merkle::SignedHead& heir, const crypto::Ed25519Public& from,
+                               const crypto::Ed25519Public& to, const std::filesystem::path& head_file) {
+  if (const auto kept = read_head_file(head_file, to); kept && *kept) return compare(reading, heir, *kept);
+  CLOISTER_TRY(kept, read_head_file(head_file, from));
+  if (!kept) return behind("the head file is missing");
+  const auto then = merkle::Frontier::load(StoredNodes{reading, kept->head.log_id}, kept->head.tree_size);
+  if (!then || then->root() != kept->head.root) {
+    return behind("the database does not hold log " + kept->head.log_id + " as the head file covers it");
+  }
+  return storage::replace_file(head_file, merkle::encode(heir));
+}
+
 /// What the database and the head file say, and whether they agree.
 struct Found {
   std::optional<merkle::SignedHead> database;
@@ -123,13 +145,19 @@ Result<Found> look(storage::Database& database, const std::filesystem::path& hea
   return found;
 }
 
-/// A log in the database with its first leaf, if it has one, or nothing of it; its head, which covers no leaf.
-Result<merkle::SignedHead> begin_log(storage::Database& database, const kms::Kms& kms, const std::string& id,
-                                     const std::optional<merkle::AuditLeaf>& first, UnixTime now) {
+/// A log in the database, without leaves; its head.
+Result<merkle::SignedHead> begin_log(storage::Transaction& transaction, const kms::Kms& kms, const std::string& id, UnixTime now) {
   CLOISTER_TRY(head, sign_head(kms, {id, 0, merkle::empty_root(), now}));
-  CLOISTER_TRY(transaction, database.write());
   CLOISTER_CHECK(rows::begin_log(transaction, id, now));
   CLOISTER_CHECK(rows::add_head(transaction, id, 0, merkle::encode(head)));
+  return head;
+}
+
+/// The same with its first leaf, if it has one, or nothing of it.
+Result<merkle::SignedHead> begin_log(storage::Database& database, const kms::Kms& kms, const std::string& id,
+                                     const std::optional<merkle::AuditLeaf>& first, UnixTime now) {
+  CLOISTER_TRY(transaction, database.write());
+  CLOISTER_TRY(head, begin_log(transaction, kms, id, now));
   if (first) {
     CLOISTER_TRY(encoded, merkle::encode(*first));
     CLOISTER_CHECK(rows::append(transaction, id, first->kind, first->subject, encoded));
@@ -165,6 +193,48 @@ Result<std::unique_ptr<Log>> Log::open(storage::Database& database, const kms::K
   return log;
 }
 
+Result<bool> Log::is_of(storage::Database& database, const kms::Kms& kms) {
+  CLOISTER_TRY(key, kms.public_key(kSigningKey));
+  CLOISTER_TRY(snapshot, database.read());
+  CLOISTER_TRY(head, head_of_key(snapshot, key));
+  return head.has_value();
+}
+
+Result<bool> Log::hand_on(storage::Database& database, const kms::Kms& from, const kms::Kms& to, Random& random,
+                          const std::filesystem::path& head_file, UnixTime now, const With& with) {
+  CLOISTER_TRY(old_key, from.public_key(kSigningKey));
+  CLOISTER_TRY(new_key, to.public_key(kSigningKey));
+  if (old_key == new_key) return Error{Errc::invalid_argument, "audit log: it is to be handed on to the key that it has"};
+  {
+    CLOISTER_TRY(snapshot, database.read());
+    CLOISTER_TRY(done, head_of_key(snapshot, new_key));
+    if (done) {
+      CLOISTER_CHECK(finish_handing_on(snapshot, *done, old_key, new_key, head_file));
+      return false;
+    }
+  }
+  CLOISTER_TRY(log, open(database, from, random, {head_file, false}, now));
+  const std::unique_ptr<Log> heir{new Log{database, to, head_file, new_key}};
+  heir->id_ = random_id("log", random);
+
+  CLOISTER_TRY(transaction, database.write());
+  CLOISTER_TRY(details, with(transaction));
+  merkle::AuditLeaf last{now, std::string{merkle::kHandedOnKind}, heir->id_, std::move(details)};
+  last.details.emplace_back("key", to_bytes(ByteView{new_key}));
+  CLOISTER_CHECK(log->append(transaction, last));
+  CLOISTER_TRY(end, log->grow_in(transaction, now));
+  CLOISTER_CHECK(begin_log(transaction, to, heir->id_, now));
+  merkle::AuditLeaf first{now, std::string{merkle::kTakenOverKind}, log->id_, {}};
+  describe(first, "before", end.head);
+  first.details.emplace_back("before_key", to_bytes(ByteView{old_key}));
+  CLOISTER_CHECK(heir->append(transaction, first));
+  CLOISTER_TRY(beginning, heir->grow_in(transaction, now));
+  CLOISTER_CHECK(transaction.commit());
+  heir->newest_ = std::move(beginning.head);
+  CLOISTER_CHECK(heir->publish());
+  return true;
+}
+
 Result<void> Log::resume(merkle::SignedHead head) {
   id_ = head.head.log_id;
   CLOISTER_TRY(snapshot, database_.read());
@@ -186,8 +256,7 @@ Result<std::uint64_t> Log::append(storage::Transaction& transaction, const merkl
   return rows::append(transaction, id_, leaf.kind, leaf.subject, encoded);
 }
 
-Result<void> Log::grow(UnixTime now) {
-  CLOISTER_TRY(transaction, database_.write());
+Result<Log::Grown> Log::grow_in(storage::Transaction& transaction, UnixTime now) const {
   auto frontier = frontier_;
   for (;;) {
     CLOISTER_TRY(batch, rows::leaves(transaction, id_, frontier.size(), kBatch));
@@ -200,9 +269,15 @@ Result<void> Log::grow(UnixTime now) {
   }
   CLOISTER_TRY(head, sign_head(kms_, {id_, frontier.size(), frontier.root(), now}));
   CLOISTER_CHECK(rows::add_head(transaction, id_, frontier.size(), merkle::encode(head)));
+  return Grown{std::move(frontier), std::move(head)};
+}
+
+Result<void> Log::grow(UnixTime now) {
+  CLOISTER_TRY(transaction, database_.write());
+  CLOISTER_TRY(grown, grow_in(transaction, now));
   CLOISTER_CHECK(transaction.commit());
-  frontier_ = std::move(frontier);
-  newest_ = std::move(head);
+  frontier_ = std::move(grown.frontier);
+  newest_ = std::move(grown.head);
   return {};
 }
 

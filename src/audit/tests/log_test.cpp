@@ -5,7 +5,7 @@
 
 #include "cloister/merkle/kinds.hpp"
 #include "cloister/storage/audit_rows.hpp"
-
+#include "cloister/storage/files.hpp"
 #include "fixture.hpp"
 
 namespace cloister::audit {
@@ -326,6 +326,114 @@ TEST_F(LogTest, WritesTheHeadFileAgainWhenItCouldNot) {
   std::filesystem::remove(head_file());
   EXPECT_EQ(log_->advance(at(2))->head.tree_size, 1U);
   EXPECT_EQ(file_head(), log_->head());
+}
+
+// --- another key ---
+
+class HandOnTest : public testing::LogFixture {
+ protected:
+  [[nodiscard]] Result<bool> hand_on(const Log::With& with = [](storage::Transaction&) { return details(); }) {
+    return Log::hand_on(*database_, kms_, heir_, random_, head_file(), testing::at(5), with);
+  }
+  static Result<Details> details() {
+    return Details{{"why", std::string{"test"}}};
+  }
+  [[nodiscard]] Result<std::unique_ptr<Log>> open_by(const kms::Kms& kms) {
+    return Log::open(*database_, kms, random_, {head_file(), false}, testing::at(6));
+  }
+  kms::SoftwareKms heir_{crypto::Secret<32>{ByteArray<32>{9}}, random_};
+};
+
+TEST_F(HandOnTest, EachLogNamesTheOtherUnderItsOwnKey) {
+  open();
+  append_many(3);
+  (void)log_->advance(testing::at(2)).value();
+  append_many(2);  // not under a head yet
+  const auto old_log = log_->id();
+  const auto old_key = log_->key();
+  log_.reset();
+  const auto moved = hand_on();
+  ASSERT_TRUE(moved) << moved.error().text();
+  EXPECT_TRUE(*moved);
+  EXPECT_TRUE(*Log::is_of(*database_, heir_));
+  EXPECT_FALSE(*Log::is_of(*database_, kms_));
+  const auto heir = open_by(heir_);
+  ASSERT_TRUE(heir) << heir.error().text();
+  EXPECT_NE((*heir)->id(), old_log);
+  EXPECT_NE((*heir)->key(), old_key);
+  EXPECT_EQ((*heir)->head().head.tree_size, 1U);
+
+  const auto snapshot = database_->read().value();
+  const auto end = merkle::decode_signed_head(storage::audit_rows::last_head(snapshot, old_log).value().value()).value();
+  EXPECT_TRUE(merkle::verify(end, old_key));
+  EXPECT_EQ(end.head.tree_size, 6U);
+  const auto last = merkle::decode_audit_leaf(storage::audit_rows::leaves(snapshot, old_log, 5, 1).value().at(0)).value();
+  EXPECT_EQ(last.kind, "log.handed_on");
+  EXPECT_EQ(last.subject, (*heir)->id());
+  EXPECT_EQ(*last.detail<Bytes>("key"), to_bytes(ByteView{(*heir)->key()}));
+  EXPECT_EQ(*last.detail<std::string>("why"), "test");
+  const auto first = merkle::decode_audit_leaf((*heir)->leaf(0).value()).value();
+  EXPECT_EQ(first.kind, "log.taken_over");
+  EXPECT_EQ(first.subject, old_log);
+  EXPECT_EQ(*first.detail<std::uint64_t>("before_size"), 6U);
+  EXPECT_EQ(*first.detail<Bytes>("before_root"), to_bytes(ByteView{end.head.root}));
+  EXPECT_EQ(*first.detail<Bytes>("before_key"), to_bytes(ByteView{old_key}));
+  EXPECT_EQ(open_by(kms_).error().code(), Errc::storage_corrupt);  // the old key signs no more
+}
+
+TEST_F(HandOnTest, WhatFailsLeavesTheOldLog) {
+  open();
+  append_many(2);
+  const auto before = log_->advance(testing::at(2)).value();
+  log_.reset();
+  const auto refused = hand_on([](storage::Transaction&) -> Result<Details> {
+    return Error{Errc::unavailable, "HSM: gone"};
+  });
+  EXPECT_EQ(refused.error().code(), Errc::unavailable);
+  open();
+  EXPECT_EQ(log_->head(), before);
+  log_.reset();
+  EXPECT_EQ(Log::hand_on(*database_, kms_, kms_, random_, head_file(), testing::at(5), [](storage::Transaction&) { return details(); }).error().code(),
+            Errc::invalid_argument);
+}
+
+/// The commit was the last that happened: the head file is still the old log's.
+TEST_F(HandOnTest, ACrashBeforeTheHeadFileIsMadeUpFor) {
+  open();
+  append_many(2);
+  (void)log_->advance(testing::at(2)).value();
+  log_.reset();
+  const auto kept = storage::read_small_file(head_file(), 4096).value().value();
+  ASSERT_TRUE(hand_on());
+  ASSERT_TRUE(storage::replace_file(head_file(), kept));
+  EXPECT_EQ(open_by(heir_).error().code(), Errc::storage_corrupt);  // not passed over in silence
+  int asked = 0;
+  const auto again = hand_on([&asked](storage::Transaction&) {
+    ++asked;
+    return details();
+  });
+  ASSERT_TRUE(again) << again.error().text();
+  EXPECT_FALSE(*again);
+  EXPECT_EQ(asked, 0);
+  EXPECT_TRUE(open_by(heir_).ok());
+  EXPECT_FALSE(*hand_on());  // and a third time nothing
+}
+
+TEST_F(HandOnTest, AHeadFileThatTheDatabaseDoesNotHoldIsRefused) {
+  open();
+  append_many(1);
+  (void)log_->advance(testing::at(2)).value();
+  log_.reset();
+  ASSERT_TRUE(hand_on());
+  const auto later = storage::read_small_file(head_file(), 4096).value().value();
+  std::filesystem::remove(head_file());
+  EXPECT_EQ(hand_on().error().code(), Errc::database_behind_head);
+  merkle::AuditHead other{"log-other", 7, merkle::empty_root(), testing::at(3)};
+  const auto signature = kms_.sign(kSigningKey, merkle::encode(other)).value();
+  ASSERT_TRUE(storage::replace_file(head_file(), merkle::encode(merkle::SignedHead{other, signature})));
+  EXPECT_EQ(hand_on().error().code(), Errc::database_behind_head);
+  ASSERT_TRUE(storage::replace_file(head_file(), later));
+  EXPECT_FALSE(*hand_on());
 }
 
 }  // namespace

@@ -15,6 +15,7 @@ namespace {
 constexpr std::string_view kDomain = "cloister/kms/hsm/1";
 constexpr std::string_view kWrap = "wrap";
 constexpr std::string_view kSeal = "seal";
+constexpr std::string_view kProbe = "cloister/kms/probe/1";  // no CBOR array, so nobody else's info
 constexpr std::size_t kKeySize = 32;
 constexpr std::size_t kMaxPin = 255;
 
@@ -209,6 +210,11 @@ Result<crypto::Ed25519Public> Pkcs11Kms::public_key(std::string_view name) const
 
 Result<crypto::Ed25519Signature> Pkcs11Kms::sign(std::string_view name, ByteView message) const {
   return impl_->sign(name, message);
+}
+
+Result<void> Pkcs11Kms::probe() const {
+  const auto used = impl_->derive(as_bytes(kProbe));
+  return used ? Result<void>{} : Result<void>{used.error()};
 }
 
 }  // namespace cloister::kms

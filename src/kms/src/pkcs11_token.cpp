@@ -27,6 +27,9 @@ constexpr std::array kNeeded{
 // A call whose handles were lost with the login finds that out by the second, and works at the third.
 constexpr int kAttempts = 3;
 
+// A restart ends every session of the process: for a key that is gone for good, seldom.
+constexpr int kDoubtPauses = 60;
+
 enum class Loss { none, handles, session, connection };
 
 /// What a result code says is gone.
@@ -105,6 +108,7 @@ void Token::close(CK_SESSION_HANDLE session, std::uint64_t epoch) {
 }
 
 Result<void> Token::run(const Call& call) {
+  bool doubted = false;
   for (int attempt = 1;; ++attempt) {
     CLOISTER_TRY(lease, acquire());
     Session::Handles before;
@@ -137,10 +141,26 @@ Result<void> Token::run(const Call& call) {
         }
       }
     }
-    if (loss == Loss::connection) lost(lease.connection);
+    // A library may take an HSM that was pulled out for an empty one (SoftHSM 2.6), and never come back from that.
+    const bool empty = !done && done.error().code() == Errc::hsm_key_missing && !std::exchange(doubted, true) && may_doubt();
+    const auto epoch = lease.connection->epoch;
+    if (loss == Loss::connection || empty) lost(lease.connection);
     give_back(std::move(lease), code == CKR_OK);
+    if (empty) {
+      CLOISTER_CHECK(module_->restart(epoch, options_.wait));
+      continue;
+    }
     if (loss == Loss::none || attempt == kAttempts) return done;
   }
+}
+
+/// Whether it is time to look at the HSM from the beginning.
+bool Token::may_doubt() {
+  const std::lock_guard held{mutex_};
+  const auto now = steady_clock::now();
+  if (doubted_at_ && now - *doubted_at_ < kDoubtPauses * options_.pause) return false;
+  doubted_at_ = now;
+  return true;
 }
 
 /// A session of the pool, a new one, or the next that somebody gives back.

@@ -84,7 +84,8 @@ class Token {
   using Call = std::function<Result<void>(Session&)>;
   /// Runs `call` with a session; up to twice more when session, HSM or handles were lost on the way, so what `call` does is
   /// to be harmless when repeated. Errors: the call's; `unavailable` while the HSM is gone or every session is in
-  /// use, `hsm_pin_refused`, `hsm_pin_locked`, `unsupported` for a token that lacks what a Kms needs.
+  /// use, `hsm_pin_refused`, `hsm_pin_locked`, `unsupported` for a token that lacks what a Kms needs. What says `hsm_key_missing`
+  /// is run once more after a restart of the module, once in 60 `pause`s.
   [[nodiscard]] Result<void> run(const Call& call);
 
  private:
@@ -95,6 +96,7 @@ class Token {
   [[nodiscard]] Result<Lease> acquire();
   void give_back(Lease lease, bool healthy);
   void lost(std::shared_ptr<Connection> connection);
+  [[nodiscard]] bool may_doubt();
   [[nodiscard]] Result<std::shared_ptr<Connection>> connect();
   [[nodiscard]] Result<std::shared_ptr<Connection>> try_connect();
   [[nodiscard]] Result<CK_SLOT_ID> find_slot(std::size_t& sessions);
@@ -113,6 +115,7 @@ class Token {
   std::optional<Error> pin_refused_;
   std::optional<Error> last_failure_;
   std::chrono::steady_clock::time_point failed_at_{};
+  std::optional<std::chrono::steady_clock::time_point> doubted_at_;
 };
 
 }  // namespace cloister::kms

@@ -171,6 +171,11 @@ TEST_P(KmsContract, SignsByName) {
   EXPECT_EQ(kms().public_key("").error().code(), Errc::invalid_argument);
 }
 
+TEST_P(KmsContract, SaysThatItServes) {
+  const auto served = kms().probe();
+  EXPECT_TRUE(served) << served.error().text();
+}
+
 TEST_P(KmsContract, ServesManyThreadsAtOnce) {
   const auto derived = Digest32{to_array<32>(kms().derive(bytes("shared"))->reveal())};
   std::atomic<int> failures = 0;

@@ -72,7 +72,7 @@ TEST_F(Pkcs11Test, MakesKeysOnlyWhereItMay) {
   EXPECT_TRUE(open(kLater));
   admin.destroy("cloister/wrap");
   EXPECT_EQ(code_of(open(kLater)), Errc::hsm_key_missing);
-  EXPECT_EQ(admin.objects("cloister/wrap").size(), 0U);
+  EXPECT_EQ(Administrator{hsm_->uri()}.objects("cloister/wrap").size(), 0U);
 }
 
 TEST_F(Pkcs11Test, RefusesKeysThatAreOrWereReadable) {
@@ -199,19 +199,37 @@ TEST_F(Pkcs11Test, TakesALogoutForNoMissingKey) {
 TEST_F(Pkcs11Test, SaysThatAKeyWasRemovedAndMakesNoOther) {
   const auto kms = opened();
   const auto signer = *kms->public_key("audit");
-  const Administrator admin{hsm_->uri()};
-  admin.destroy("cloister/root");
+  // Another one each time: who misses a key restarts the module, and with it the sessions of this process.
+  Administrator{hsm_->uri()}.destroy("cloister/root");
   EXPECT_EQ(code_of(kms->derive(bytes("a"))), Errc::hsm_key_missing);
   const auto sealed = *kms->seal({}, bytes("v"));
-  admin.destroy("cloister/wrap");
+  Administrator{hsm_->uri()}.destroy("cloister/wrap");
   EXPECT_EQ(code_of(kms->open({}, sealed)), Errc::hsm_key_missing);
   EXPECT_EQ(code_of(kms->wrap(crypto::Secret<32>::random(random_), {})), Errc::hsm_key_missing);
-  admin.destroy("cloister/sign/audit");
+  Administrator{hsm_->uri()}.destroy("cloister/sign/audit");
   EXPECT_EQ(code_of(kms->sign("audit", bytes("m"))), Errc::hsm_key_missing);
   EXPECT_EQ(*kms->public_key("audit"), signer);
   for (const auto* label : {"cloister/root", "cloister/wrap", "cloister/sign/audit"}) {
-    EXPECT_TRUE(admin.objects(label).empty()) << label;
+    EXPECT_TRUE(Administrator{hsm_->uri()}.objects(label).empty()) << label;
   }
+}
+
+/// SoftHSM says then that there are no keys, and goes on saying so.
+TEST_F(Pkcs11Test, AnHsmThatIsPulledOutIsNoEmptyOneAndIsFoundAgain) {
+  const auto kms = opened();
+  const auto before = Digest32{to_array<32>(kms->derive(bytes("a"))->reveal())};
+  const auto signer = *kms->public_key("audit");
+  hsm_->unplug();
+  EXPECT_EQ(code_of(kms->derive(bytes("a"))), Errc::unavailable);
+  EXPECT_EQ(code_of(kms->sign("audit", bytes("m"))), Errc::unavailable);
+  EXPECT_EQ(code_of(kms->wrap(crypto::Secret<32>::random(random_), {})), Errc::unavailable);
+  EXPECT_EQ(code_of(kms->public_key("new")), Errc::unavailable);
+  EXPECT_EQ(code_of(kms->probe()), Errc::unavailable);
+  hsm_->plug_in();
+  const auto again = kms->derive(bytes("a"));
+  ASSERT_TRUE(again) << again.error().text();
+  EXPECT_TRUE(crypto::equal(again->reveal(), before));
+  EXPECT_TRUE(crypto::ed25519_verify(signer, bytes("m"), *kms->sign("audit", bytes("m"))));
 }
 
 TEST_F(Pkcs11Test, ASigningKeyThatWasReplacedSignsNothing) {
@@ -311,9 +329,11 @@ TEST_F(Pkcs11Faults, AnHsmThatIsGoneIsUnavailableUntilItIsBack) {
   EXPECT_EQ(code_of(kms->wrap(key, {})), Errc::unavailable);
   EXPECT_EQ(code_of(kms->sign("audit", bytes("m"))), Errc::unavailable);
   EXPECT_EQ(code_of(kms->public_key("new")), Errc::unavailable);
+  EXPECT_EQ(code_of(kms->probe()), Errc::unavailable);
   EXPECT_EQ(code_of(open()), Errc::unavailable) << "nor does another start";
   for (const auto* function : {"C_SignInit", "C_DecryptInit", "C_EncryptInit"}) fail(function, CKR_OK, 0);
   hsm_->plug_in();
+  EXPECT_TRUE(kms->probe());
   EXPECT_TRUE(crypto::equal(kms->derive(bytes("a"))->reveal(), before));
   EXPECT_EQ(as_text(kms->open(bytes("ad"), sealed)->reveal()), "value");
   EXPECT_TRUE(kms->sign("audit", bytes("m")));
@@ -351,6 +371,17 @@ TEST_F(Pkcs11Faults, AnHsmThatIsGoneIsNotAskedAllTheTime) {
   const auto asked = calls("C_GetSlotList");  // which also works again from here on
   for (int i = 0; i < 5; ++i) EXPECT_EQ(code_of(kms->derive(bytes("a"))), Errc::unavailable);
   EXPECT_EQ(calls("C_GetSlotList"), asked);
+}
+
+TEST_F(Pkcs11Faults, AKeyThatIsGoneRestartsTheModuleSeldom) {
+  auto options = kFirst;
+  options.pause = std::chrono::hours{1};
+  const auto kms = opened(options);
+  Administrator{hsm_->uri()}.destroy("cloister/root");
+  EXPECT_EQ(code_of(kms->derive(bytes("a"))), Errc::hsm_key_missing);
+  const auto logins = calls("C_Login");
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(code_of(kms->derive(bytes("a"))), Errc::hsm_key_missing);
+  EXPECT_EQ(calls("C_Login"), logins);
 }
 
 TEST_F(Pkcs11Faults, WhoFindsEverySessionInUseWaitsForSoLong) {

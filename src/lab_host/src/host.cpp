@@ -24,7 +24,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::chrono::hours kCollateralAge{24 * 7};  // of the 30 days that it is good for
 constexpr int kPollMilliseconds = 60'000;
 
 /// What a descriptor in the loop belongs to; `key` is of a connection or a TD.

@@ -2,7 +2,11 @@
 
 #include <unistd.h>
 
+#include <condition_variable>
+#include <mutex>
 #include <ostream>
+#include <stop_token>
+#include <thread>
 #include <vector>
 
 #include "cloister/codec/json.hpp"
@@ -13,6 +17,7 @@
 #include "cloister/provider/td_image.hpp"
 #include "ending_signals.hpp"
 #include "lab_td_device.hpp"
+#include "renewal.hpp"
 #include "state.hpp"
 
 namespace cloister::lab_host {
@@ -32,13 +37,18 @@ class Path {
   std::filesystem::path path_;
 };
 
-/// As the platform's story has it, which withheld collateral and the lab's clock are part of.
-Result<void> hand_out_collateral(const std::filesystem::path& directory, const lab::Platform& platform, const Clock& clock) {
-  CLOISTER_TRY(lock, take_story_lock(directory));
-  CLOISTER_TRY(story, read_story(directory, platform.created()));
-  const auto issued = issue_collateral(directory, platform, story, lab_time(story, clock));
-  if (!issued) return issued.error();
-  return {};
+constexpr std::chrono::minutes kRenewEvery{1};
+
+/// Looks after the collateral while the device answers.
+void keep_renewing(const std::stop_token& stop, CollateralRenewal& renewal, log::Logger& logger) {
+  std::mutex mutex;
+  std::condition_variable_any ended;
+  std::unique_lock held{mutex};
+  while (!ended.wait_for(held, stop, kRenewEvery, [&stop] { return stop.stop_requested(); })) {
+    if (const auto renewed = renewal.renew(); !renewed) {
+      logger.warn("lab_device_collateral_not_renewed", {{"error", renewed.error().text()}, {"lab", true}});
+    }
+  }
 }
 
 }  // namespace
@@ -57,7 +67,8 @@ Result<void> serve_device(const DeviceOptions& options, std::ostream& out, log::
   for (const auto& file : image) files.push_back({.path = file.path, .mode = file.mode, .contents = file.contents()});
   const auto directory = std::filesystem::absolute(options.state);
   CLOISTER_TRY(state, open_state(directory, clock, random));
-  CLOISTER_CHECK(hand_out_collateral(directory, state.platform, clock));
+  CollateralRenewal renewal{directory, state.platform, clock};
+  CLOISTER_CHECK(renewal.renew());
   CLOISTER_TRY(td, state.platform.launch({}, files));
   LabTdDevice device{state.platform, std::move(td)};
   CLOISTER_TRY(listener, process::listen_at(options.socket));
@@ -68,6 +79,7 @@ Result<void> serve_device(const DeviceOptions& options, std::ostream& out, log::
                                   {"mrtd", codec::to_hex(device.mrtd())},
                                   {"lab", true}})
       << std::endl;
+  const std::jthread renewing{[&](const std::stop_token& stop) { keep_renewing(stop, renewal, logger); }};
   return device::serve_tee_socket(device, listener.get(), signals.get());
 }
 

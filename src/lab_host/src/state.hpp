@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -20,6 +21,7 @@ struct State {
   std::string root_pem;
 };
 
+inline constexpr std::chrono::hours kCollateralAge{24 * 7};  // of the 30 days that it is good for
 inline constexpr std::string_view kSeedFile = "seed";
 inline constexpr std::string_view kRootFile = "root.pem";
 inline constexpr std::string_view kCollateralFile = "collateral.json";

@@ -14,6 +14,39 @@ using evidence::SnpProduct;
 
 const UnixTime kCreated = *from_civil(2026, 3, 1, 12, 0, 0);
 
+/// Acts are kept, and by the clock of the platform that is there, if one is.
+void tell_a_story(const std::filesystem::path& state, test::FakeClock& clock) {
+  using lab_snp::usual_tcb;
+  const auto change = [&](SnpProduct product, const SnpCommand& command) { return change_snp_tcb(state, product, command, clock); };
+  auto newer = usual_tcb(SnpProduct::milan);
+  const auto loaded = change(SnpProduct::milan, LoadLevels{});
+  ASSERT_TRUE(loaded.ok()) << loaded.error().text();
+  ++newer.snp;
+  ++newer.microcode;
+  EXPECT_EQ(loaded->story.platform(SnpProduct::milan).current, newer);
+  ASSERT_TRUE(change(SnpProduct::milan, LoadLevels{{.microcode = 0xFF}}).ok());
+  newer.microcode = 0xFF;
+  EXPECT_EQ(change(SnpProduct::milan, LoadLevels{}).error().code(), Errc::invalid_argument);
+  ASSERT_TRUE(change(SnpProduct::milan, lab_snp::Commit{}).ok());
+  ASSERT_TRUE(change(SnpProduct::milan, ReportLevels{{.bootloader = 1}}).ok());
+  EXPECT_EQ(change(SnpProduct::milan, ReportLevels{{.tee = 9}}).error().code(), Errc::invalid_argument);
+  ASSERT_TRUE(change(SnpProduct::turin, LoadLevels{{.fmc = 2}}).ok());
+  const auto kept = view_snp_tcb(state, clock);
+  ASSERT_TRUE(kept.ok()) << kept.error().text();
+  EXPECT_EQ(kept->story.acts().size(), 5U);
+  EXPECT_EQ(kept->story.platform(SnpProduct::milan).committed, newer);
+  EXPECT_EQ(kept->story.platform(SnpProduct::milan).reported.bootloader, 1);
+  EXPECT_EQ(kept->story.platform(SnpProduct::turin).current.fmc, 2);
+  EXPECT_EQ(change(SnpProduct::milan, ReportLevels{})->story.platform(SnpProduct::milan).reported, newer);
+
+  const auto whole = test::read_text(state / "snp/tcb.json");
+  std::ofstream{state / "snp/tcb.json"} << "{";
+  EXPECT_EQ(view_snp_tcb(state, clock).error().code(), Errc::configuration_invalid);
+  EXPECT_EQ(change(SnpProduct::milan, lab_snp::Commit{}).error().code(), Errc::configuration_invalid);
+  EXPECT_EQ(test::read_text(state / "snp/tcb.json"), "{");
+  std::ofstream{state / "snp/tcb.json"} << whole;
+}
+
 /// Making the keys takes seconds: one test does all.
 TEST(SnpState, KeepsItsKeysAndRefusesWhatIsNotWhole) {
   const test::TempDir temporary;
@@ -21,6 +54,9 @@ TEST(SnpState, KeepsItsKeysAndRefusesWhatIsNotWhole) {
   test::FakeClock clock{kCreated};
   test::SeededRandom random{1};
   const auto open = [&] { return open_snp_authority(state, clock, random); };
+  EXPECT_EQ(view_snp_tcb(state, clock).error().code(), Errc::not_found);
+  EXPECT_EQ(change_snp_tcb(state, SnpProduct::milan, lab_snp::Commit{}, clock).error().code(), Errc::not_found);
+  EXPECT_FALSE(std::filesystem::exists(state));
   const auto first = open();
   ASSERT_TRUE(first.ok()) << first.error().text();
   EXPECT_EQ(first->root(SnpProduct::milan)->not_before, kCreated);
@@ -37,6 +73,8 @@ TEST(SnpState, KeepsItsKeysAndRefusesWhatIsNotWhole) {
   struct stat status {};
   ASSERT_EQ(::stat((state / "snp/authority.pem").c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777, 0600U);
+
+  tell_a_story(state, clock);
 
   const auto code = [&] { return open().error().code(); };
   ASSERT_EQ(::chmod((state / "snp/authority.pem").c_str(), 0644), 0);

@@ -6,7 +6,6 @@ namespace {
 using collateral::Key;
 using evidence::SnpProduct;
 using evidence::VekKind;
-using Newest = std::map<SnpProduct, evidence::SnpTcb>;
 
 SnpProduct product_of(collateral::Product product) {
   switch (product) {
@@ -28,25 +27,21 @@ evidence::SnpTcb tcb_of(const collateral::SnpTcb& tcb) {
 /// The bytes of each kind of document; empty where there is none.
 struct Issue {
   const lab_snp::Authority& authority;
-  const Newest& newest;
-  UnixTime now;
+  const Standing& standing;
 
   Bytes operator()(const collateral::VcekKey& key) const {
     const auto product = product_of(key.product);
-    const auto reached = newest.find(product);
     const auto chip = authority.chip_id(product);
     const auto tcb = tcb_of(key.tcb);
-    if (reached == newest.end() || !same_bytes(key.hwid, ByteView{chip}.first(collateral::hwid_size(key.product)))) return {};
-    if (!evidence::snp_tcb_gaps(reached->second, tcb).empty()) return {};
+    if (!same_bytes(key.hwid, ByteView{chip}.first(collateral::hwid_size(key.product)))) return {};
+    if (!evidence::snp_tcb_gaps(standing.story.reached(product), tcb).empty()) return {};
     return authority.issue_vek(product, VekKind::vcek, tcb)->der;
   }
   Bytes operator()(const collateral::AmdChainKey& key) const {
-    const auto product = product_of(key.product);
-    return newest.contains(product) ? to_bytes(authority.chain(product, kind_of(key.endorsement))) : Bytes{};
+    return to_bytes(authority.chain(product_of(key.product), kind_of(key.endorsement)));
   }
   Bytes operator()(const collateral::AmdCrlKey& key) const {
-    const auto product = product_of(key.product);
-    return newest.contains(product) ? authority.crl(product, now) : Bytes{};
+    return lab_snp::issue_crl(authority, standing.story, product_of(key.product), standing.now);
   }
   Bytes operator()(const collateral::TcbInfoKey&) const { return {}; }
   Bytes operator()(const collateral::IdentityKey&) const { return {}; }
@@ -57,7 +52,9 @@ struct Issue {
 }  // namespace
 
 std::optional<collateral::Document> SnpDocuments::find(const Key& key) const {
-  const auto body = std::visit(Issue{authority_, newest_, clock_.now()}, key);
+  const auto standing = standing_();
+  if (!standing) return std::nullopt;
+  const auto body = std::visit(Issue{authority_, *standing}, key);
   if (body.empty()) return std::nullopt;
   auto document = collateral::read_document(key, body, {});
   CLOISTER_ASSERT(document.ok());  // our own

@@ -79,6 +79,25 @@ PlatformOptions PlatformOptions::at(evidence::SnpProduct product, const evidence
   return out;
 }
 
+Status PlatformOptions::load(const evidence::SnpTcb& tcb) {
+  if (!evidence::snp_tcb_gaps(tcb, committed).empty()) return Status::invalid_param;
+  current = tcb;
+  return Status::success;
+}
+
+void PlatformOptions::commit() {
+  committed = current;
+  const auto status = set_reported(committed);
+  CLOISTER_ASSERT(status == Status::success);
+}
+
+Status PlatformOptions::set_reported(const evidence::SnpTcb& tcb) {
+  if (!evidence::snp_tcb_gaps(committed, tcb).empty()) return Status::invalid_param;
+  if (tcb != reported) vlek_loaded = false;
+  reported = tcb;
+  return Status::success;
+}
+
 Firmware::Firmware(const Authority& authority, Memory& memory, Random& random, const PlatformOptions& options)
     : authority_{&authority}, memory_{&memory}, random_{&random}, options_{options} {}
 Firmware::Firmware(Firmware&&) noexcept = default;
@@ -94,18 +113,6 @@ Result<Firmware> Firmware::start(const Authority& authority, Memory& memory, Ran
     return Error{Errc::invalid_argument, "SNP platform: reports of version 2, 3 or 5 expected"};
   }
   return Firmware{authority, memory, random, options};
-}
-
-Status Firmware::load(const evidence::SnpTcb& tcb) {
-  if (!evidence::snp_tcb_gaps(tcb, options_.committed).empty()) return Status::invalid_param;
-  options_.current = tcb;
-  return Status::success;
-}
-
-Status Firmware::set_reported(const evidence::SnpTcb& tcb) {
-  if (!evidence::snp_tcb_gaps(options_.committed, tcb).empty()) return Status::invalid_param;
-  options_.reported = tcb;
-  return Status::success;
 }
 
 Firmware::Context* Firmware::find(std::uint64_t context) {

@@ -79,7 +79,7 @@ crypto::SecretBytes Firmware::report(const Context& guest, const Message& messag
   body.author_key_enabled = guest.author_key_enabled;
   body.chip_key_masked = options_.mask_chip_key;
   body.signing_key = loaded ? evidence::VekKind::vlek : evidence::VekKind::vcek;
-  if (!loaded && options_.mask_chip_key) body.signing_key.reset();
+  if (options_.mask_chip_key) body.signing_key.reset();
   body.report_data = request->report_data;
   body.measurement = guest.digest.value();
   body.host_data = guest.host_data;

@@ -427,6 +427,22 @@ TEST_F(MaskedTest, NobodySignsAndNoChipIsNamed) {
   EXPECT_EQ(key(guest, {.root = RootKey::vmrk}).status, Status::success);
 }
 
+/// 7.2 and 7.3 of AMD 56860 tell VCEK and VLEK not apart.
+TEST_F(MaskedTest, TheMaskIsOnALoadedKeyToo) {
+  machine.firmware.load_vlek();
+  const auto guest = start(setup());
+  for (const auto select : {KeySelect::either, KeySelect::vlek, KeySelect::vcek}) {
+    const auto answer = report(guest, {.key = select});
+    ASSERT_TRUE(answer.value.has_value());
+    const auto parsed = evidence::parse_snp_report(*answer.value).value();
+    EXPECT_EQ(parsed.body().signing_key, std::nullopt);
+    EXPECT_TRUE(parsed.body().chip_key_masked);
+    EXPECT_TRUE(all_zero(parsed.signature()));
+    EXPECT_EQ(key(guest, {.key = select}).status, Status::invalid_key);
+    EXPECT_EQ(key(guest, {.root = RootKey::vmrk, .key = select}).status, Status::success);
+  }
+}
+
 class LoadedTest : public GuestTest {
  protected:
   static PlatformOptions loaded() {
@@ -447,6 +463,26 @@ TEST_F(LoadedTest, TheProvidersKeySignsUnlessTheChipsIsAskedFor) {
   EXPECT_EQ(body(guest).mitigations, (evidence::SnpMitigations{.launch = 3, .current = 3}));
   EXPECT_NE(key_bytes(guest, {.key = KeySelect::vlek}), key_bytes(guest, {.key = KeySelect::vcek}));
   EXPECT_EQ(key_bytes(guest, {.key = KeySelect::vlek}), key_bytes(guest, {.key = KeySelect::either}));
+}
+
+/// The key that was loaded is of the TCB that was reported.
+TEST_F(LoadedTest, ALoadedKeyIsGoneWhereAnotherTcbIsReported) {
+  const auto guest = start(setup());
+  auto& firmware = machine.firmware;
+  auto newer = tcb_of(SnpProduct::turin);
+  ++newer.snp;
+  ASSERT_EQ(firmware.load(newer), Status::success);
+  EXPECT_EQ(body(guest).signing_key, VekKind::vlek);  // runs, and is not reported
+  firmware.commit();
+  EXPECT_EQ(firmware.platform().reported, newer);
+  EXPECT_EQ(body(guest).signing_key, VekKind::vcek);
+  EXPECT_EQ(key(guest, {.key = KeySelect::vlek}).status, Status::invalid_key);
+  firmware.load_vlek();
+  EXPECT_EQ(body(guest).signing_key, VekKind::vlek);
+  EXPECT_EQ(firmware.set_reported(newer), Status::success);  // as it was
+  EXPECT_EQ(body(guest).signing_key, VekKind::vlek);
+  EXPECT_EQ(firmware.set_reported(tcb_of(SnpProduct::turin)), Status::success);
+  EXPECT_EQ(body(guest).signing_key, VekKind::vcek);
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "cloister/storage/sealing.hpp"
 
+#include <vector>
+
 #include "cloister/codec/cbor.hpp"
 #include "cloister/codec/text.hpp"
 #include "cloister/crypto/aead.hpp"
@@ -20,6 +22,10 @@ constexpr std::size_t kMaxKeyId = 64;
 constexpr Sql kActiveKey{"SELECT id FROM data_key WHERE tenant = ?1 AND active = 1"};
 constexpr Sql kWrappedKey{"SELECT wrapped FROM data_key WHERE tenant = ?1 AND id = ?2"};
 constexpr Sql kRetireKeys{"UPDATE data_key SET active = 0 WHERE tenant = ?1 AND active = 1"};
+constexpr Sql kHasDerivedKeys{"SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'derived_key'"};
+constexpr Sql kCountDerivedKeys{"SELECT COUNT(*) FROM derived_key"};
+constexpr Sql kAllKeys{"SELECT id, tenant, wrapped FROM data_key ORDER BY id"};
+constexpr Sql kRewrapKey{"UPDATE data_key SET wrapped = ?1 WHERE id = ?2"};
 constexpr Sql kAddKey{"INSERT INTO data_key (id, tenant, wrapped, active) VALUES (?1, ?2, ?3, 1)"};
 
 crypto::SecretBytes value_key(const crypto::Secret<32>& data_key, const ByteArray<32>& salt) {
@@ -132,6 +138,47 @@ Result<void> Sealer::rotate(Transaction& transaction, const TenantId& tenant) {
   CLOISTER_CHECK(transaction.run(kRetireKeys, {tenant}));
   CLOISTER_CHECK(add_key(transaction, tenant));
   return {};
+}
+
+Result<std::uint64_t> rewrap_data_keys(Transaction& transaction, const kms::Kms& from, const kms::Kms& to) {
+  struct Wrapped {
+    std::string id;
+    TenantId tenant;
+    Bytes bytes;
+  };
+  std::vector<Wrapped> all;
+  {
+    CLOISTER_TRY(rows, transaction.query(kAllKeys));
+    for (;;) {
+      CLOISTER_TRY(found, rows.next());
+      if (!found) break;
+      auto id = rows.text();
+      auto tenant = rows.id<TenantId>();
+      all.push_back({std::move(id), std::move(tenant), rows.bytes()});
+      CLOISTER_CHECK(rows.end_row());
+    }
+  }
+  for (const auto& one : all) {
+    const auto owner = data_key_owner(one.tenant, one.id);
+    auto key = from.unwrap(one.bytes, owner);
+    if (!key) return key.error().in("data key " + one.id);
+    CLOISTER_TRY(wrapped, to.wrap(*key, owner));
+    CLOISTER_CHECK(transaction.run(kRewrapKey, {wrapped, one.id}));
+  }
+  return all.size();
+}
+
+Result<std::uint64_t> count_derived_keys(const Reading& reading) {
+  const auto count = [&reading](Sql sql) -> Result<std::uint64_t> {
+    CLOISTER_TRY(rows, reading.query(sql));
+    CLOISTER_TRY(found, rows.next());
+    CLOISTER_ASSERT(found);  // COUNT has a row
+    const auto number = rows.uint();
+    CLOISTER_CHECK(rows.end_row());
+    return number;
+  };
+  CLOISTER_TRY(tables, count(kHasDerivedKeys));
+  return tables == 0 ? Result<std::uint64_t>{0} : count(kCountDerivedKeys);
 }
 
 }  // namespace cloister::storage

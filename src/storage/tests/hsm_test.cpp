@@ -67,6 +67,34 @@ TEST_F(HsmSealerTest, ADatabaseOfAnotherHsmOrOfAFileDoesNotOpen) {
   EXPECT_EQ(of_hsm.open(read(), tenant_, cell_, sealed).error().code(), Errc::decryption_failed);
 }
 
+/// From a file to an HSM and back: values stay as they are sealed.
+TEST_F(HsmSealerTest, DataKeysAreRewrapped) {
+  Sealer of_file{kms_, random_};
+  const auto before = *seal(of_file, "old");
+  ASSERT_TRUE(commit([&](Transaction& t) { return of_file.rotate(t, tenant_); }));
+  const auto after = *seal(of_file, "new");
+  const auto rewrap = [&](const kms::Kms& from, const kms::Kms& to) {
+    return commit([&](Transaction& t) { return rewrap_data_keys(t, from, to); });
+  };
+  const auto opens = [&](const kms::Kms& kms) {
+    Sealer sealer{kms, random_};
+    const auto first = sealer.open(read(), tenant_, cell_, before);
+    const auto second = sealer.open(read(), tenant_, cell_, after);
+    return first && second && as_text(first->reveal()) == "old" && as_text(second->reveal()) == "new";
+  };
+  EXPECT_EQ(rewrap(kms_, *kms_of_hsm_).value(), 2U);
+  EXPECT_TRUE(opens(*kms_of_hsm_));
+  EXPECT_FALSE(opens(kms_));
+  EXPECT_EQ(rewrap(kms_, *kms_of_hsm_).error().code(), Errc::decryption_failed);  // they are not the file's any more
+  EXPECT_TRUE(opens(*kms_of_hsm_));
+  hsm_->unplug();
+  EXPECT_EQ(rewrap(*kms_of_hsm_, kms_).error().code(), Errc::unavailable);
+  hsm_->plug_in();
+  EXPECT_TRUE(opens(*kms_of_hsm_));
+  EXPECT_EQ(rewrap(*kms_of_hsm_, kms_).value(), 2U);
+  EXPECT_TRUE(opens(kms_));
+}
+
 TEST_F(HsmSealerTest, ARemovedKeyLeavesNothingHalfWritten) {
   Sealer sealer{*kms_of_hsm_, random_};
   const auto sealed = *seal(sealer, "kept");

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -17,7 +18,9 @@
 namespace cloister::api {
 
 /// Why requests should go elsewhere.
-enum class Unready { starting, stopping, storage_unreadable, storage_unwritable, storage_slow, disk_almost_full };
+enum class Unready {
+  starting, stopping, storage_unreadable, storage_unwritable, storage_slow, disk_almost_full, keys_unavailable, keys_slow
+};
 [[nodiscard]] std::string_view to_string(Unready reason) noexcept;
 
 /// How the server itself is: what `/health`, `/ready`, `/status` and `/metrics` say beyond what the database holds.
@@ -26,7 +29,9 @@ class Monitor {
  public:
   /// Settings that make the server accept more than it should in production, by name: shown wherever its state is.
   using Taints = std::vector<std::string>;
-  Monitor(storage::Database& database, const Clock& clock, Taints taints = {});
+  /// Whether the keeper of the server's keys serves; may take long. Nothing: it is not asked.
+  using KeyProbe = std::function<Result<void>()>;
+  Monitor(storage::Database& database, const Clock& clock, Taints taints = {}, KeyProbe keys = {});
 
   void serving() noexcept { phase_ = Phase::serving; }
   void stopping() noexcept { phase_ = Phase::stopping; }
@@ -34,10 +39,13 @@ class Monitor {
   void beat() noexcept { beat_ = clock_.steady(); }
   /// Whether the loop went round within the last minute.
   [[nodiscard]] bool alive() const noexcept;
-  /// Nothing: the server is ready. Has the storage tried, at most once a second for all callers together, and waits a
-  /// second for that; then it says what was found last, and once a trial takes `kSlow`, `storage_slow`.
+  /// Nothing: the server is ready. Has storage and keys tried, for all callers together at most once a second and once in
+  /// `kKeysEvery`, and waits a second for that; then it says what was found last, and once a trial takes `kSlow`, that it is slow.
   [[nodiscard]] runtime::Task<std::optional<Unready>> unready();
   static constexpr std::chrono::seconds kSlow{5};
+  static constexpr std::chrono::seconds kKeysEvery{5};
+  /// What the keeper of the keys said when it was asked last and did not serve.
+  [[nodiscard]] std::optional<Error> key_failure() const;
 
   [[nodiscard]] UnixTime started() const noexcept { return started_; }
   [[nodiscard]] const Taints& taints() const noexcept { return taints_; }
@@ -48,24 +56,45 @@ class Monitor {
 
  private:
   enum class Phase { starting, serving, stopping };
-  [[nodiscard]] static std::optional<Unready> try_storage(storage::Database& database);
-  void begin_trial(SteadyTime now);
+  /// Something that is tried now and then on a thread of its own, which it may hold for long.
+  class Trial {
+   public:
+    Trial(const Clock& clock, std::function<std::optional<Unready>()> work, std::chrono::seconds every, Unready slow)
+        : clock_{clock}, work_{std::move(work)}, every_{every}, slow_{slow} {}
+    void begin();
+    /// Waits no longer than `patience` for a trial under way; what was found last.
+    [[nodiscard]] runtime::Task<std::optional<Unready>> found(Deadline patience);
+
+   private:
+    const Clock& clock_;
+    const std::function<std::optional<Unready>()> work_;
+    const std::chrono::seconds every_;
+    const Unready slow_;
+    std::mutex mutex_;  // guards the four below
+    bool trying_ = false;
+    SteadyTime began_{};  // the newest trial
+    bool tried_ = false;
+    std::optional<Unready> found_;
+    runtime::AsyncEvent ended_;
+    runtime::BlockingPool thread_{1, 1};  // last: its work uses the others
+  };
+  [[nodiscard]] std::optional<Unready> try_storage();
+  [[nodiscard]] std::optional<Unready> try_keys();
   storage::Database& database_;
   const Clock& clock_;
-  Taints taints_;
+  const Taints taints_;
+  const KeyProbe keys_;
   UnixTime started_;
   std::atomic<Phase> phase_ = Phase::starting;
   std::atomic<SteadyTime> beat_;
-  std::mutex mutex_;  // guards the four below
-  bool trying_ = false;
-  SteadyTime began_{};  // the newest trial
-  bool tried_ = false;
-  std::optional<Unready> found_;
-  runtime::AsyncEvent ended_;
+  mutable std::mutex mutex_;  // guards the one below
+  std::optional<Error> key_failure_;
   metrics::Histograms requests_{"http_request_duration_seconds",
                                 "From the first byte of a request's header to the last of its answer.",
                                 {"route", "method", "status"}};
-  runtime::BlockingPool trials_{1, 1};  // last: its work uses the others
+  // Last: they use the others.
+  Trial storage_trial_{clock_, [this] { return try_storage(); }, std::chrono::seconds{1}, Unready::storage_slow};
+  Trial keys_trial_{clock_, [this] { return try_keys(); }, kKeysEvery, Unready::keys_slow};
 };
 
 }  // namespace cloister::api

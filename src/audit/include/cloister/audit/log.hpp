@@ -2,11 +2,13 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cloister/core/random.hpp"
@@ -24,6 +26,9 @@ namespace cloister::audit {
 /// The Kms's key that signs heads.
 inline constexpr std::string_view kSigningKey = "audit";
 
+/// Of a leaf.
+using Details = std::vector<std::pair<std::string, merkle::DetailValue>>;
+
 /// The append-only log. A leaf is a row that commits with the act that it tells of; `advance` builds the tree over the
 /// rows and signs its head. The last head is also kept in a file beside the database, so that a database that was set
 /// back is found. Thread-safe; everything it is made from outlives it.
@@ -40,6 +45,18 @@ class Log {
   /// last head is not of this key, or not over its tree.
   [[nodiscard]] static Result<std::unique_ptr<Log>> open(storage::Database& database, const kms::Kms& kms,
                                                          Random& random, const Options& options, UnixTime now);
+
+  /// What else is to happen in the transaction that hands a log on; gives details of the leaf that tells of it.
+  using With = std::function<Result<Details>(storage::Transaction&)>;
+  /// Ends the log that `from` signs and begins one that `to` signs, in one transaction with `with`: the old log's last leaf
+  /// ("log.handed_on", under a head that `from` signs) names the new log and its key, the new log's first leaf ("log.taken_over")
+  /// the old one, its key, size and root. Where the database was handed on before and the head file was not (a crash in
+  /// between), only that is made up for. Returns whether the database was changed. Errors: as `open` with `from`; what `with` says.
+  [[nodiscard]] static Result<bool> hand_on(storage::Database& database, const kms::Kms& from, const kms::Kms& to, Random& random,
+                                            const std::filesystem::path& head_file, UnixTime now, const With& with);
+
+  /// Whether the database's newest log is signed by this keeper's key.
+  [[nodiscard]] static Result<bool> is_of(storage::Database& database, const kms::Kms& kms);
 
   [[nodiscard]] const std::string& id() const noexcept { return id_; }
   /// What heads are signed with: goes into trust files.
@@ -97,6 +114,11 @@ class Log {
   Log(storage::Database& database, const kms::Kms& kms, std::filesystem::path head_file,
       const crypto::Ed25519Public& key)
       : database_{database}, kms_{kms}, head_file_{std::move(head_file)}, key_{key} {}
+  struct Grown {
+    merkle::Frontier frontier;
+    merkle::SignedHead head;
+  };
+  [[nodiscard]] Result<Grown> grow_in(storage::Transaction& transaction, UnixTime now) const;
   [[nodiscard]] Result<void> resume(merkle::SignedHead head);
   [[nodiscard]] Result<void> grow(UnixTime now);
   [[nodiscard]] Result<void> publish();

@@ -33,6 +33,9 @@ class Kms {
   [[nodiscard]] virtual Result<crypto::Ed25519Public> public_key(std::string_view name) const = 0;
   /// Signed by the key of that name. The caller's message begins with a domain string.
   [[nodiscard]] virtual Result<crypto::Ed25519Signature> sign(std::string_view name, ByteView message) const = 0;
+
+  /// Whether the keeper serves now: one short use of the master key, whose outcome nobody keeps.
+  [[nodiscard]] virtual Result<void> probe() const = 0;
 };
 
 inline constexpr std::size_t kMaxSealed = 1U << 20;

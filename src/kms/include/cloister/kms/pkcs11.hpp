@@ -45,6 +45,7 @@ class Pkcs11Kms final : public Kms {
   [[nodiscard]] Result<crypto::Ed25519Public> public_key(std::string_view name) const override;
   /// Every signature is verified before it is given out: `hsm_key_unfit` when it is not the public half's.
   [[nodiscard]] Result<crypto::Ed25519Signature> sign(std::string_view name, ByteView message) const override;
+  [[nodiscard]] Result<void> probe() const override;
 
  private:
   class Impl;

@@ -30,6 +30,8 @@ class SoftwareKms final : public Kms {
   [[nodiscard]] Result<crypto::SecretBytes> open(ByteView associated, ByteView sealed) const override;
   [[nodiscard]] Result<crypto::Ed25519Public> public_key(std::string_view name) const override;
   [[nodiscard]] Result<crypto::Ed25519Signature> sign(std::string_view name, ByteView message) const override;
+  /// Always: the key is in memory.
+  [[nodiscard]] Result<void> probe() const override { return {}; }
 
  private:
   crypto::Secret<32> master_;

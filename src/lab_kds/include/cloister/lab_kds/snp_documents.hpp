@@ -1,29 +1,37 @@
 #pragma once
 
-#include <map>
+#include <functional>
+#include <optional>
 
 #include "cloister/collateral_service/documents.hpp"
 #include "cloister/core/time.hpp"
-#include "cloister/lab_snp/authority.hpp"
+#include "cloister/lab_snp/tcb_story.hpp"
 
 namespace cloister::lab_kds {
 
+/// What the lab's AMD knows now, by the lab's clock; nothing while that cannot be read.
+struct Standing {
+  UnixTime now;
+  lab_snp::TcbStory story;
+};
+using StandingSource = std::function<std::optional<Standing>()>;
+
 /// LAB ONLY - NOT HARDWARE. VCEKs by chip and TCB, certificate chains and CRLs of a lab's AMD hierarchy, as documents of
-/// AMD's service (AMD 57230, section 4). Each is signed anew when it is asked for: contents are the same every time (of CRLs,
-/// as of now), signatures are not. A VLEK itself is no document: its provider's host has it. Thread-safe.
+/// AMD's service (AMD 57230, section 4). Each is signed anew when it is asked for, by what `standing` says then: contents are the
+/// same every time (of CRLs, as of now), signatures are not. A VLEK itself is no document: its provider's host has it. Thread-safe
+/// where `standing` is.
 class SnpDocuments final : public collateral_service::DocumentSource {
  public:
-  /// `newest`: the products that are served, and the TCB that the chip of each has reached. Both references outlive this.
-  SnpDocuments(const lab_snp::Authority& authority, const Clock& clock, std::map<evidence::SnpProduct, evidence::SnpTcb> newest)
-      : authority_{authority}, clock_{clock}, newest_{std::move(newest)} {}
+  /// The authority outlives this.
+  SnpDocuments(const lab_snp::Authority& authority, StandingSource standing) : authority_{authority}, standing_{std::move(standing)} {}
 
-  /// Nothing for another chip, for a TCB above the newest in any component, and for documents that are not AMD's.
+  /// Nothing for another chip, for a TCB above the newest that the chip reached in any component, for documents that are not
+  /// AMD's, and while the standing cannot be read.
   [[nodiscard]] std::optional<collateral::Document> find(const collateral::Key& key) const override;
 
  private:
   const lab_snp::Authority& authority_;
-  const Clock& clock_;
-  std::map<evidence::SnpProduct, evidence::SnpTcb> newest_;
+  StandingSource standing_;
 };
 
 }  // namespace cloister::lab_kds

@@ -32,13 +32,24 @@ struct PlatformOptions {
   evidence::SnpTcb reported;         // what its endorsement key is of
   std::uint64_t platform_info = evidence::snp_platform::kSmt;
   bool mask_chip_id = false;         // reports do not tell the chip
-  bool mask_chip_key = false;        // the VCEK signs nothing, and no key is derived from it
+  /// MASK_CHIP_KEY of SNP_CONFIG. AMD 56860 (revision 1.58) says of it in 7.3 that a report's signature is zeros, in 7.2 that a key
+  /// from root 0 is INVALID_KEY, of VCEK and VLEK alike; in SNP_CONFIG, that the VCEK is not used. The lab does as 7.2 and 7.3 say.
+  bool mask_chip_key = false;
   bool vlek_loaded = false;
   std::uint64_t mitigations = 1;     // the vector of report version 5
   evidence::SnpFirmwareVersion version{.build = 40, .minor = 55, .major = 1};
 
   /// All three TCBs the same.
   [[nodiscard]] static PlatformOptions at(evidence::SnpProduct product, const evidence::SnpTcb& tcb);
+
+  // What becomes of the TCBs; reported <= committed <= current stays so (AMD 56860, section 3.3). A loaded key is of one reported
+  // TCB: where that changes, it is gone.
+  /// DOWNLOAD_FIRMWARE_EX and microcode: what runs changes. INVALID_PARAM below what is committed.
+  [[nodiscard]] Status load(const evidence::SnpTcb& tcb);
+  /// SNP_COMMIT: there is no way back below what runs, and that is reported.
+  void commit();
+  /// SNP_CONFIG: INVALID_PARAM above what is committed.
+  [[nodiscard]] Status set_reported(const evidence::SnpTcb& tcb);
 };
 
 /// GSTATE: launched by SNP_LAUNCH_START, running from SNP_LAUNCH_FINISH on.
@@ -89,12 +100,12 @@ class Firmware {
   ~Firmware();
 
   [[nodiscard]] const PlatformOptions& platform() const noexcept { return options_; }
-  /// DOWNLOAD_FIRMWARE_EX and microcode: what runs changes. INVALID_PARAM below what is committed.
-  [[nodiscard]] Status load(const evidence::SnpTcb& tcb);
-  /// SNP_COMMIT: there is no way back below what runs.
-  void commit() { options_.committed = options_.current; }
-  /// SNP_CONFIG: INVALID_PARAM above what is committed.
-  [[nodiscard]] Status set_reported(const evidence::SnpTcb& tcb);
+  /// As of `PlatformOptions`.
+  [[nodiscard]] Status load(const evidence::SnpTcb& tcb) { return options_.load(tcb); }
+  void commit() { options_.commit(); }
+  [[nodiscard]] Status set_reported(const evidence::SnpTcb& tcb) { return options_.set_reported(tcb); }
+  /// SNP_VLEK_LOAD, of the provider's key for the TCB that is reported.
+  void load_vlek() noexcept { options_.vlek_loaded = true; }
 
   /// Contexts are named by the address of their page.
   /// SNP_GCTX_CREATE: a Firmware page becomes a Context page. INVALID_PARAM (no page's

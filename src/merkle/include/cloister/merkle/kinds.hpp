@@ -8,6 +8,9 @@ namespace cloister::merkle {
 
 /// The first entry of a log that began because a rollback was accepted.
 inline constexpr std::string_view kRollbackKind = "log.rollback";
+/// The last entry of a log that another keeper of keys goes on with, and the first of the one that goes on.
+inline constexpr std::string_view kHandedOnKind = "log.handed_on";
+inline constexpr std::string_view kTakenOverKind = "log.taken_over";
 
 struct LeafKind {
   std::string_view name;     // `AuditLeaf::kind`

@@ -73,4 +73,11 @@ class Sealer {
   std::map<std::pair<TenantId, std::string>, Key> keys_;
 };
 
+/// Every data key, which `from` wrapped, wrapped by `to` from now on; what is sealed under data keys stays as it is. Returns how
+/// many there are. `decryption_failed` for one that is not `from`'s: then the transaction must not be committed.
+[[nodiscard]] Result<std::uint64_t> rewrap_data_keys(Transaction& transaction, const kms::Kms& from, const kms::Kms& to);
+/// How many rows stand for keys that the Kms's root derives when they are asked for (table `derived_key`): under another Kms they
+/// would be other keys.
+[[nodiscard]] Result<std::uint64_t> count_derived_keys(const Reading& reading);
+
 }  // namespace cloister::storage
