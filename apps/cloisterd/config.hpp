@@ -36,6 +36,8 @@ struct KeyBroker {
   std::optional<std::filesystem::path> resource_policy;     // Rego; the one that is built in
   std::optional<std::filesystem::path> reference_values;    // JSON object, for the attestation policy; none
   bool sample_evidence = false;                             // evidence that proves nothing; taints the server
+  std::uint32_t max_resources = 10'000;                     // of each tenant
+  std::uint64_t max_resource_bytes = std::uint64_t{256} << 20;  // of all values of each tenant
 };
 
 /// Everything that cloisterd is told, from one TOML file; validated whole before anything starts.
@@ -64,6 +66,8 @@ struct KeyBroker {
 ///   resource_policy = "resource.rego"
 ///   reference_values = "reference-values.json"
 ///   sample_evidence = false
+///   max_resources = 10000
+///   max_resource_bytes = "256MiB"
 ///   [limits]                           # see Limits
 ///   connections = 1024
 ///   pending_requests = 512

@@ -12,10 +12,9 @@ constexpr const char* kSettings =
     "PRAGMA foreign_keys = ON;"
     "PRAGMA trusted_schema = OFF;"
     "PRAGMA cell_size_check = ON;"
+    "PRAGMA secure_delete = ON;"
     "PRAGMA temp_store = MEMORY;"
     "PRAGMA journal_size_limit = 67108864;";
-
-constexpr int kBusyTimeoutMs = 5000;
 
 }  // namespace
 

@@ -23,6 +23,7 @@ namespace {
 constexpr Sql kTables{"SELECT COUNT(*), COUNT(*) FILTER (WHERE name = 'schema_migration') FROM sqlite_schema"};
 constexpr Sql kApplied{"SELECT number, name, digest FROM schema_migration ORDER BY number"};
 constexpr Sql kApply{"INSERT INTO schema_migration (number, name, digest) VALUES (?1, ?2, ?3)"};
+constexpr int kReadersPatienceMs = 1000;
 /// Stores a number that nothing reads, on the first page.
 constexpr const char* kProbe = "PRAGMA user_version = 0";
 constexpr const char* kMigrationTable =
@@ -384,6 +385,20 @@ Result<void> Database::probe() {
   CLOISTER_TRY(transaction, write());
   CLOISTER_CHECK(state_->writer->execute(kProbe));
   return transaction.commit();
+}
+
+Result<bool> Database::empty_log() {
+  CLOISTER_ASSERT(state_->writing_thread.load() != std::this_thread::get_id());
+  CLOISTER_CHECK(state_->take_turn());
+  auto* const handle = state_->writer->handle();
+  sqlite3_busy_timeout(handle, kReadersPatienceMs);
+  const int done = sqlite3_wal_checkpoint_v2(handle, nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
+  auto failure = sqlite_error(handle, done);
+  sqlite3_busy_timeout(handle, Connection::kBusyTimeoutMs);
+  state_->end_turn();
+  if (done == SQLITE_OK) return true;
+  if ((done & 0xFF) == SQLITE_BUSY) return false;
+  return failure;
 }
 
 Result<Database::Sizes> Database::sizes() const {

@@ -211,6 +211,9 @@ class Database {
   /// Writes and commits a page of nothing: success means that what is written now gets to the disk. Waits for the
   /// writer before it; costs a sync.
   [[nodiscard]] Result<void> probe();
+  /// Empties the write-ahead log into the database, so that nothing which was overwritten is left in either. Waits for
+  /// readers of older states, a second at most: false when there still was one, and the log is as it was.
+  [[nodiscard]] Result<bool> empty_log();
   struct Sizes {
     std::uint64_t database = 0;  // bytes of the file
     std::uint64_t log = 0;       // bytes of its write-ahead log
