@@ -357,6 +357,17 @@ TEST_F(KbsResources, LabelsAreListedByAndSeenByPolicies) {
   EXPECT_EQ(value_of("a/b/1"), "unauthenticated") << "of a deleted one policies see none";
 }
 
+TEST_F(KbsResources, LabelsAreSeenFromTheFirstOneOnAndAfterARestart) {
+  set_policy("allow if data.labels == {}\nallow if data.labels.env == \"dev\"\n");
+  EXPECT_EQ(value_of("default/key/1"), kSecret) << "when nothing has any";
+  ASSERT_EQ(native(Method::put, at("default/key/1", "/labels"), R"({"labels":{"env":"prod"}})").status, 200);
+  EXPECT_EQ(value_of("default/key/1"), "unauthenticated");
+  configure(playground());
+  EXPECT_EQ(value_of("default/key/1"), "unauthenticated");
+  ASSERT_EQ(native(Method::put, at("a/b/c", "?labels=env=dev"), "one").status, 201);
+  EXPECT_EQ(value_of("a/b/c"), "one");
+}
+
 TEST_F(KbsResources, LabelsAreWhatKubernetesTakes) {
   for (const auto* body : {R"({"labels":{"-a":"b"}})", R"({"labels":{"a":"b c"}})", R"({"labels":{"A.org/x":"b"}})"}) {
     EXPECT_EQ(native(Method::put, at("default/key/1", "/labels"), body).code(), "invalid_argument") << body;

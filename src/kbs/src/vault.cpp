@@ -99,6 +99,7 @@ Result<void> Vault::trim(storage::Transaction& transaction, const rcar::Resource
 Result<std::uint64_t> Vault::put(const rcar::ResourcePath& path, ByteView value, std::string_view who, UnixTime now,
                                  const Terms& terms) {
   if (terms.labels) CLOISTER_CHECK(check_labels(*terms.labels));
+  if (terms.labels) labelled_ = Labelled::some;
   return change(kStored, path, who, now, [&](storage::Transaction& transaction, Details& details) -> Result<std::uint64_t> {
     const auto before = find_undeleted(transaction, path);
     if (!before && (terms.existing || before.error().code() != Errc::not_found)) return before.error();
@@ -120,6 +121,7 @@ Result<std::uint64_t> Vault::put(const rcar::ResourcePath& path, ByteView value,
 Result<void> Vault::declare(const rcar::ResourcePath& path, const Generator& generator, const std::optional<Labels>& labels,
                             std::string_view who, UnixTime now) {
   if (labels) CLOISTER_CHECK(check_labels(*labels));
+  if (labels) labelled_ = Labelled::some;
   return change(kDeclared, path, who, now, [&](storage::Transaction& transaction, Details& details) -> Result<void> {
     const auto before = find_undeleted(transaction, path);
     if (before) return conflict("there is such a resource: purge it first");
@@ -169,6 +171,7 @@ Result<void> Vault::set_current(const rcar::ResourcePath& path, std::uint64_t ve
 
 Result<void> Vault::set_labels(const rcar::ResourcePath& path, const Labels& labels, std::string_view who, UnixTime now) {
   CLOISTER_CHECK(check_labels(labels));
+  labelled_ = Labelled::some;
   return change(kLabelled, path, who, now, [&](storage::Transaction& transaction, Details& details) -> Result<void> {
     CLOISTER_TRY(info, find_undeleted(transaction, path));
     details.emplace_back("labels", digest_of(labels));
@@ -291,7 +294,15 @@ Result<storage::Resources::Usage> Vault::usage() const {
 }
 
 Result<Labels> Vault::labels(const rcar::ResourcePath& path) const {
-  auto found = info(path);
+  if (labelled_ == Labelled::none) return Labels{};
+  CLOISTER_TRY(snapshot, services_.database.read());
+  if (labelled_ == Labelled::unknown) {
+    CLOISTER_TRY(any, resources_.labelled(snapshot, options_.tenant));
+    // Unless somebody sets labels meanwhile.
+    auto expected = Labelled::unknown;
+    labelled_.compare_exchange_strong(expected, any ? Labelled::some : Labelled::none);
+  }
+  auto found = resources_.info(snapshot, options_.tenant, path.str());
   if (found && !found->deleted) return std::move(found->labels);
   if (found || found.error().code() == Errc::not_found) return Labels{};
   return found.error();

@@ -20,6 +20,7 @@ constexpr Sql kVersions{
     "ORDER BY version DESC"};
 constexpr Sql kVersion{
     "SELECT version, created, size, generated, value IS NULL, deleted FROM resource WHERE tenant = ?1 AND path = ?2 AND version = ?3"};
+constexpr Sql kLabelled{"SELECT EXISTS (SELECT 1 FROM resource_head WHERE tenant = ?1 AND present = 1 AND labels <> '{}')"};
 constexpr Sql kUsage{
     "SELECT (SELECT COUNT(*) FROM resource_head WHERE tenant = ?1 AND present = 1), "
     "(SELECT COALESCE(SUM(size + ?2), 0) FROM resource INDEXED BY resource_by_size WHERE tenant = ?1 AND value IS NOT NULL) + "
@@ -133,6 +134,10 @@ Result<std::vector<Resources::Version>> Resources::versions(const Reading& readi
 Result<Resources::Version> Resources::version(const Reading& reading, const TenantId& tenant, std::string_view path,
                                               std::uint64_t number) const {
   return read_one(reading, "version", kVersion, {tenant, path, number}, read_version);
+}
+
+Result<bool> Resources::labelled(const Reading& reading, const TenantId& tenant) const {
+  return read_one(reading, "resources", kLabelled, {tenant}, [](Rows& rows) { return rows.boolean(); });
 }
 
 Result<Resources::Usage> Resources::usage(const Reading& reading, const TenantId& tenant) const {

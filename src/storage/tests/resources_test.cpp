@@ -231,7 +231,10 @@ TEST_F(ResourcesTest, AreSealedWhereTheyStand) {
 
 TEST_F(ResourcesTest, LabelsThatAreNoneAreNoted) {
   ASSERT_TRUE(put("a/b/c", as_bytes("one")));
+  EXPECT_FALSE(*resources_.labelled(read(), tenant_));
   ASSERT_TRUE(commit([&](Transaction& t) { return resources_.set_labels(t, tenant_, "a/b/c", {{"env", "prod"}, {"x.org/team", ""}}); }));
+  EXPECT_TRUE(*resources_.labelled(read(), tenant_));
+  EXPECT_FALSE(*resources_.labelled(read(), id<TenantId>("other")));
   EXPECT_EQ(resources_.info(read(), tenant_, "a/b/c")->labels, (Resources::Labels{{"env", "prod"}, {"x.org/team", ""}}));
   for (const auto* text : {"", "[]", R"({"a":1})"}) {
     ASSERT_TRUE(commit([&](Transaction& t) { return t.run("UPDATE resource_head SET labels = ?1", {text}); }));

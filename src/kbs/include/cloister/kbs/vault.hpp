@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -104,9 +105,12 @@ class Vault {
   [[nodiscard]] Result<void> check_quota(const storage::Reading& reading) const;
   [[nodiscard]] Result<std::vector<std::uint64_t>> erase(storage::Transaction& transaction, const rcar::ResourcePath& path);
 
+  enum class Labelled { unknown, none, some };
   const Services& services_;
   const Options& options_;
   storage::Resources resources_;
+  /// Whether any resource may have labels: where none has, guests wait for no reading of them. Set before labels are.
+  mutable std::atomic<Labelled> labelled_{Labelled::unknown};
 };
 
 }  // namespace cloister::kbs

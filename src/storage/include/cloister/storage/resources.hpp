@@ -64,6 +64,8 @@ class Resources {
   [[nodiscard]] Result<std::vector<Version>> versions(const Reading& reading, const TenantId& tenant, std::string_view path) const;
   /// One of them; `not_found` where it never was.
   [[nodiscard]] Result<Version> version(const Reading& reading, const TenantId& tenant, std::string_view path, std::uint64_t number) const;
+  /// Whether any resource of the tenant has labels.
+  [[nodiscard]] Result<bool> labelled(const Reading& reading, const TenantId& tenant) const;
   [[nodiscard]] Result<Usage> usage(const Reading& reading, const TenantId& tenant) const;
   /// That version, or the current one. `not_found`, also for what is deleted or purged.
   [[nodiscard]] Result<Value> get(const Reading& reading, const TenantId& tenant, std::string_view path,
