@@ -67,6 +67,12 @@ Result<std::vector<Row>> find(const Reading& reading, const Place& place, const 
 
 }  // namespace
 
+std::vector<std::string_view> tables() {
+  std::vector<std::string_view> out;
+  for (const auto& place : kPlaces) out.push_back(place.table);
+  return out;
+}
+
 Result<Status> status(const Reading& reading, const TenantId& tenant) {
   Status out;
   auto active = read_one(reading, "data key", kActive, {tenant}, [](Rows& rows) { return rows.text(); });

@@ -1,5 +1,9 @@
 #include "cloister/storage/data_keys.hpp"
 
+#include <cstdlib>
+#include <regex>
+#include <set>
+
 #include "cloister/storage/access.hpp"
 #include "cloister/storage/resources.hpp"
 #include "cloister/storage/secrets.hpp"
@@ -83,6 +87,23 @@ TEST_F(DataKeysTest, EveryValueIsSealedAgainAndTheOldKeyGoes) {
   for (const auto& entry : std::filesystem::directory_iterator{dir_.path()}) {
     EXPECT_EQ(test::read_text(entry.path()).find(before), std::string::npos) << entry.path();
   }
+}
+
+/// Whoever seals values names the cell where they stand: {"table", key, "column", version}.
+TEST_F(DataKeysTest, KnowEveryTableThatHoldsSealedValues) {
+  const auto* root = std::getenv("CLOISTER_SOURCE_DIR");
+  ASSERT_NE(root, nullptr);
+  const std::regex cell{R"re(\{"([a-z_]+)",\s+[a-z_.()]+,\s+"[a-z_]+",\s+[a-z_.0-9]+\})re"};
+  std::set<std::string> found;
+  for (const auto& entry : std::filesystem::directory_iterator{std::filesystem::path{root} / "src" / "storage" / "src"}) {
+    const auto text = test::read_text(entry.path());
+    if (entry.path().extension() != ".cpp" || text.find("sealer_.seal(") == std::string::npos) continue;
+    const std::sregex_iterator first{text.begin(), text.end(), cell};
+    EXPECT_NE(first, std::sregex_iterator{}) << entry.path() << " seals values: in which table?";
+    for (auto at = first; at != std::sregex_iterator{}; ++at) found.insert((*at)[1].str());
+  }
+  const auto known = data_keys::tables();
+  EXPECT_EQ(found, (std::set<std::string>{known.begin(), known.end()}));
 }
 
 TEST_F(DataKeysTest, AStepIsBoundedAndGoesOnAfterARestart) {

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "cloister/core/ids.hpp"
 #include "cloister/core/result.hpp"
@@ -12,6 +14,9 @@
 /// What becomes of values that are sealed under a tenant's older data keys: `Sealer::rotate` makes a new one, step by step
 /// every value is sealed again, and then the older ones are forgotten. Values in `setting` are their owners' to seal again.
 namespace cloister::storage::data_keys {
+
+/// The tables whose values are sealed again: every one that holds any, or a rotation would end with values that no key opens.
+[[nodiscard]] std::vector<std::string_view> tables();
 
 struct Status {
   std::optional<std::string> active;  // what is sealed now is under this one; nothing before the first value
