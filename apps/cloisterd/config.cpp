@@ -66,6 +66,21 @@ class Table {
     into = *parsed;
   }
 
+  /// "64KiB", "256MiB", "2GiB".
+  void size(std::string_view key, std::uint64_t& into, std::uint64_t max) {
+    const auto value = text(key);
+    if (!value) return;
+    std::uint64_t number = 0;
+    const auto* const end = value->data() + value->size();
+    const auto [stopped, failure] = std::from_chars(value->data(), end, number);
+    const std::string_view unit{stopped, static_cast<std::size_t>(end - stopped)};
+    const unsigned shift = unit == "KiB" ? 10 : unit == "MiB" ? 20 : unit == "GiB" ? 30 : 64;
+    if (failure != std::errc{} || shift == 64 || number == 0 || number > (max >> shift)) {
+      return mistake(key, "a number and KiB, MiB or GiB, such as 256MiB, expected, at most " + std::to_string(max >> 30U) + "GiB");
+    }
+    into = number << shift;
+  }
+
   void count(std::string_view key, std::uint32_t& into, std::uint32_t min, std::uint32_t max) {
     known_.emplace(key);
     const auto node = table_[key];
@@ -164,6 +179,8 @@ void read_key_broker(const toml::table& from, const std::filesystem::path& direc
   path("reference_values", broker.reference_values);
   table.flag("sample_evidence", broker.sample_evidence);
   table.flag("protocol_administration", broker.protocol_administration);
+  table.count("max_resources", broker.max_resources, 1, 10'000'000);
+  table.size("max_resource_bytes", broker.max_resource_bytes, std::uint64_t{1} << 40);
   table.refuse_unknown();
 }
 

@@ -39,6 +39,8 @@ struct KeyBroker {
   std::optional<std::filesystem::path> reference_values;    // JSON object, for the attestation policy; none
   bool sample_evidence = false;                             // evidence that proves nothing; taints the server
   bool protocol_administration = true;  // what the public client's administrators send is taken under /kbs/v0
+  std::uint32_t max_resources = 10'000;                     // of each tenant
+  std::uint64_t max_resource_bytes = std::uint64_t{256} << 20;  // of all values of each tenant
 };
 
 /// The TEE that the server itself runs in, whose evidence it shows (docs/protocol/server.md).
@@ -74,6 +76,8 @@ struct Tee {
 ///   resource_policy = "resource.rego"
 ///   reference_values = "reference-values.json"
 ///   sample_evidence = false
+///   max_resources = 10000
+///   max_resource_bytes = "256MiB"
 ///   [tee]                              # the TEE that this server runs in; without it the server shows no evidence of its own
 ///   device = "tdx-guest"               # or "configfs-tsm", or "lab-socket": LAB ONLY - NOT HARDWARE
 ///   socket = "tee.sock"                # of `cloister lab device`, for "lab-socket"

@@ -50,6 +50,8 @@ resource_policy = "r.rego"
 reference_values = "v.json"
 sample_evidence = true
 protocol_administration = false
+max_resources = 11
+max_resource_bytes = "12MiB"
 [tee]
 device = "lab-socket"
 socket = "tee.sock"
@@ -80,6 +82,8 @@ requests_per_second_per_token = 10
   EXPECT_EQ(config->tee->device, device::DeviceKind::lab_socket);
   EXPECT_EQ(config->tee->socket, "/e/tee.sock");
   EXPECT_EQ(config->tee->collateral, "/e/tee.json");
+  EXPECT_EQ(config->key_broker->max_resources, 11U);
+  EXPECT_EQ(config->key_broker->max_resource_bytes, 12U << 20);
   EXPECT_EQ(config->limits.connections, 7U);
   EXPECT_EQ(config->limits.pending_requests, 8U);
   EXPECT_EQ(config->limits.requests_per_second_per_address, 9U);
@@ -96,6 +100,8 @@ colour = "red"
 [key_broker]
 tenant = "A B"
 sample_evidence = "no"
+max_resources = 0
+max_resource_bytes = "many"
 policy = "x"
 [tls]
 certificate = "c"
@@ -109,8 +115,21 @@ ties = 1
   for (const auto* part : {"data: ", "guest: missing", "collateral: missing", "listen: ", "lease: ", "log_level: ", "kms: PKCS#11 URI: pin-value: ",
                            "colour: no such setting", "tls.key: missing", "limits.connections: ", "limits.pending_requests: ",
                            "limits.ties: no such setting", "key_broker.tenant: ", "key_broker.sample_evidence: ",
+                           "key_broker.max_resources: ", "key_broker.max_resource_bytes: a number and KiB, MiB or GiB",
                            "key_broker.policy: no such setting"}) {
     EXPECT_NE(config.error().detail().find(part), std::string::npos) << part << " in\n" << config.error().detail();
+  }
+}
+
+TEST(Config, SizesHaveUnitsAndALimit) {
+  const auto bytes = [](const std::string& text) {
+    const auto config = parse_config(std::string{kLeast} + "[key_broker]\nmax_resource_bytes = \"" + text + "\"\n", "/e");
+    return config ? config->key_broker->max_resource_bytes : 0;
+  };
+  EXPECT_EQ(bytes("64KiB"), 64U << 10);
+  EXPECT_EQ(bytes("1024GiB"), std::uint64_t{1} << 40);
+  for (const auto* text : {"64", "64KB", "KiB", "-1MiB", "0MiB", "1025GiB", "18446744073709551615GiB", "1 MiB", "1MiBx"}) {
+    EXPECT_EQ(bytes(text), 0U) << text;
   }
 }
 

@@ -82,6 +82,8 @@ Result<kbs::Options> broker_options(const KeyBroker& config, const Inputs& input
   CLOISTER_TRY(tenant, TenantId::parse(config.tenant));
   kbs::Options out{.tenant = tenant, .server_id = server_id, .build = "cloisterd " CLOISTER_VERSION};
   out.allow_sample = config.sample_evidence;
+  out.max_resources = config.max_resources;
+  out.max_resource_bytes = config.max_resource_bytes;
   if (inputs.attestation_policy) {
     CLOISTER_TRY(policy, appraisal::Policy::compile(config.attestation_policy->string(), *inputs.attestation_policy));
     out.attestation_policy = std::move(policy);

@@ -299,6 +299,20 @@ class Hsm(harness.System):
         self.assertEqual(self.server["server_id"], server_id)
         self.assertIn("keyword-search/index-salt", [one["path"] for one in self.listed("secret")["secrets"]])
 
+    def test_resources_outlive_a_restart_and_their_data_key_rotates(self):
+        self.settings += '[key_broker]\n'
+        self.start_platform()
+        self.start_server()
+        self.write("value", "the disk's key")
+        self.ok("resource", "put", "a/b/c", "--file", self.home / "value", *self.connection)
+        self.stop_server()
+        self.start_server()
+        # Every value is opened and sealed again, with keys that the HSM wraps.
+        done = json.loads(self.ok("data-key", "rotate", "--json", *self.connection))
+        self.assertGreaterEqual(done["resealed"], 1)
+        self.assertEqual((done["retired"], done["remaining"]), (1, 0))
+        self.assertFalse((self.home / "server/master.key").exists())
+
     def test_a_file_and_an_hsm_do_not_take_each_other_over(self):
         self.start_platform()
         settings, self.settings = self.settings, ""

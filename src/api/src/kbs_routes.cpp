@@ -132,12 +132,14 @@ Result<Response> give(const Services& s, kbs::Broker& broker, const Request& req
   const auto now = s.clock.now();
   const auto path = path_of(request);
   if (!path) return say_no(RefusalKind::invalid_request_path, 404, path.error());
+  const auto ask = kbs::Ask::make(*path, request.query.all());
+  if (!ask) return say_no(RefusalKind::invalid_request_path, 404, ask.error());
   const auto guest = broker.gate().authenticate({session_cookie(request), bearer(request)}, now);
   if (!guest) {
     const bool none = guest.error().code() == Errc::unauthenticated;
     return say_no(none ? RefusalKind::token_not_found : RefusalKind::token_verifier_error, 401, guest.error());
   }
-  auto decision = broker.gate().decide(*guest, *path, now);
+  auto decision = broker.gate().decide(*guest, *ask, now);
   if (!decision) {
     const bool denied = decision.error().code() == Errc::permission_denied;
     return say_no(denied ? RefusalKind::policy_deny : RefusalKind::policy_engine_error, 401, decision.error());
@@ -167,7 +169,9 @@ Result<Response> remove(const Services& s, kbs::Broker& broker, const Request& r
 Result<Response> list(const Services&, kbs::Broker& broker, const Request&) {
   CLOISTER_TRY(resources, broker.vault().list());
   json::Array paths;
-  for (const auto& one : resources) paths.emplace_back(one.path);
+  for (const auto& one : resources) {
+    if (!one.deleted) paths.emplace_back(one.path);
+  }
   return http::json_response(std::move(paths));
 }
 

@@ -81,6 +81,7 @@ std::string_view path_schema(std::string_view name) {
   if (name == "path") return "SecretPath";
   if (name == "purpose") return "Purpose";
   if (name == "version") return "KeyVersion";
+  if (name == "repository" || name == "type" || name == "tag") return "ResourceName";
   return "Id";
 }
 

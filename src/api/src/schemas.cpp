@@ -24,6 +24,9 @@ constexpr std::string_view kValues = R"json({
   "pattern": "^[a-z0-9][a-z0-9_.-]{0,63}(/[a-z0-9][a-z0-9_.-]{0,63}){0,3}$"},
 "Purpose": {"type": "string", "description": "An id of at most 40 characters", "pattern": "^[a-z0-9][a-z0-9_.-]{0,39}$"},
 "KeyVersion": {"type": "integer", "minimum": 1, "maximum": 4611686018427387904},
+"ResourceName": {"type": "string", "pattern": "^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,252}$"},
+"ResourceVersionNumber": {"type": "string", "pattern": "^[1-9][0-9]{0,15}$"},
+"LabelSelector": {"type": "string", "description": "name=value,name=value: labels as Kubernetes has them"},
 "Role": {"type": "string", "enum": ["admin", "client", "monitor"]},
 "JobState": {"type": "string",
   "enum": ["queued", "awaiting_rewrap", "leased", "succeeded", "failed", "cancelled", "expired"]},
@@ -179,6 +182,54 @@ constexpr std::string_view kJobs = R"json({
     "evidence": {"$ref": "#/components/schemas/Evidence"}, "audit": {"type": "object"}}}
 })json";
 
+constexpr std::string_view kResources = R"json({
+"ResourceLabels": {"type": "object", "additionalProperties": {"type": "string"}},
+"Resource": {"type": "object",
+  "required": ["path", "last", "current", "created", "deleted", "labels", "generator", "pending", "keep"],
+  "properties": {"path": {"type": "string"},
+    "last": {"type": "integer", "description": "The newest version that there ever was; 0: none yet"},
+    "current": {"type": ["integer", "null"], "description": "What guests get that name no version"},
+    "created": {"$ref": "#/components/schemas/Time"}, "deleted": {"type": ["string", "null"], "format": "date-time"},
+    "labels": {"$ref": "#/components/schemas/ResourceLabels"},
+    "generator": {"type": ["string", "null"], "description": "Values are made by the server, and nobody puts any"},
+    "pending": {"type": "boolean", "description": "The value is made when the first guest asks for it"},
+    "keep": {"type": ["integer", "null"], "description": "How many of the newest versions stay; null: all"}}},
+"ResourceList": {"type": "object", "required": ["resources"],
+  "properties": {"resources": {"type": "array", "items": {"$ref": "#/components/schemas/Resource"}},
+    "next": {"$ref": "#/components/schemas/Cursor"}}},
+"ResourceVersion": {"type": "object", "required": ["version", "state", "current", "created", "deleted", "size", "generated"],
+  "properties": {"version": {"type": "integer", "minimum": 1},
+    "state": {"type": "string", "enum": ["available", "deleted", "purged"]}, "current": {"type": "boolean"},
+    "created": {"$ref": "#/components/schemas/Time"}, "deleted": {"type": ["string", "null"], "format": "date-time"},
+    "size": {"type": "integer", "minimum": 0}, "generated": {"type": "boolean"}}},
+"ResourceVersionList": {"type": "object", "required": ["versions"],
+  "properties": {"versions": {"type": "array", "items": {"$ref": "#/components/schemas/ResourceVersion"}},
+    "next": {"$ref": "#/components/schemas/Cursor"}}},
+"NewResourceVersion": {"type": "object", "required": ["path", "version"],
+  "properties": {"path": {"type": "string"}, "version": {"type": "integer", "minimum": 1}}},
+"ResourceGenerator": {"type": "object", "required": ["random"], "additionalProperties": false,
+  "properties": {"random": {"type": "integer", "minimum": 16, "maximum": 4096, "description": "Bytes"},
+    "labels": {"$ref": "#/components/schemas/ResourceLabels"}}},
+"CurrentVersion": {"type": "object", "required": ["version"], "additionalProperties": false,
+  "properties": {"version": {"type": "integer", "minimum": 1}}},
+"Labels": {"type": "object", "required": ["labels"], "additionalProperties": false,
+  "properties": {"labels": {"$ref": "#/components/schemas/ResourceLabels"}}},
+"Retention": {"type": "object", "required": ["keep"], "additionalProperties": false,
+  "properties": {"keep": {"type": ["integer", "null"], "minimum": 1, "maximum": 10000}}},
+"PurgedResource": {"type": "object", "required": ["path", "versions", "log_emptied"],
+  "properties": {"path": {"type": "string"}, "versions": {"type": "array", "items": {"type": "integer", "minimum": 1}},
+    "log_emptied": {"type": "boolean", "description": "Nothing of them is in the write-ahead log either; else that is so by and by"}}},
+"ResourceUsage": {"type": "object", "required": ["count", "bytes", "max_count", "max_bytes"],
+  "properties": {"count": {"type": "integer", "minimum": 0}, "bytes": {"type": "integer", "minimum": 0},
+    "max_count": {"type": "integer", "minimum": 0}, "max_bytes": {"type": "integer", "minimum": 0}}},
+"DataKey": {"type": "object", "required": ["tenant", "key", "older", "remaining"],
+  "properties": {"tenant": {"$ref": "#/components/schemas/Id"},
+    "key": {"type": ["string", "null"], "description": "What is sealed now is under this one; null before the first value"},
+    "older": {"type": "integer", "minimum": 0, "description": "Keys beside it"},
+    "remaining": {"type": "integer", "minimum": 0, "description": "Values under those"},
+    "resealed": {"type": "integer", "minimum": 0}, "retired": {"type": "integer", "minimum": 0}}}
+})json";
+
 constexpr std::string_view kAccess = R"json({
 "NewToken": {"type": "object", "required": ["name", "role"], "additionalProperties": false,
   "properties": {"name": {"$ref": "#/components/schemas/Id"}, "role": {"$ref": "#/components/schemas/Role"},
@@ -281,7 +332,7 @@ constexpr std::string_view kAccess = R"json({
 
 codec::json::Value schemas() {
   codec::json::Object out;
-  for (const auto group : {kValues, kChallenges, kDerivedKeys, kFleet, kJobs, kAccess}) {
+  for (const auto group : {kValues, kChallenges, kDerivedKeys, kFleet, kJobs, kResources, kAccess}) {
     auto parsed = codec::json::parse(group);
     CLOISTER_ASSERT(parsed.ok());
     for (auto& member : *parsed->as_object()) out.push_back(std::move(member));

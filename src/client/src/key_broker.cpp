@@ -68,26 +68,28 @@ Result<std::string> KeyBroker::attest(const GuestEvidence& evidence) {
   return rcar::parse_token(attested);
 }
 
-Result<crypto::SecretBytes> KeyBroker::get(const rcar::ResourcePath& path, Headers headers) {
-  CLOISTER_TRY(response, client_->request(Method::get, prefix_ + "/resource/" + path.str(), std::move(headers), {}, kPatience));
+Result<crypto::SecretBytes> KeyBroker::get(const rcar::ResourcePath& path, Version version, Headers headers) {
+  auto target = prefix_ + "/resource/" + path.str();
+  if (version) target += "?version=" + std::to_string(*version);
+  CLOISTER_TRY(response, client_->request(Method::get, std::move(target), std::move(headers), {}, kPatience));
   if (!response.ok()) return refused(response);
   CLOISTER_TRY(message, crypto::jose::parse_jwe(as_text(response.body)));
   return crypto::jose::decrypt(message, key_);
 }
 
-Result<crypto::SecretBytes> KeyBroker::resource(const rcar::ResourcePath& path) {
+Result<crypto::SecretBytes> KeyBroker::resource(const rcar::ResourcePath& path, Version version) {
   Headers headers;
   if (!cookie_.empty()) headers.set("Cookie", cookie_);
-  return get(path, std::move(headers));
+  return get(path, version, std::move(headers));
 }
 
-Result<crypto::SecretBytes> KeyBroker::resource(const rcar::ResourcePath& path, std::string_view token) {
-  return get(path, {{"Authorization", "Bearer " + std::string{token}}});
+Result<crypto::SecretBytes> KeyBroker::resource(const rcar::ResourcePath& path, std::string_view token, Version version) {
+  return get(path, version, {{"Authorization", "Bearer " + std::string{token}}});
 }
 
-Result<crypto::SecretBytes> KeyBroker::fetch(const rcar::ResourcePath& path, const GuestEvidence& evidence) {
+Result<crypto::SecretBytes> KeyBroker::fetch(const rcar::ResourcePath& path, const GuestEvidence& evidence, Version version) {
   for (int attempt = 1;; ++attempt) {
-    auto value = resource(path);
+    auto value = resource(path, version);
     if (value || value.error().code() != Errc::unauthenticated || attempt == kAttempts) return value;
     CLOISTER_TRY(token, attest(evidence));
     static_cast<void>(token);

@@ -173,6 +173,41 @@ Result<void> Orchestrator::revoke_derived_key(const ChallengeId& challenge, std:
   return {};
 }
 
+Result<json::Value> Orchestrator::put_resource(const rcar::ResourcePath& path, ByteView value, const std::optional<std::string>& labels,
+                                               bool existing) {
+  auto target = "/api/v1/resources/" + path.str() + "?existing=" + (existing ? "true" : "false");
+  if (labels) target += "&labels=" + http::percent_encode(*labels);
+  http::Headers headers{{"Content-Type", "application/octet-stream"}};
+  CLOISTER_TRY(answer, client_->request(Method::put, std::move(target), std::move(headers), to_bytes(value), kPatience));
+  CLOISTER_TRY(response, http::expect_success(std::move(answer)));
+  return json::parse(as_text(response.body));
+}
+
+Result<json::Value> Orchestrator::set_on_resource(const rcar::ResourcePath& path, std::string_view what, json::Value body) {
+  return call(Method::put, "/api/v1/resources/" + path.str() + '/' + std::string{what}, std::move(body));
+}
+
+Result<json::Value> Orchestrator::act_on_resource(const rcar::ResourcePath& path, std::string_view act,
+                                                  std::optional<std::uint64_t> version) {
+  auto target = "/api/v1/resources/" + path.str() + '/' + std::string{act};
+  if (version) target += "?version=" + std::to_string(*version);
+  return call(Method::post, std::move(target));
+}
+
+Result<void> Orchestrator::delete_resource(const rcar::ResourcePath& path, std::optional<std::uint64_t> version) {
+  auto target = "/api/v1/resources/" + path.str();
+  if (version) target += "?version=" + std::to_string(*version);
+  CLOISTER_TRY(value, call(Method::del, std::move(target)));
+  static_cast<void>(value);
+  return {};
+}
+
+Result<json::Value> Orchestrator::act_on_data_key(std::string_view act, const std::optional<TenantId>& tenant) {
+  auto target = "/api/v1/data-key/" + std::string{act};
+  if (tenant) target += "?tenant=" + tenant->str();
+  return call(Method::post, std::move(target));
+}
+
 Result<model::Validator> Orchestrator::enrol(const ByteArray<32>& hotkey) {
   CLOISTER_TRY(value, call(Method::post, "/api/v1/validators", json::Object{{"hotkey", codec::to_hex(hotkey)}}));
   return model::parse_validator(value);

@@ -3,6 +3,15 @@
 #include "leaves.hpp"
 
 namespace cloister::kbs {
+namespace {
+
+codec::json::Object to_object(const std::map<std::string, std::string>& texts) {
+  codec::json::Object out;
+  for (const auto& [name, value] : texts) out.emplace_back(name, value);
+  return out;
+}
+
+}  // namespace
 
 Result<std::string> Gate::token_of(const Credentials& credentials, UnixTime now) const {
   if (credentials.session) {
@@ -20,27 +29,28 @@ Result<AttestedGuest> Gate::authenticate(const Credentials& credentials, UnixTim
   return guest;
 }
 
-Result<void> Gate::record_refusal(const AttestedGuest& guest, const rcar::ResourcePath& path, Errc code, const Digest32& policy,
-                                    UnixTime now) {
-  auto leaf = leaf_of(kRefused, subject_of(path), now);
+Result<void> Gate::record_refusal(const AttestedGuest& guest, const Ask& ask, Errc code, const Digest32& policy, UnixTime now) {
+  auto leaf = leaf_of(kRefused, subject_of(ask.path), now);
   leaf.details = {{"tenant", options_.tenant.str()},
                   {"token", guest.token_id()},
                   {"key", key_digest(guest.key())},
                   {"code", std::string{to_string(code)}},
                   {"policy", digest_bytes(policy)}};
+  if (ask.version) leaf.details.emplace_back("version", *ask.version);
   CLOISTER_TRY(transaction, services_.database.write());
   CLOISTER_TRY(index, services_.log.append(transaction, leaf));
   static_cast<void>(index);
   return transaction.commit();
 }
 
-Result<ReleaseDecision> Gate::decide(const AttestedGuest& guest, const rcar::ResourcePath& path, UnixTime now) {
+Result<ReleaseDecision> Gate::decide(const AttestedGuest& guest, const Ask& ask, UnixTime now) {
   const auto current = rules_.current();
   const auto& policy = current->resource;
-  const auto allowed = policy.allows(guest.claims(), path);
-  if (allowed && *allowed) return ReleaseDecision{guest.token_id(), path, policy.digest()};
+  CLOISTER_TRY(labels, vault_.labels(ask.path));
+  const auto allowed = policy.allows(guest.claims(), ask.path, to_object(ask.query), to_object(labels));
+  if (allowed && *allowed) return ReleaseDecision{guest.token_id(), ask, policy.digest()};
   const auto why = allowed ? Error{Errc::permission_denied, "Access denied by policy"} : allowed.error();
-  CLOISTER_CHECK(record_refusal(guest, path, why.code(), policy.digest(), now));
+  CLOISTER_CHECK(record_refusal(guest, ask, why.code(), policy.digest(), now));
   return why;
 }
 
@@ -48,18 +58,20 @@ Result<std::string> Gate::release(const AttestedGuest& guest, ReleaseDecision de
   if (decision.token_id_ != guest.token_id() || now >= guest.expires()) {
     return Error{Errc::permission_denied, "Access denied by policy"};
   }
-  const auto found = vault_.get(decision.path_);
+  const auto& ask = decision.ask_;
+  auto found = vault_.get(ask.path, ask.version);
+  if (!found && found.error().code() == Errc::not_found && !ask.version) found = vault_.first_use(ask.path, guest.token_id(), now);
   if (!found) {
     if (found.error().code() != Errc::not_found) return found.error();
-    CLOISTER_CHECK(record_refusal(guest, decision.path_, Errc::not_found, decision.policy_digest_, now));
+    CLOISTER_CHECK(record_refusal(guest, ask, Errc::not_found, decision.policy_digest_, now));
     return Error{Errc::not_found, "no such resource"};
   }
   CLOISTER_TRY(sealed, crypto::jose::encrypt(guest.key(), found->value.reveal(), services_.random));
-  auto leaf = leaf_of(kReleased, subject_of(decision.path_), now);
+  auto leaf = leaf_of(kReleased, subject_of(ask.path), now);
   leaf.details = {{"tenant", options_.tenant.str()},
                   {"token", guest.token_id()},
                   {"key", key_digest(guest.key())},
-                  {"version", found->info.version},
+                  {"version", found->version},
                   {"policy", digest_bytes(decision.policy_digest_)}};
   CLOISTER_TRY(transaction, services_.database.write());
   CLOISTER_TRY(index, services_.log.append(transaction, leaf));

@@ -27,10 +27,12 @@ ResourcePolicy ResourcePolicy::builtin() {
   return std::move(policy).value();
 }
 
-Result<bool> ResourcePolicy::allows(const json::Value& token, const rcar::ResourcePath& path) const {
+Result<bool> ResourcePolicy::allows(const json::Value& token, const rcar::ResourcePath& path, json::Object query,
+                                    json::Object labels) const {
   json::Value data{json::Object{{"plugin", "resource"},
                                 {"resource-path", json::Array{path.repository(), path.type(), path.tag()}},
-                                {"query", json::Object{}}}};
+                                {"query", std::move(query)},
+                                {"labels", std::move(labels)}}};
   CLOISTER_TRY(evaluation, compiled_->evaluate({token, std::move(data), {}}));
   const auto* allow = evaluation.find(kAllow);
   return allow != nullptr && *allow == json::Value{true};

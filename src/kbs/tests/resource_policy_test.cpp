@@ -73,5 +73,21 @@ TEST(ResourcePolicy, ThatDisagreesWithItselfAllowsNothing) {
   EXPECT_EQ(policy->allows(token("{}"), path()).error().code(), Errc::policy_evaluation_failed);
 }
 
+TEST(ResourcePolicyTest, SeesTheQueryAndTheLabels) {
+  const auto policy = ResourcePolicy::compile("p.rego", R"(package policy
+import rego.v1
+default allow := false
+allow if { data.query.version == "2"; data.labels.env == "dev" }
+allow if { data.query == {}; data.labels == {} })").value();
+  const auto allows = [&](json::Object query, json::Object labels) {
+    return policy.allows(token("{}"), path(), std::move(query), std::move(labels)).value();
+  };
+  EXPECT_TRUE(allows({{"version", "2"}}, {{"env", "dev"}, {"team", "a"}}));
+  EXPECT_FALSE(allows({{"version", "1"}}, {{"env", "dev"}}));
+  EXPECT_FALSE(allows({{"version", "2"}}, {{"env", "prod"}}));
+  EXPECT_FALSE(allows({{"version", "2"}}, {}));
+  EXPECT_TRUE(allows({}, {}));
+}
+
 }  // namespace
 }  // namespace cloister::kbs

@@ -2,6 +2,7 @@
 
 #include "cloister/codec/json.hpp"
 #include "cloister/codec/text.hpp"
+#include "cloister/keyring/data_keys.hpp"
 #include "cloister/storage/access.hpp"
 
 namespace cloister::keyring {
@@ -14,9 +15,6 @@ constexpr std::string_view kSetting = "attestation-token-keys";
 constexpr std::string_view kKeyInfo = "cloister/attestation-token-key/1";
 constexpr std::string_view kMade = "token_key.made";
 constexpr std::string_view kRotated = "token_key.rotated";
-
-/// The server's own values are sealed under its own tenant's key.
-TenantId server_tenant() { return *TenantId::parse("system"); }
 
 storage::Cell cell_of(std::uint64_t generation) {
   return {.table = "setting", .key = kSetting, .column = "seed", .row_version = generation};
@@ -154,6 +152,22 @@ Result<std::string> Keyring::rotate(UnixTime now, std::string_view by) {
   CLOISTER_CHECK(transaction.commit());
   state_ = std::move(state);
   return state_.current->key_id;
+}
+
+Result<void> Keyring::reseal(const std::function<Result<void>(storage::Transaction&)>& more) {
+  const std::scoped_lock lock{mutex_};
+  State state = state_;
+  CLOISTER_TRY(transaction, services_.database.write());
+  for (auto [sealed, generation] : {std::pair{&state.current_sealed, state.generation}, std::pair{&state.next_sealed, state.generation + 1}}) {
+    CLOISTER_TRY(seed, services_.sealer.open(transaction, server_tenant(), cell_of(generation), *sealed));
+    CLOISTER_TRY(again, services_.sealer.seal(transaction, server_tenant(), cell_of(generation), seed.reveal()));
+    *sealed = std::move(again);
+  }
+  CLOISTER_CHECK(storage::settings::set(transaction, kSetting, as_bytes(write(state))));
+  CLOISTER_CHECK(more(transaction));
+  CLOISTER_CHECK(transaction.commit());
+  state_ = std::move(state);
+  return {};
 }
 
 }  // namespace cloister::keyring

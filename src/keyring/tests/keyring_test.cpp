@@ -7,9 +7,11 @@
 
 #include "cloister/codec/json.hpp"
 #include "cloister/crypto/jose.hpp"
+#include "cloister/keyring/data_keys.hpp"
 #include "cloister/kms/software.hpp"
 #include "cloister/merkle/log.hpp"
 #include "cloister/storage/access.hpp"
+#include "cloister/storage/resources.hpp"
 #include "support/support.hpp"
 
 namespace cloister::keyring {
@@ -165,6 +167,80 @@ TEST_F(Keys, MaySignWhileTheyRotate) {
   for (std::size_t i = 0; i < kMaxPrevious; ++i) EXPECT_TRUE(ring->rotate(kStart, "admin").ok());
   signing.join();
   EXPECT_EQ(verified, kSignatures);
+}
+
+// --- keys that stored values are sealed under ------------------------------------------------------------------------
+
+class DataKeysOfTenants : public Keys {
+ protected:
+  void put(const std::string& path) {
+    storage::Resources resources{*sealer};
+    auto transaction = database->write().value();
+    ASSERT_TRUE(resources.put(transaction, acme, path, as_bytes("value"), kStart));
+    ASSERT_TRUE(transaction.commit());
+  }
+  [[nodiscard]] std::optional<merkle::AuditLeaf> leaf(std::string_view kind, std::string_view subject) const {
+    const auto index = log->find(kind, subject);
+    if (!index) return std::nullopt;
+    return merkle::decode_audit_leaf(log->leaf(*index).value()).value();
+  }
+  TenantId acme = TenantId::parse("acme").value();
+};
+
+TEST_F(DataKeysOfTenants, RotateInStepsThatGoOnAfterARestart) {
+  for (int i = 0; i < 200; ++i) put("a/b/" + std::to_string(i));
+  const auto before = DataKeys{*ring}.status(acme).value();
+  EXPECT_EQ(before.remaining, 0U);
+  const auto rotated = DataKeys{*ring}.rotate(acme, kStart, "admin").value();
+  EXPECT_NE(rotated.active, before.active);
+  EXPECT_EQ(rotated.remaining, 200U);
+  EXPECT_EQ(*leaf("data_key.rotated", "acme")->detail<std::string>("key"), *rotated.active);
+  const auto first = DataKeys{*ring}.step(acme, kStart, "admin").value();
+  EXPECT_EQ(first.resealed, 128U);
+  EXPECT_EQ(first.left.remaining, 72U);
+  EXPECT_EQ(first.retired, 0U);
+  restart();
+  const auto second = DataKeys{*ring}.step(acme, kStart, "admin").value();
+  EXPECT_EQ(second.resealed, 72U);
+  EXPECT_EQ(second.retired, 1U);
+  EXPECT_EQ(second.left.older, 0U);
+  EXPECT_EQ(*leaf("data_key.retired", "acme")->detail<std::uint64_t>("keys"), 1U);
+  const auto size = log->advance(kStart)->head.tree_size;
+  const auto third = DataKeys{*ring}.step(acme, kStart, "admin").value();
+  EXPECT_EQ(third.resealed + third.retired, 0U);
+  EXPECT_EQ(log->advance(kStart)->head.tree_size, size) << "where nothing was done nothing is said";
+  const auto snapshot = database->read().value();
+  EXPECT_EQ(as_text(storage::Resources{*sealer}.get(snapshot, acme, "a/b/199")->value.reveal()), "value");
+}
+
+TEST_F(DataKeysOfTenants, WhoHasStoredNothingHasNone) {
+  EXPECT_FALSE(DataKeys{*ring}.status(acme)->active);
+  EXPECT_EQ(DataKeys{*ring}.rotate(acme, kStart, "admin").error().code(), Errc::not_found);
+  EXPECT_EQ(DataKeys{*ring}.step(acme, kStart, "admin")->retired, 0U);
+}
+
+TEST_F(DataKeysOfTenants, TheServersOwnValuesMoveToo) {
+  const auto keys = published(kStart);
+  const auto old = stored();
+  ASSERT_TRUE(DataKeys{*ring}.rotate(server_tenant(), kStart, "admin"));
+  EXPECT_EQ(DataKeys{*ring}.step(server_tenant(), kStart, "admin")->retired, 1U);
+  EXPECT_NE(stored(), old);
+  EXPECT_EQ(published(kStart), keys);
+  EXPECT_EQ(ring->rotate(kStart, "admin").value(), keys[1]) << "with what it keeps in memory";
+  restart();
+  EXPECT_EQ(ring->current()->key_id, keys[1]);
+}
+
+TEST_F(DataKeysOfTenants, NothingRotatesThatTheLogDoesNotTake) {
+  put("a/b/c");
+  const auto before = DataKeys{*ring}.status(acme).value();
+  {
+    auto transaction = database->write().value();
+    ASSERT_TRUE(transaction.run("ALTER TABLE audit_row RENAME TO elsewhere").ok());
+    ASSERT_TRUE(transaction.commit().ok());
+  }
+  EXPECT_FALSE(DataKeys{*ring}.rotate(acme, kStart, "admin").ok());
+  EXPECT_EQ(DataKeys{*ring}.status(acme)->active, before.active);
 }
 
 }  // namespace

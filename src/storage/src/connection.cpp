@@ -12,11 +12,10 @@ constexpr const char* kSettings =
     "PRAGMA foreign_keys = ON;"
     "PRAGMA trusted_schema = OFF;"
     "PRAGMA cell_size_check = ON;"
+    "PRAGMA secure_delete = ON;"
     "PRAGMA temp_store = MEMORY;"
     "PRAGMA wal_autocheckpoint = 4000;"  // pages: what is written again and again is moved once
     "PRAGMA journal_size_limit = 67108864;";
-
-constexpr int kBusyTimeoutMs = 5000;
 
 }  // namespace
 

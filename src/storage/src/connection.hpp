@@ -18,6 +18,7 @@ namespace cloister::storage {
 /// One SQLite connection and the statements that were prepared on it. One thread at a time.
 class Connection {
  public:
+  static constexpr int kBusyTimeoutMs = 5000;
   /// `readonly`: statements that write are refused.
   [[nodiscard]] static Result<std::unique_ptr<Connection>> open(const std::filesystem::path& file, bool readonly);
   Connection(const Connection&) = delete;

@@ -33,6 +33,9 @@ constexpr Sql kBeginReading{"BEGIN"};
 constexpr Sql kFirstRead{"SELECT 1 FROM sqlite_schema LIMIT 1"};
 /// How many transactions may share one commit: the first of them waits for the last.
 constexpr std::size_t kMaxGroup = 64;
+constexpr int kReadersPatienceMs = 1000;
+/// How often a turn is asked for that finds no transaction open.
+constexpr int kEmptyingAttempts = 20;
 /// Stores a number that nothing reads, on the first page.
 constexpr Sql kProbe{"PRAGMA user_version = 0"};
 constexpr const char* kMigrationTable =
@@ -473,6 +476,28 @@ Result<void> Database::probe() {
 Database::Writes Database::writes() const {
   const std::lock_guard held{state_->turn};
   return state_->counts;
+}
+
+Result<bool> Database::empty_log() {
+  CLOISTER_ASSERT(state_->writing_thread.load() != std::this_thread::get_id());
+  for (int attempt = 0; attempt < kEmptyingAttempts; ++attempt) {
+    CLOISTER_CHECK(state_->take_turn());
+    if (state_->group) {
+      // Others wait for a commit that is still to come: it comes now, or with the next of them.
+      static_cast<void>(state_->end_part(false));
+      continue;
+    }
+    auto* const handle = state_->writer->handle();
+    sqlite3_busy_timeout(handle, kReadersPatienceMs);
+    const int done = sqlite3_wal_checkpoint_v2(handle, nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
+    auto failure = sqlite_error(handle, done);
+    sqlite3_busy_timeout(handle, Connection::kBusyTimeoutMs);
+    state_->settle({});
+    if (done == SQLITE_OK) return true;
+    if ((done & 0xFF) == SQLITE_BUSY) return false;
+    return failure;
+  }
+  return false;
 }
 
 Result<Database::Sizes> Database::sizes() const {

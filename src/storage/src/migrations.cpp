@@ -283,12 +283,53 @@ CREATE TABLE derived_key (
 ) STRICT;
 )sql";
 
+// What is said of all versions of a resource stands in its head, which stays when it was purged (`present` is 0 then), so that
+// no number is used twice. A sealed value of n bytes has 90 bytes, the head of a CBOR byte string, and n + 16 bytes.
+// `data_key` is the id of the key that a value is sealed under: the 35 bytes behind 0x84, the domain, and their own head.
+constexpr const char* kResourceVersions = R"sql(
+ALTER TABLE resource ADD COLUMN size INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE resource ADD COLUMN generated INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE resource ADD COLUMN deleted INTEGER;
+UPDATE resource SET size = length(value) - 106 -
+  CASE WHEN length(value) < 115 THEN 1 WHEN length(value) < 348 THEN 2 WHEN length(value) < 65629 THEN 3 ELSE 5 END
+  WHERE value IS NOT NULL;
+CREATE INDEX resource_by_size ON resource (tenant, size) WHERE value IS NOT NULL;
+
+CREATE TABLE resource_head (
+  tenant TEXT NOT NULL,
+  path TEXT NOT NULL,
+  present INTEGER NOT NULL,
+  last INTEGER NOT NULL,
+  current INTEGER,
+  created INTEGER NOT NULL,
+  deleted INTEGER,
+  labels TEXT NOT NULL,
+  generator TEXT,
+  pending INTEGER NOT NULL,
+  keep INTEGER,
+  PRIMARY KEY (tenant, path)
+) STRICT, WITHOUT ROWID;
+INSERT INTO resource_head (tenant, path, present, last, current, created, labels, pending)
+  SELECT tenant, path, MAX(value IS NOT NULL), MAX(version), MAX(version) FILTER (WHERE value IS NOT NULL), MIN(created), '{}', 0
+  FROM resource GROUP BY tenant, path;
+
+ALTER TABLE resource ADD COLUMN data_key BLOB GENERATED ALWAYS AS (substr(value, 22, 35)) VIRTUAL;
+ALTER TABLE secret ADD COLUMN data_key BLOB GENERATED ALWAYS AS (substr(value, 22, 35)) VIRTUAL;
+ALTER TABLE session ADD COLUMN data_key BLOB GENERATED ALWAYS AS (substr(state, 22, 35)) VIRTUAL;
+ALTER TABLE derived_key ADD COLUMN data_key BLOB GENERATED ALWAYS AS (substr(state, 22, 35)) VIRTUAL;
+CREATE INDEX resource_by_data_key ON resource (tenant, data_key) WHERE value IS NOT NULL;
+CREATE INDEX secret_by_data_key ON secret (tenant, data_key) WHERE value IS NOT NULL;
+CREATE INDEX session_by_data_key ON session (tenant, data_key);
+CREATE INDEX derived_key_by_data_key ON derived_key (tenant, data_key);
+)sql";
+
 constexpr Migration kSteps[] = {{1, "initial", kInitial},
                                 {2, "unfinished_jobs", kUnfinishedJobs},
                                 {3, "evidence_of_results", kEvidenceOfResults},
                                 {4, "key_broker", kKeyBroker},
                                 {5, "broker_tenants", kBrokerTenants},
-                                {6, "derived_keys", kDerivedKeys}};
+                                {6, "derived_keys", kDerivedKeys},
+                                {7, "resource_versions", kResourceVersions}};
 
 }  // namespace
 

@@ -134,10 +134,14 @@ Result<crypto::SecretBytes> Sealer::open(const Reading& reading, const TenantId&
   return open_value(*key, tenant, cell, *value);
 }
 
-Result<void> Sealer::rotate(Transaction& transaction, const TenantId& tenant) {
+Result<std::string> Sealer::rotate(Transaction& transaction, const TenantId& tenant) {
   CLOISTER_CHECK(transaction.run(kRetireKeys, {tenant}));
-  CLOISTER_CHECK(add_key(transaction, tenant));
-  return {};
+  return add_key(transaction, tenant);
+}
+
+void Sealer::forget(const TenantId& tenant) {
+  const std::lock_guard held{mutex_};
+  std::erase_if(keys_, [&](const auto& entry) { return entry.first.first == tenant; });
 }
 
 Result<std::uint64_t> rewrap_data_keys(Transaction& transaction, const kms::Kms& from, const kms::Kms& to) {

@@ -15,8 +15,6 @@ constexpr Sql kList{
     "SELECT path, MAX(version), created FROM secret WHERE tenant = ?1 AND value IS NOT NULL GROUP BY path "
     "ORDER BY path"};
 constexpr Sql kErase{"UPDATE secret SET value = NULL WHERE tenant = ?1 AND path = ?2 AND value IS NOT NULL"};
-constexpr Sql kAll{"SELECT path, version, value FROM secret WHERE tenant = ?1 AND value IS NOT NULL"};
-constexpr Sql kReplace{"UPDATE secret SET value = ?4 WHERE tenant = ?1 AND path = ?2 AND version = ?3"};
 
 Cell cell_of(std::string_view path, std::uint64_t version) { return {"secret", path, "value", version}; }
 
@@ -68,24 +66,6 @@ Result<std::vector<Secrets::Info>> Secrets::list(const Reading& reading, const T
 
 Result<void> Secrets::remove(Transaction& transaction, const TenantId& tenant, std::string_view path) {
   return need_change(transaction.run(kErase, {tenant, path}), "secret");
-}
-
-Result<void> Secrets::reseal(Transaction& transaction, const TenantId& tenant) {
-  const auto read = [](Rows& rows) {
-    Sealed row;
-    row.info.path = rows.text();
-    row.info.version = rows.uint();
-    row.value = rows.bytes();
-    return row;
-  };
-  CLOISTER_TRY(all, read_all(transaction, kAll, {tenant}, read));
-  for (const auto& row : all) {
-    const auto cell = cell_of(row.info.path, row.info.version);
-    CLOISTER_TRY(value, sealer_.open(transaction, tenant, cell, row.value));
-    CLOISTER_TRY(sealed, sealer_.seal(transaction, tenant, cell, value.reveal()));
-    CLOISTER_CHECK(transaction.run(kReplace, {tenant, row.info.path, row.info.version, sealed}));
-  }
-  return {};
 }
 
 }  // namespace cloister::storage

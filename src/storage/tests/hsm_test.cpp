@@ -1,5 +1,7 @@
 // Sealing at rest with its master key in an HSM.
 #include "cloister/kms/pkcs11.hpp"
+#include "cloister/storage/data_keys.hpp"
+#include "cloister/storage/resources.hpp"
 #include "fixture.hpp"
 #include "support/softhsm.hpp"
 
@@ -104,6 +106,35 @@ TEST_F(HsmSealerTest, ARemovedKeyLeavesNothingHalfWritten) {
   EXPECT_EQ(cold.open(read(), tenant_, cell_, sealed).error().code(), Errc::hsm_key_missing);
   EXPECT_EQ(commit([&](Transaction& t) { return cold.rotate(t, tenant_); }).error().code(), Errc::hsm_key_missing);
   EXPECT_EQ(as_text(sealer.open(read(), tenant_, cell_, sealed)->reveal()), "kept") << "with the data key it has";
+}
+
+TEST_F(HsmSealerTest, ResourcesOpenWithTheHsmAndWithNothingElse) {
+  {
+    Sealer sealer{*kms_of_hsm_, random_};
+    Resources resources{sealer};
+    ASSERT_TRUE(commit([&](Transaction& t) { return resources.put(t, tenant_, "a/b/c", as_bytes("hunter2"), testing::at(1)); }));
+  }
+  kms_of_hsm_.reset();
+  kms_of_hsm_ = connect(false);
+  open();
+  Sealer again{*kms_of_hsm_, random_};
+  EXPECT_EQ(as_text(Resources{again}.get(read(), tenant_, "a/b/c")->value.reveal()), "hunter2");
+  Sealer of_file{kms_, random_};
+  EXPECT_EQ(Resources{of_file}.get(read(), tenant_, "a/b/c").error().code(), Errc::decryption_failed);
+  const test::Administrator admin{hsm_->uri()};
+  admin.destroy("cloister/wrap");
+  Sealer cold{*kms_of_hsm_, random_};
+  EXPECT_EQ(Resources{cold}.get(read(), tenant_, "a/b/c").error().code(), Errc::hsm_key_missing);
+}
+
+TEST_F(HsmSealerTest, ValuesAreSealedAgainUnderANewDataKeyOfTheHsm) {
+  Sealer sealer{*kms_of_hsm_, random_};
+  Resources resources{sealer};
+  ASSERT_TRUE(commit([&](Transaction& t) { return resources.put(t, tenant_, "a/b/c", as_bytes("hunter2"), testing::at(1)); }));
+  ASSERT_TRUE(commit([&](Transaction& t) { return sealer.rotate(t, tenant_); }));
+  EXPECT_EQ(*commit([&](Transaction& t) { return data_keys::reseal_some(t, sealer, tenant_); }), 1U);
+  EXPECT_EQ(*commit([&](Transaction& t) { return data_keys::retire(t, sealer, tenant_); }), 1U);
+  EXPECT_EQ(as_text(resources.get(read(), tenant_, "a/b/c")->value.reveal()), "hunter2");
 }
 
 }  // namespace

@@ -82,19 +82,5 @@ TEST_F(SecretsTest, OlderVersionInTheNewerOnesPlaceDoesNotOpen) {
   EXPECT_EQ(secrets_.get(read(), tenant_, "a").error().code(), Errc::decryption_failed);
 }
 
-TEST_F(SecretsTest, ResealMovesEveryValueToTheNewestKey) {
-  ASSERT_TRUE(put("a", "one"));
-  ASSERT_TRUE(put("b", "two"));
-  ASSERT_TRUE(commit([&](Transaction& t) -> Result<void> {
-    CLOISTER_CHECK(sealer_.rotate(t, tenant_));
-    return secrets_.reseal(t, tenant_);
-  }));
-  ASSERT_TRUE(commit([](Transaction& t) { return t.run("DELETE FROM data_key WHERE active = 0"); }));
-  Sealer fresh{kms_, random_};
-  Secrets again{fresh};
-  EXPECT_EQ(as_text(again.get(read(), tenant_, "a")->value.reveal()), "one");
-  EXPECT_EQ(as_text(again.get(read(), tenant_, "b")->value.reveal()), "two");
-}
-
 }  // namespace
 }  // namespace cloister::storage

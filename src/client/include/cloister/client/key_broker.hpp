@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -36,19 +37,21 @@ class KeyBroker {
   /// Request, challenge, attestation: the token. The session goes on with the cookie that the broker set. A refusal is
   /// `unauthenticated` with the broker's kind and words.
   [[nodiscard]] Result<std::string> attest(const GuestEvidence& evidence);
+  /// Nothing: the current one. Brokers that have no versions give that one whatever is asked for.
+  using Version = std::optional<std::uint64_t>;
   /// Background check: by the session of the last `attest`. Errors: `not_found`; `unauthenticated` as above.
-  [[nodiscard]] Result<crypto::SecretBytes> resource(const rcar::ResourcePath& path);
+  [[nodiscard]] Result<crypto::SecretBytes> resource(const rcar::ResourcePath& path, Version version = {});
   /// Passport: by a token from wherever, that was issued for the key of this client.
-  [[nodiscard]] Result<crypto::SecretBytes> resource(const rcar::ResourcePath& path, std::string_view token);
+  [[nodiscard]] Result<crypto::SecretBytes> resource(const rcar::ResourcePath& path, std::string_view token, Version version = {});
 
   /// The whole of it, as guests do it: tries, attests on 401, and tries again, three times at most.
-  [[nodiscard]] Result<crypto::SecretBytes> fetch(const rcar::ResourcePath& path, const GuestEvidence& evidence);
+  [[nodiscard]] Result<crypto::SecretBytes> fetch(const rcar::ResourcePath& path, const GuestEvidence& evidence, Version version = {});
 
  private:
   KeyBroker(std::unique_ptr<http::BlockingClient> client, std::string prefix, crypto::jose::DecryptionKey key)
       : client_{std::move(client)}, prefix_{std::move(prefix)}, key_{std::move(key)} {}
   [[nodiscard]] Result<std::string> post(const std::string& target, std::string_view body);
-  [[nodiscard]] Result<crypto::SecretBytes> get(const rcar::ResourcePath& path, http::Headers headers);
+  [[nodiscard]] Result<crypto::SecretBytes> get(const rcar::ResourcePath& path, Version version, http::Headers headers);
   std::unique_ptr<http::BlockingClient> client_;
   std::string prefix_;  // of every path: "/kbs/v0", behind that of the base URL
   crypto::jose::DecryptionKey key_;

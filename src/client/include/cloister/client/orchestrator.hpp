@@ -13,6 +13,7 @@
 #include "cloister/model/fleet.hpp"
 #include "cloister/model/job.hpp"
 #include "cloister/protocol/server_proof.hpp"
+#include "cloister/rcar/resource.hpp"
 #include "cloister/receipt/receipt.hpp"
 
 namespace cloister::client {
@@ -46,6 +47,16 @@ class Orchestrator {
                                                                  const model::ReleaseConditions& conditions);
   [[nodiscard]] Result<model::DerivedKey> derived_key(const ChallengeId& challenge, std::string_view purpose);
   [[nodiscard]] Result<void> revoke_derived_key(const ChallengeId& challenge, std::string_view purpose, std::uint64_t version);
+  // Resources of the key broker; each gives the API's answer. `labels`: "name=value,name=value".
+  [[nodiscard]] Result<codec::json::Value> put_resource(const rcar::ResourcePath& path, ByteView value,
+                                                        const std::optional<std::string>& labels, bool existing);
+  [[nodiscard]] Result<codec::json::Value> set_on_resource(const rcar::ResourcePath& path, std::string_view what, codec::json::Value body);
+  /// "rotate", "undelete", "purge".
+  [[nodiscard]] Result<codec::json::Value> act_on_resource(const rcar::ResourcePath& path, std::string_view act,
+                                                           std::optional<std::uint64_t> version = std::nullopt);
+  [[nodiscard]] Result<void> delete_resource(const rcar::ResourcePath& path, std::optional<std::uint64_t> version = std::nullopt);
+  /// "rotate", "reseal": the key that a tenant's stored values are sealed under.
+  [[nodiscard]] Result<codec::json::Value> act_on_data_key(std::string_view act, const std::optional<TenantId>& tenant);
   [[nodiscard]] Result<model::Validator> enrol(const ByteArray<32>& hotkey);
   /// Nothing more is started there, and elsewhere what runs there.
   [[nodiscard]] Result<model::Validator> drain(const ValidatorId& validator);

@@ -5,6 +5,7 @@
 
 #include "cloister/core/result.hpp"
 #include "cloister/core/time.hpp"
+#include "cloister/kbs/ask.hpp"
 #include "cloister/kbs/guest.hpp"
 #include "cloister/kbs/handshakes.hpp"
 #include "cloister/kbs/rule_book.hpp"
@@ -20,14 +21,14 @@ class ReleaseDecision {
   ReleaseDecision(ReleaseDecision&&) noexcept = default;
   ReleaseDecision& operator=(ReleaseDecision&&) noexcept = default;
   [[nodiscard]] const std::string& token_id() const noexcept { return token_id_; }
-  [[nodiscard]] const rcar::ResourcePath& path() const noexcept { return path_; }
+  [[nodiscard]] const rcar::ResourcePath& path() const noexcept { return ask_.path; }
 
  private:
   friend class Gate;
-  ReleaseDecision(std::string token_id, rcar::ResourcePath path, const Digest32& policy_digest)
-      : token_id_{std::move(token_id)}, path_{std::move(path)}, policy_digest_{policy_digest} {}
+  ReleaseDecision(std::string token_id, Ask ask, const Digest32& policy_digest)
+      : token_id_{std::move(token_id)}, ask_{std::move(ask)}, policy_digest_{policy_digest} {}
   std::string token_id_;
-  rcar::ResourcePath path_;
+  Ask ask_;
   Digest32 policy_digest_;
 };
 
@@ -48,15 +49,15 @@ class Gate {
   [[nodiscard]] Result<AttestedGuest> authenticate(const Credentials& credentials, UnixTime now) const;
   /// `permission_denied` when the resource policy does not allow it, be there such a resource or not; errors of the policy.
   /// A refusal is in the audit log when this returns.
-  [[nodiscard]] Result<ReleaseDecision> decide(const AttestedGuest& guest, const rcar::ResourcePath& path, UnixTime now);
-  /// The resource, sealed to the guest's key (RFC 7516, flattened). `not_found`; of the storage. The audit leaf is
-  /// committed before anything is returned.
+  [[nodiscard]] Result<ReleaseDecision> decide(const AttestedGuest& guest, const Ask& ask, UnixTime now);
+  /// The resource, in the version that was asked for, sealed to the guest's key (RFC 7516, flattened); it is made now if its
+  /// first use was awaited. `not_found`; of the storage. The audit leaf is committed before anything is returned.
   [[nodiscard]] Result<std::string> release(const AttestedGuest& guest, ReleaseDecision decision, UnixTime now);
 
  private:
   [[nodiscard]] Result<std::string> token_of(const Credentials& credentials, UnixTime now) const;
-  [[nodiscard]] Result<void> record_refusal(const AttestedGuest& guest, const rcar::ResourcePath& path, Errc code,
-                                            const Digest32& policy, UnixTime now);
+  [[nodiscard]] Result<void> record_refusal(const AttestedGuest& guest, const Ask& ask, Errc code, const Digest32& policy,
+                                            UnixTime now);
   const Services& services_;
   const Options& options_;
   const RuleBook& rules_;

@@ -22,8 +22,10 @@ class ResourcePolicy {
   [[nodiscard]] static ResourcePolicy builtin();
   [[nodiscard]] const Digest32& digest() const noexcept { return digest_; }
 
-  /// `allow` is true: nothing else that it could be is. `policy_evaluation_failed`, `deadline_exceeded`, `limit_exceeded`.
-  [[nodiscard]] Result<bool> allows(const codec::json::Value& token, const rcar::ResourcePath& path) const;
+  /// `allow` is true: nothing else that it could be is. `query` is that of the request, `labels` are those of the resource, if
+  /// there is one. `policy_evaluation_failed`, `deadline_exceeded`, `limit_exceeded`.
+  [[nodiscard]] Result<bool> allows(const codec::json::Value& token, const rcar::ResourcePath& path, codec::json::Object query = {},
+                                    codec::json::Object labels = {}) const;
 
  private:
   ResourcePolicy(std::shared_ptr<const rego::CompiledPolicy> compiled, const Digest32& digest)

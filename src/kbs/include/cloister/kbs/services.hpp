@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 
 #include "cloister/appraisal/appraisal.hpp"
@@ -43,6 +44,9 @@ struct Options {
   codec::json::Value reference_values{};  // an object, or null for none
   ResourcePolicy resource_policy = ResourcePolicy::builtin();
   std::chrono::seconds session_lifetime{300};
+  // Of each tenant; what is deleted counts until it is purged.
+  std::uint64_t max_resources = 10'000;
+  std::uint64_t max_resource_bytes = std::uint64_t{256} << 20;
 };
 
 /// Leaf kinds of this module.
@@ -50,7 +54,15 @@ inline constexpr std::string_view kAttested = "guest.attested";      // subject:
 inline constexpr std::string_view kReleased = "resource.released";   // subject: the path, as the rest
 inline constexpr std::string_view kRefused = "resource.refused";     // to a guest that has a token
 inline constexpr std::string_view kStored = "resource.stored";
-inline constexpr std::string_view kRemoved = "resource.removed";
+inline constexpr std::string_view kDeclared = "resource.declared";    // that its values are made here
+inline constexpr std::string_view kGenerated = "resource.generated";  // for the guest with "token", or by an administrator
+inline constexpr std::string_view kCurrentSet = "resource.current_set";
+inline constexpr std::string_view kLabelled = "resource.labelled";
+inline constexpr std::string_view kRetentionSet = "resource.retention_set";
+inline constexpr std::string_view kDeleted = "resource.deleted";      // until it is undeleted
+inline constexpr std::string_view kUndeleted = "resource.undeleted";
+inline constexpr std::string_view kPurged = "resource.purged";
+inline constexpr std::string_view kRemoved = "resource.removed";      // deleted and purged at once
 inline constexpr std::string_view kPolicyChanged = "policy.changed";  // subject: "resource", "default_cpu", "default_gpu"
 inline constexpr std::string_view kReferenceChanged = "reference_value.changed";  // subject: its name
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -53,6 +54,9 @@ class Keyring {
   [[nodiscard]] Result<std::string> rotate(UnixTime now, std::string_view by);
 
  private:
+  friend class DataKeys;
+  /// Seals the private keys again, under the newest data key, with what `more` does in one transaction.
+  [[nodiscard]] Result<void> reseal(const std::function<Result<void>(storage::Transaction&)>& more);
   struct Previous {
     crypto::jose::Jwk key;
     UnixTime until;

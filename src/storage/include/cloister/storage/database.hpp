@@ -223,6 +223,9 @@ class Database {
     std::size_t waiting = 0;
   };
   [[nodiscard]] Writes writes() const;
+  /// Empties the write-ahead log into the database, so that nothing which was overwritten is left in either. Waits for
+  /// readers of older states, a second at most: false when there still was one, and the log is as it was.
+  [[nodiscard]] Result<bool> empty_log();
   struct Sizes {
     std::uint64_t database = 0;  // bytes of the file
     std::uint64_t log = 0;       // bytes of its write-ahead log

@@ -58,8 +58,11 @@ class Sealer {
   /// `decryption_failed` for a value that was changed, stood elsewhere, or names no data key of the tenant.
   [[nodiscard]] Result<crypto::SecretBytes> open(const Reading& reading, const TenantId& tenant, const Cell& cell,
                                                  ByteView sealed);
-  /// A new data key for the tenant: what is sealed from now on is under it; older values still open.
-  [[nodiscard]] Result<void> rotate(Transaction& transaction, const TenantId& tenant);
+  /// A new data key for the tenant: what is sealed from now on is under it; older values still open (`data_keys` seals
+  /// them again). Returns its id.
+  [[nodiscard]] Result<std::string> rotate(Transaction& transaction, const TenantId& tenant);
+  /// Drops the tenant's keys from memory; those that are stored are unwrapped again when they are needed.
+  void forget(const TenantId& tenant);
 
  private:
   using Key = std::shared_ptr<const crypto::Secret<32>>;  // shared: a reader may still use what the map drops

@@ -42,8 +42,6 @@ class Secrets {
   [[nodiscard]] Result<std::vector<Info>> list(const Reading& reading, const TenantId& tenant) const;
   /// Erases the values of all versions. `not_found`.
   [[nodiscard]] Result<void> remove(Transaction& transaction, const TenantId& tenant, std::string_view path);
-  /// Seals every value of the tenant again, under its newest data key (after `Sealer::rotate`).
-  [[nodiscard]] Result<void> reseal(Transaction& transaction, const TenantId& tenant);
 
  private:
   Sealer& sealer_;
