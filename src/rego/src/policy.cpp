@@ -79,6 +79,22 @@ Result<std::vector<Rule>> read_rules(const json::Array& rules) {
   return out;
 }
 
+Result<std::vector<Condition>> read_conditions(const json::Array& conditions) {
+  std::vector<Condition> out;
+  for (const auto& item : conditions) {
+    json::Fields fields{item, "condition"};
+    Condition condition;
+    condition.module = fields.string("module");
+    condition.rule = fields.string("rule");
+    condition.line = static_cast<std::uint32_t>(fields.integer("line", 1, UINT32_MAX));
+    condition.column = static_cast<std::uint32_t>(fields.integer("column", 1, UINT32_MAX));
+    condition.text = fields.string("text");
+    CLOISTER_CHECK(fields.finish());
+    out.push_back(std::move(condition));
+  }
+  return out;
+}
+
 Result<Evaluation> read_answer(std::string_view text, const Limits& limits) {
   CLOISTER_TRY(answer, json::parse(text, {.bytes = limits.result_bytes, .depth = 64, .values = 1'000'000}));
   json::Fields fields{answer, "answer"};
@@ -89,6 +105,8 @@ Result<Evaluation> read_answer(std::string_view text, const Limits& limits) {
     CLOISTER_TRY(read, read_rules(*rules->as_array()));
     out.rules = std::move(read);
   }
+  CLOISTER_TRY(unmet, read_conditions(fields.optional_array("unmet")));
+  out.unmet = std::move(unmet);
   CLOISTER_CHECK(fields.finish());
   return out;
 }
@@ -156,10 +174,11 @@ Result<Evaluation> CompiledPolicy::evaluate(const Given& given, Explain explain)
     return Error{Errc::limit_exceeded, "the policy's input has " + std::to_string(size) + " bytes, at most " +
                                            std::to_string(limits_.input_bytes) + " are allowed"};
   }
+  const auto time = std::clamp(given.time.value_or(limits_.time), std::chrono::microseconds{0}, limits_.time);
   Failure failure;
   Buffer out;
   const auto status = cr_rego_evaluate(handle_->policy, view_of(input), view_of(data), view_of(reference_values),
-                                       static_cast<std::uint64_t>(limits_.time.count()), explain == Explain::yes ? 1 : 0,
+                                       static_cast<std::uint64_t>(time.count()), explain == Explain::yes ? 1 : 0,
                                        limits_.result_bytes, out.out(), failure.out());
   if (status != CR_OK) return failure.error(status);
   return read_answer(out.text(), limits_);

@@ -10,7 +10,7 @@ use regorus::utils::limits::{ExecutionTimerConfig, LimitError};
 use regorus::{Engine, Value};
 
 use crate::boundary::{array, guarded, Buffer, View};
-use crate::explain::{self, Decided, Explainer};
+use crate::explain::{Decided, Explainer, Unmet};
 use crate::shape::{self, Depth};
 
 const OK: i32 = 0;
@@ -311,6 +311,8 @@ struct Answer<'a> {
     results: &'a Results,
     #[serde(skip_serializing_if = "Option::is_none")]
     rules: Option<Vec<Decided>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unmet: Option<Vec<Unmet>>,
 }
 
 fn as_object<S: serde::Serializer>(results: &&Results, out: S) -> Result<S::Ok, S::Error> {
@@ -322,16 +324,18 @@ fn evaluate(
 ) -> Result<Vec<u8>, Failure> {
     let _values = WithReferenceValues::new(reference_values);
     let results = results_of(&policy.engine, &policy.entrypoints, given)?;
-    let rules = match explain {
+    let explained = match explain {
         true => policy.explainer.get_or_init(|| Explainer::of(policy)).as_ref().and_then(|explainer| {
-            explain::record(|| results_of(explainer.engine(), &policy.entrypoints, given))
+            explainer
+                .record(|| results_of(explainer.engine(), &policy.entrypoints, given))
                 .filter(|(again, _)| *again == results)
-                .map(|(_, recorded)| explainer.decided(&recorded))
+                .map(|(_, recorded)| (explainer.decided(&recorded), explainer.unmet(&recorded)))
         }),
         false => None,
     };
+    let (rules, unmet) = explained.unzip();
     let mut out = Bounded { bytes: Vec::new(), limit: max_result };
-    match serde_json::to_writer(&mut out, &Answer { results: &results, rules }) {
+    match serde_json::to_writer(&mut out, &Answer { results: &results, rules, unmet }) {
         Ok(()) => Ok(out.bytes),
         Err(error) if error.is_io() => Err(Failure::new(RESULT_TOO_LARGE, format!("more than {max_result} bytes"))),
         Err(error) => Err(Failure::new(EVALUATION_FAILED, error.to_string())),
