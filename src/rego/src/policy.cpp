@@ -1,6 +1,8 @@
 #include "cloister/rego/policy.hpp"
 
 #include <algorithm>
+#include <mutex>
+#include <shared_mutex>
 
 #include "cloister/crypto/hash.hpp"
 #include "cloister_rust/rego.h"
@@ -61,6 +63,40 @@ class Failure {
   }
   cr_rego_error raw_{};
 };
+
+/// Where evaluations run beside each other, and one that is tried again alone: the memory limit is the process's, so that what
+/// is refused beside one that takes all of it may be as small as it likes. Thread-safe.
+class Room {
+ public:
+  template <class Work>
+  [[nodiscard]] auto beside_others(Work work) {
+    std::unique_lock turn{turn_};
+    const std::shared_lock together{inside_};
+    turn.unlock();
+    return work();
+  }
+  /// Nobody enters before it. `limit_exceeded` when others do not leave in time.
+  template <class Work>
+  [[nodiscard]] auto alone(Work work) -> decltype(work()) {
+    std::unique_lock turn{turn_, kPatience};
+    if (!turn) return busy();
+    const std::unique_lock all{inside_, kPatience};
+    if (!all) return busy();
+    turn.unlock();
+    return work();
+  }
+
+ private:
+  static constexpr std::chrono::seconds kPatience{1};
+  static Error busy() { return Error{Errc::limit_exceeded, "policies hold more memory than they may, together"}; }
+  std::timed_mutex turn_;  // held while waiting
+  std::shared_timed_mutex inside_;
+};
+
+Room& room() {
+  static Room out;
+  return out;
+}
 
 std::string text_of(const json::Value& value) { return value.is_null() ? std::string{} : json::write(value); }
 
@@ -175,13 +211,18 @@ Result<Evaluation> CompiledPolicy::evaluate(const Given& given, Explain explain)
                                            std::to_string(limits_.input_bytes) + " are allowed"};
   }
   const auto time = std::clamp(given.time.value_or(limits_.time), std::chrono::microseconds{0}, limits_.time);
-  Failure failure;
-  Buffer out;
-  const auto status = cr_rego_evaluate(handle_->policy, view_of(input), view_of(data), view_of(reference_values),
-                                       static_cast<std::uint64_t>(time.count()), explain == Explain::yes ? 1 : 0,
-                                       limits_.result_bytes, out.out(), failure.out());
-  if (status != CR_OK) return failure.error(status);
-  return read_answer(out.text(), limits_);
+  const auto run = [&]() -> Result<Evaluation> {
+    Failure failure;
+    Buffer out;
+    const auto status = cr_rego_evaluate(handle_->policy, view_of(input), view_of(data), view_of(reference_values),
+                                         static_cast<std::uint64_t>(time.count()), explain == Explain::yes ? 1 : 0,
+                                         limits_.result_bytes, out.out(), failure.out());
+    if (status != CR_OK) return failure.error(status);
+    return read_answer(out.text(), limits_);
+  };
+  auto first = room().beside_others(run);
+  if (first || first.error().code() != Errc::limit_exceeded) return first;
+  return room().alone(run);
 }
 
 Digest32 digest(std::span<const Module> modules, std::span<const std::string> entrypoints, const Limits& limits) {

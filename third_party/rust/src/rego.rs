@@ -23,6 +23,8 @@ const RESULT_TOO_LARGE: i32 = 6;
 const EVALUATION_FAILED: i32 = 7;
 const INTERNAL: i32 = 8;
 
+/// Bytes of policies whose explainer is kept for the next time; it holds more than the policy itself.
+const KEPT_EXPLAINER: usize = 16 << 10;
 /// The timer looks at the clock once in so many steps.
 const STEPS_BETWEEN_CLOCK_READS: NonZeroU32 = NonZeroU32::new(32).unwrap();
 
@@ -119,7 +121,8 @@ pub struct Policy {
     pub engine: Engine,
     pub entrypoints: Vec<(String, bool)>, // whether any module has such a rule
     depth: Depth,
-    explainer: OnceLock<Option<Explainer>>, // made when first asked for
+    text_size: usize,                       // of all modules
+    explainer: OnceLock<Option<Explainer>>, // of a small one: made when first asked for
 }
 
 fn memory_limit_once() {
@@ -234,7 +237,8 @@ fn compile(modules: &[(&str, &str)], entrypoints: &[&str]) -> Result<Policy, Fai
         known.push(((*entrypoint).to_owned(), declares(&mut engine, entrypoint)));
     }
     prepare(&mut engine, &known).map_err(invalid)?;
-    Ok(Policy { engine, entrypoints: known, depth, explainer: OnceLock::new() })
+    let text_size = modules.iter().map(|(_, text)| text.len()).sum();
+    Ok(Policy { engine, entrypoints: known, depth, text_size, explainer: OnceLock::new() })
 }
 
 fn json(text: &str, what: &str, object: bool) -> Result<Value, Failure> {
@@ -319,19 +323,26 @@ fn as_object<S: serde::Serializer>(results: &&Results, out: S) -> Result<S::Ok, 
     out.collect_map(results.iter().map(|(entrypoint, value)| (entrypoint, value)))
 }
 
+/// What the explainer says, where it comes to the same results.
+fn explain_results(
+    policy: &Policy, explainer: Option<&Explainer>, given: &Given, results: &Results,
+) -> Option<(Vec<Decided>, Vec<Unmet>)> {
+    let explainer = explainer?;
+    explainer
+        .record(|| results_of(explainer.engine(), &policy.entrypoints, given))
+        .filter(|(again, _)| again == results)
+        .map(|(_, recorded)| (explainer.decided(&recorded), explainer.unmet(&recorded)))
+}
+
 fn evaluate(
     policy: &Policy, given: &Given, reference_values: Value, explain: bool, max_result: usize,
 ) -> Result<Vec<u8>, Failure> {
     let _values = WithReferenceValues::new(reference_values);
     let results = results_of(&policy.engine, &policy.entrypoints, given)?;
-    let explained = match explain {
-        true => policy.explainer.get_or_init(|| Explainer::of(policy)).as_ref().and_then(|explainer| {
-            explainer
-                .record(|| results_of(explainer.engine(), &policy.entrypoints, given))
-                .filter(|(again, _)| *again == results)
-                .map(|(_, recorded)| (explainer.decided(&recorded), explainer.unmet(&recorded)))
-        }),
-        false => None,
+    let explained = match (explain, policy.text_size <= KEPT_EXPLAINER) {
+        (false, _) => None,
+        (true, true) => explain_results(policy, policy.explainer.get_or_init(|| Explainer::of(policy)).as_ref(), given, &results),
+        (true, false) => explain_results(policy, Explainer::of(policy).as_ref(), given, &results),
     };
     let (rules, unmet) = explained.unzip();
     let mut out = Bounded { bytes: Vec::new(), limit: max_result };
