@@ -39,6 +39,8 @@ void add_challenge(CLI::App& app, Context& context);
 void add_job(CLI::App& app, Context& context);
 void add_instance(CLI::App& app, Context& context);
 void add_secret(CLI::App& app, Context& context);
+void add_policy(CLI::App& app, Context& context);
+void add_reference_value(CLI::App& app, Context& context);
 void add_demo(CLI::App& app, Context& context);
 void add_login(CLI::App& app, Context& context);
 void add_profile(CLI::App& app, Context& context);

@@ -79,6 +79,7 @@ std::string tag_of(std::string_view pattern) {
 std::string_view path_schema(std::string_view name) {
   if (name == "digest") return "Sha256";
   if (name == "path") return "SecretPath";
+  if (name == "name") return "ReferenceName";
   return "Id";
 }
 

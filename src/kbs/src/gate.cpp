@@ -20,14 +20,15 @@ Result<AttestedGuest> Gate::authenticate(const Credentials& credentials, UnixTim
   return guest;
 }
 
-Result<void> Gate::record_refusal(const AttestedGuest& guest, const rcar::ResourcePath& path, Errc code, const Digest32& policy,
+Result<void> Gate::record_refusal(const AttestedGuest& guest, const rcar::ResourcePath& path, Errc code, const PolicyRef& policy,
                                     UnixTime now) {
   auto leaf = leaf_of(kRefused, subject_of(path), now);
   leaf.details = {{"tenant", options_.tenant.str()},
                   {"token", guest.token_id()},
                   {"key", key_digest(guest.key())},
                   {"code", std::string{to_string(code)}},
-                  {"policy", digest_bytes(policy)}};
+                  {"policy", digest_bytes(policy.digest)},
+                  {"policy_name", policy.name}};
   CLOISTER_TRY(transaction, services_.database.write());
   CLOISTER_TRY(index, services_.log.append(transaction, leaf));
   static_cast<void>(index);
@@ -36,11 +37,11 @@ Result<void> Gate::record_refusal(const AttestedGuest& guest, const rcar::Resour
 
 Result<ReleaseDecision> Gate::decide(const AttestedGuest& guest, const rcar::ResourcePath& path, UnixTime now) {
   const auto current = rules_.current();
-  const auto& policy = current->resource;
-  const auto allowed = policy.allows(guest.claims(), path);
-  if (allowed && *allowed) return ReleaseDecision{guest.token_id(), path, policy.digest()};
+  const auto& rule = current->deciding(path);
+  const auto allowed = rule.policy.allows(guest.claims(), path);
+  if (allowed && *allowed) return ReleaseDecision{guest.token_id(), path, rule.ref};
   const auto why = allowed ? Error{Errc::permission_denied, "Access denied by policy"} : allowed.error();
-  CLOISTER_CHECK(record_refusal(guest, path, why.code(), policy.digest(), now));
+  CLOISTER_CHECK(record_refusal(guest, path, why.code(), rule.ref, now));
   return why;
 }
 
@@ -51,7 +52,7 @@ Result<std::string> Gate::release(const AttestedGuest& guest, ReleaseDecision de
   const auto found = vault_.get(decision.path_);
   if (!found) {
     if (found.error().code() != Errc::not_found) return found.error();
-    CLOISTER_CHECK(record_refusal(guest, decision.path_, Errc::not_found, decision.policy_digest_, now));
+    CLOISTER_CHECK(record_refusal(guest, decision.path_, Errc::not_found, decision.policy_, now));
     return Error{Errc::not_found, "no such resource"};
   }
   CLOISTER_TRY(sealed, crypto::jose::encrypt(guest.key(), found->value.reveal(), services_.random));
@@ -60,7 +61,8 @@ Result<std::string> Gate::release(const AttestedGuest& guest, ReleaseDecision de
                   {"token", guest.token_id()},
                   {"key", key_digest(guest.key())},
                   {"version", found->info.version},
-                  {"policy", digest_bytes(decision.policy_digest_)}};
+                  {"policy", digest_bytes(decision.policy_.digest)},
+                  {"policy_name", decision.policy_.name}};
   CLOISTER_TRY(transaction, services_.database.write());
   CLOISTER_TRY(index, services_.log.append(transaction, leaf));
   static_cast<void>(index);

@@ -24,11 +24,11 @@ class ReleaseDecision {
 
  private:
   friend class Gate;
-  ReleaseDecision(std::string token_id, rcar::ResourcePath path, const Digest32& policy_digest)
-      : token_id_{std::move(token_id)}, path_{std::move(path)}, policy_digest_{policy_digest} {}
+  ReleaseDecision(std::string token_id, rcar::ResourcePath path, PolicyRef policy)
+      : token_id_{std::move(token_id)}, path_{std::move(path)}, policy_{std::move(policy)} {}
   std::string token_id_;
   rcar::ResourcePath path_;
-  Digest32 policy_digest_;
+  PolicyRef policy_;  // that decided
 };
 
 /// Resources of one tenant for its guests: who it is, whether it may, and then the resource. Thread-safe.
@@ -47,6 +47,7 @@ class Gate {
   /// and this tenant, are taken (background check and passport alike), and none of sample evidence unless that is allowed.
   [[nodiscard]] Result<AttestedGuest> authenticate(const Credentials& credentials, UnixTime now) const;
   /// `permission_denied` when the resource policy does not allow it, be there such a resource or not; errors of the policy.
+  /// The policy is that of the longest scope which has the path.
   /// A refusal is in the audit log when this returns.
   [[nodiscard]] Result<ReleaseDecision> decide(const AttestedGuest& guest, const rcar::ResourcePath& path, UnixTime now);
   /// The resource, sealed to the guest's key (RFC 7516, flattened). `not_found`; of the storage. The audit leaf is
@@ -56,7 +57,7 @@ class Gate {
  private:
   [[nodiscard]] Result<std::string> token_of(const Credentials& credentials, UnixTime now) const;
   [[nodiscard]] Result<void> record_refusal(const AttestedGuest& guest, const rcar::ResourcePath& path, Errc code,
-                                            const Digest32& policy, UnixTime now);
+                                            const PolicyRef& policy, UnixTime now);
   const Services& services_;
   const Options& options_;
   const RuleBook& rules_;

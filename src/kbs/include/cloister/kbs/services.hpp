@@ -51,7 +51,9 @@ inline constexpr std::string_view kReleased = "resource.released";   // subject:
 inline constexpr std::string_view kRefused = "resource.refused";     // to a guest that has a token
 inline constexpr std::string_view kStored = "resource.stored";
 inline constexpr std::string_view kRemoved = "resource.removed";
-inline constexpr std::string_view kPolicyChanged = "policy.changed";  // subject: "resource", "default_cpu", "default_gpu"
+inline constexpr std::string_view kPolicyChanged = "policy.changed";  // subject: "resource/NAME", "attestation/NAME"
+inline constexpr std::string_view kPolicyRemoved = "policy.removed";
 inline constexpr std::string_view kReferenceChanged = "reference_value.changed";  // subject: its name
+inline constexpr std::string_view kReferenceRemoved = "reference_value.removed";
 
 }  // namespace cloister::kbs
