@@ -98,6 +98,14 @@ Room& room() {
   return out;
 }
 
+/// Beside others, and where memory did not do for it, alone.
+template <class Work>
+auto in_room(Work work) {
+  auto first = room().beside_others(work);
+  if (first || first.error().code() != Errc::limit_exceeded) return first;
+  return room().alone(work);
+}
+
 std::string text_of(const json::Value& value) { return value.is_null() ? std::string{} : json::write(value); }
 
 Result<std::vector<Rule>> read_rules(const json::Array& rules) {
@@ -190,15 +198,18 @@ Result<std::shared_ptr<const CompiledPolicy>> CompiledPolicy::compile(std::span<
   }
   std::vector<cr_view> rules;
   for (const auto& entrypoint : entrypoints) rules.push_back(view_of(entrypoint));
-  Failure failure;
-  cr_rego_policy* policy = nullptr;
-  const auto status = cr_rego_compile(texts.data(), texts.size(), rules.data(), rules.size(), &policy, failure.out());
-  if (status != CR_OK) {
-    const auto error = failure.error(status);
-    return error.code() == Errc::malformed ? Error{Errc::policy_invalid, error.detail()} : error;
-  }
-  auto handle = std::make_unique<Handle>(policy);
-  return std::shared_ptr<const CompiledPolicy>{new CompiledPolicy{std::move(handle), limits}};
+  const auto run = [&]() -> Result<std::shared_ptr<const CompiledPolicy>> {
+    Failure failure;
+    cr_rego_policy* policy = nullptr;
+    const auto status = cr_rego_compile(texts.data(), texts.size(), rules.data(), rules.size(), &policy, failure.out());
+    if (status != CR_OK) {
+      const auto error = failure.error(status);
+      return error.code() == Errc::malformed ? Error{Errc::policy_invalid, error.detail()} : error;
+    }
+    auto handle = std::make_unique<Handle>(policy);
+    return std::shared_ptr<const CompiledPolicy>{new CompiledPolicy{std::move(handle), limits}};
+  };
+  return in_room(run);
 }
 
 Result<Evaluation> CompiledPolicy::evaluate(const Given& given, Explain explain) const {
@@ -220,9 +231,7 @@ Result<Evaluation> CompiledPolicy::evaluate(const Given& given, Explain explain)
     if (status != CR_OK) return failure.error(status);
     return read_answer(out.text(), limits_);
   };
-  auto first = room().beside_others(run);
-  if (first || first.error().code() != Errc::limit_exceeded) return first;
-  return room().alone(run);
+  return in_room(run);
 }
 
 Digest32 digest(std::span<const Module> modules, std::span<const std::string> entrypoints, const Limits& limits) {

@@ -57,6 +57,7 @@ answer := count([1 | some i in numbers.range(1, 100000); some j in numbers.range
   for (int i = 0; i < 10; ++i) {
     const auto evaluation = modest->evaluate({});
     EXPECT_TRUE(evaluation.ok()) << evaluation.error().text();
+    EXPECT_EQ(*compiled("answer := 1")->evaluate({}).value().find("data.policy.answer"), json::Value{1});
     EXPECT_EQ(evaluation.ok() ? *evaluation->find("data.policy.answer") : json::Value{}, json::Value{150});
   }
   done = true;
