@@ -13,7 +13,7 @@ namespace {
 constexpr std::array kCommands = {
     add_demo,  add_dev,     add_login,    add_profile, add_challenge, add_job,     add_validator, add_instance,
     add_secret, add_token,  add_audit,    add_receipt, add_verify,    add_inspect, add_measure,   add_lab,
-    add_collateral, add_derived_key, add_server, add_resource, add_data_key,
+    add_collateral, add_derived_key, add_server, add_resource, add_data_key, add_policy, add_reference_value,
 };
 
 constexpr std::string_view kExitCodes =

@@ -42,6 +42,8 @@ void add_secret(CLI::App& app, Context& context);
 void add_derived_key(CLI::App& app, Context& context);
 void add_resource(CLI::App& app, Context& context);
 void add_data_key(CLI::App& app, Context& context);
+void add_policy(CLI::App& app, Context& context);
+void add_reference_value(CLI::App& app, Context& context);
 void add_demo(CLI::App& app, Context& context);
 void add_login(CLI::App& app, Context& context);
 void add_profile(CLI::App& app, Context& context);

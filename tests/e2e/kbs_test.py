@@ -188,7 +188,7 @@ class KeyBroker(harness.System):
         signed.deserialize(token, keys.get_key(header["kid"]))
         claims = json.loads(signed.payload)
         self.assertEqual(claims["eat_profile"], "tag:github.com,2024:confidential-containers/Trustee")
-        self.assertEqual((claims["iss"], claims["aud"]), (self.server["server_id"], self.server["server_id"]))
+        self.assertEqual((claims["iss"], claims["aud"]), (self.server["server_id"], self.server["server_id"] + "/default"))
         self.assertEqual(claims["exp"] - claims["iat"], 300)
         self.assertNotIn("nbf", claims)
         self.assertTrue(claims["cloister.sample"] and claims["cloister.lab"])
@@ -348,7 +348,7 @@ class KeyBroker(harness.System):
             self.set_resource_policy(denying)
             self.assertEqual(self.fetched(), "PolicyDeny")
         answer = self.post("/resource-policy", {"policy": unpadded(b"package policy\nallow if {\n")})
-        self.refused(answer, "PolicyEngineError", "resource:", status=400)
+        self.refused(answer, "PolicyEngineError", "default:", status=400)
         self.refused(self.post("/resource-policy", {"policy": "YT8/fg=="}), "ParsePolicyError", status=400)
         self.assertEqual(self.fetched(), "PolicyDeny")
 
@@ -363,6 +363,19 @@ class KeyBroker(harness.System):
         self.assertEqual((status, json.loads(body)), (200, ["1"]))
         self.set_reference_value("svn", ["2"])
         self.assertEqual(self.fetched(), "PolicyDeny")
+
+    def test_tokens_say_what_further_policies_say(self):
+        self.set_attestation_policy('package policy\ntrust_claims := {"hardware": 2}\n', "lax")
+        self.set_attestation_policy('package policy\ntrust_claims := {"hardware": 97}\n', "strict")
+        status, body, _ = self.guest().handshake()
+        self.assertEqual(status, 200)
+        cpu = json.loads(b64url(json.loads(body)["token"].split(".")[1]))["submods"]["cpu0"]
+        self.assertEqual(cpu["ear.appraisal-policy-id"], "default")
+        said = {name: (one["status"], one["trustworthiness-vector"]) for name, one in cpu["cloister.policies"].items()}
+        self.assertEqual(said, {"lax": ("affirming", {"hardware": 2}), "strict": ("contraindicated", {"hardware": 97})})
+        for name, expected in (("lax", b"the disk's key"), ("strict", "PolicyDeny"), ("none", "PolicyDeny")):
+            self.set_resource_policy(f'package policy\nallow if input.submods.cpu0["cloister.policies"].{name}.status == "affirming"\n')
+            self.assertEqual(self.fetched(), expected, name)
 
     def test_a_device_has_a_policy_of_its_own(self):
         self.set_attestation_policy('package policy\ntrust_claims := {"hardware": 2}\n')

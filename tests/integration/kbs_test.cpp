@@ -531,7 +531,7 @@ TEST_F(KeyBrokerTest, AdministratorsSetPoliciesAndReferenceValues) {
   EXPECT_THAT(std::string{as_text(codec::from_base64url(token.substr(token.find('.') + 1, token.rfind('.') - token.find('.') - 1)).value())},
               HasSubstr("contraindicated"));
   EXPECT_EQ(post("/attestation-policy", rcar::write_attestation_policy({"default_gpu", "package policy\ntrust_claims := {}"})).status, 200);
-  for (const auto* subject : {"resource", "default_cpu", "default_gpu"}) EXPECT_TRUE(leaf(kbs::kPolicyChanged, subject)) << subject;
+  for (const auto* subject : {"resource/default", "attestation/default_cpu", "attestation/default_gpu"}) EXPECT_TRUE(leaf(kbs::kPolicyChanged, subject)) << subject;
   EXPECT_TRUE(leaf(kbs::kReferenceChanged, "mr_td"));
 }
 
@@ -540,9 +540,9 @@ TEST_F(KeyBrokerTest, RefusesPoliciesThatDoNotHold) {
   const auto broken = post("/resource-policy", rcar::write_resource_policy("package policy\nallow if {"));
   EXPECT_EQ(broken.status, 400);
   EXPECT_EQ(broken.kind(), "PolicyEngineError");
-  EXPECT_THAT(broken.detail(), HasSubstr("resource:2:"));
+  EXPECT_THAT(broken.detail(), HasSubstr("default:2:"));
   EXPECT_EQ(post("/attestation-policy", rcar::write_attestation_policy({"default_cpu", "package"})).kind(), "PolicyEngineError");
-  EXPECT_EQ(post("/attestation-policy", rcar::write_attestation_policy({"other", "package policy"})).status, 404);
+  EXPECT_EQ(post("/attestation-policy", rcar::write_attestation_policy({"default_switch", "package policy"})).status, 404);
   EXPECT_EQ(post("/resource-policy", R"({"policy":"YT8/fg=="})").kind(), "ParsePolicyError");
   EXPECT_EQ(post("/resource-policy", "{}").status, 400);
   EXPECT_EQ(post("/reference-value", R"({"version":"0.1.0","type":"corim","payload":"e30="})").kind(), "RvpsError");

@@ -181,23 +181,31 @@ Result<Response> concluded(const Result<void>& done, RefusalKind kind) {
   return say_no(kind, http_status(done.error().code()), done.error());
 }
 
+/// The protocol has no word for what its client has seen.
+Result<Response> set_policy(const Services& s, kbs::Broker& broker, const Request& request, kbs::RuleBook::NewPolicy policy) {
+  const auto made = broker.rules().set(std::move(policy), kbs::Seen::whatever(), request.principal->subject, s.clock.now());
+  if (made) return Response{};
+  return say_no(RefusalKind::policy_engine_error, http_status(made.error().code()), made.error());
+}
+
 Result<Response> set_resource_policy(const Services& s, kbs::Broker& broker, const Request& request) {
   auto policy = rcar::parse_resource_policy(text_of(request));
   if (!policy) return say_no(RefusalKind::parse_policy_error, 400, policy.error());
-  return concluded(broker.rules().set_resource_policy(*std::move(policy), request.principal->subject, s.clock.now()),
-                   RefusalKind::policy_engine_error);
+  return set_policy(s, broker, request, {kbs::PolicyKind::resource, std::string{kbs::kDefaultResourcePolicy}, "", *std::move(policy)});
 }
 
-Result<Response> resource_policies(const Services&, kbs::Broker&, const Request&) {
-  return http::json_response(json::Array{"default"});
+Result<Response> resource_policies(const Services&, kbs::Broker& broker, const Request&) {
+  json::Array names;
+  for (const auto& one : broker.rules().policies()) {
+    if (one.kind == kbs::PolicyKind::resource) names.emplace_back(one.name);
+  }
+  return http::json_response(std::move(names));
 }
 
 Result<Response> set_attestation_policy(const Services& s, kbs::Broker& broker, const Request& request) {
   auto policy = rcar::parse_attestation_policy(text_of(request));
   if (!policy) return say_no(RefusalKind::parse_policy_error, 400, policy.error());
-  return concluded(
-      broker.rules().set_attestation_policy(policy->id, std::move(policy->policy), request.principal->subject, s.clock.now()),
-      RefusalKind::policy_engine_error);
+  return set_policy(s, broker, request, {kbs::PolicyKind::attestation, std::move(policy->id), "", std::move(policy->policy)});
 }
 
 Result<Response> set_reference_values(const Services& s, kbs::Broker& broker, const Request& request) {

@@ -29,6 +29,7 @@ http::Router make_router(const Services& services) {
   add_attestation_routes(routes, services);
   add_resource_routes(routes, services);
   add_data_key_routes(routes, services);
+  add_policy_routes(routes, services);
   add_document_route(routes);
   auto router = std::move(routes).router();
   if (services.guests != nullptr) add_kbs_routes(router, services);

@@ -82,6 +82,7 @@ std::string_view path_schema(std::string_view name) {
   if (name == "purpose") return "Purpose";
   if (name == "version") return "KeyVersion";
   if (name == "repository" || name == "type" || name == "tag") return "ResourceName";
+  if (name == "name") return "ReferenceName";
   return "Id";
 }
 

@@ -328,11 +328,84 @@ constexpr std::string_view kAccess = R"json({
     "components": {"type": "object"}}}
 })json";
 
+constexpr std::string_view kPolicies = R"json({
+"ReferenceName": {"type": "string", "minLength": 1, "maxLength": 256},
+"PolicyKind": {"type": "string", "enum": ["resource", "attestation"]},
+"PolicyScope": {"type": "string", "description": "Of a resource policy: what paths begin with, one to three whole segments; empty for all",
+  "pattern": "^([a-zA-Z0-9_-][a-zA-Z0-9_.-]{0,252}(/[a-zA-Z0-9_-][a-zA-Z0-9_.-]{0,252}){0,2})?$"},
+"ETag": {"type": "string", "description": "As the header has it, without quotes; for If-Match", "pattern": "^[0-9a-f]{32}$"},
+"Policy": {"type": "object", "required": ["kind", "name", "scope", "digest", "etag", "origin", "changed"],
+  "properties": {"kind": {"$ref": "#/components/schemas/PolicyKind"}, "name": {"$ref": "#/components/schemas/Id"},
+    "scope": {"$ref": "#/components/schemas/PolicyScope"},
+    "digest": {"$ref": "#/components/schemas/Sha256"}, "etag": {"$ref": "#/components/schemas/ETag"},
+    "origin": {"type": "string", "enum": ["administrator", "configuration", "built-in"]},
+    "changed": {"type": ["string", "null"], "format": "date-time"}}},
+"PolicyText": {"type": "object", "required": ["kind", "name", "scope", "digest", "etag", "origin", "changed", "text"],
+  "properties": {"kind": {"$ref": "#/components/schemas/PolicyKind"}, "name": {"$ref": "#/components/schemas/Id"},
+    "scope": {"$ref": "#/components/schemas/PolicyScope"},
+    "digest": {"$ref": "#/components/schemas/Sha256"}, "etag": {"$ref": "#/components/schemas/ETag"},
+    "origin": {"type": "string", "enum": ["administrator", "configuration", "built-in"]},
+    "changed": {"type": ["string", "null"], "format": "date-time"}, "text": {"type": "string"}}},
+"PolicyList": {"type": "object", "required": ["policies"],
+  "properties": {"policies": {"type": "array", "items": {"$ref": "#/components/schemas/Policy"}}}},
+"NewResourcePolicy": {"type": "object", "required": ["text"], "additionalProperties": false,
+  "properties": {"text": {"type": "string", "description": "Rego"}, "scope": {"$ref": "#/components/schemas/PolicyScope"}}},
+"NewAttestationPolicy": {"type": "object", "required": ["text"], "additionalProperties": false,
+  "properties": {"text": {"type": "string", "description": "Rego"}}},
+"PolicyQuestion": {"type": "object", "required": ["kind"], "additionalProperties": false,
+  "description": "About one of claims, token and evidence; evidence is for attestation policies",
+  "properties": {"kind": {"$ref": "#/components/schemas/PolicyKind"},
+    "name": {"type": "string", "description": "Of an attestation policy; else each that is about TEEs"},
+    "path": {"type": "string", "description": "repository/type/tag of a resource"},
+    "claims": {"type": "object", "description": "What the policy has as input"}, "token": {"type": "string"},
+    "evidence": {"type": "string"}, "tee": {"type": "string", "enum": ["sgx", "tdx", "snp"]}}},
+"PolicyTrial": {"type": "object", "required": ["kind", "text"], "additionalProperties": false,
+  "description": "As PolicyQuestion, of a text instead of what is set",
+  "properties": {"kind": {"$ref": "#/components/schemas/PolicyKind"}, "text": {"type": "string", "description": "Rego"},
+    "path": {"type": "string", "description": "repository/type/tag of a resource"},
+    "claims": {"type": "object", "description": "What the policy has as input"}, "token": {"type": "string"},
+    "evidence": {"type": "string"}, "tee": {"type": "string", "enum": ["sgx", "tdx", "snp"]}}},
+"PolicyCondition": {"type": "object", "required": ["rule", "line", "column", "condition"],
+  "properties": {"rule": {"type": "string"}, "line": {"type": "integer"}, "column": {"type": "integer"},
+    "condition": {"type": "string"}}},
+"PolicyRule": {"type": ["object", "null"], "required": ["rule", "line", "default"],
+  "properties": {"rule": {"type": "string"}, "line": {"type": "integer"}, "default": {"type": "boolean"}}},
+"PolicyJudgement": {"type": "object", "required": ["policy", "status", "accepted", "trust_claims", "reasons", "unmet"],
+  "properties": {"policy": {"type": "object", "properties": {"name": {"type": "string"},
+      "digest": {"$ref": "#/components/schemas/Sha256"}}},
+    "status": {"type": "string", "enum": ["none", "affirming", "warning", "contraindicated"]}, "accepted": {"type": "boolean"},
+    "trust_claims": {"type": "array", "items": {"type": "object", "required": ["name", "value", "tier", "rule"],
+      "properties": {"name": {"type": "string"}, "value": {"type": "integer"}, "tier": {"type": "string"},
+        "rule": {"$ref": "#/components/schemas/PolicyRule"}}}},
+    "reasons": {"type": "array", "items": {"type": "object", "required": ["code", "detail"],
+      "properties": {"code": {"type": "string"}, "detail": {"type": "string"}}}},
+    "unmet": {"type": "array", "items": {"$ref": "#/components/schemas/PolicyCondition"}}}},
+"PolicyAnswer": {"type": "object", "required": ["kind", "token_error"],
+  "description": "Of a resource policy: allowed, policy, error, rules, unmet; of attestation policies: judgements, evidence_error",
+  "properties": {"kind": {"$ref": "#/components/schemas/PolicyKind"},
+    "token_error": {"type": ["object", "null"], "description": "Why the token would not be taken now"},
+    "allowed": {"type": "boolean"}, "policy": {"type": "object", "properties": {"name": {"type": "string"},
+      "digest": {"$ref": "#/components/schemas/Sha256"}, "scope": {"$ref": "#/components/schemas/PolicyScope"}}},
+    "error": {"type": ["object", "null"], "description": "Of a policy that failed: it allows nothing"},
+    "rules": {"type": ["array", "null"], "items": {"$ref": "#/components/schemas/PolicyRule"},
+      "description": "That held; null where it could not be found out"},
+    "unmet": {"type": "array", "items": {"$ref": "#/components/schemas/PolicyCondition"},
+      "description": "What kept rules from holding that were looked at"},
+    "judgements": {"type": "array", "items": {"$ref": "#/components/schemas/PolicyJudgement"}},
+    "evidence_error": {"type": ["object", "null"], "description": "Why evidence is not authentic"}}},
+"ReferenceValueEntry": {"type": "object", "required": ["name", "value", "etag"],
+  "properties": {"name": {"$ref": "#/components/schemas/ReferenceName"}, "value": {},
+    "etag": {"$ref": "#/components/schemas/ETag"}}},
+"ReferenceValueList": {"type": "object", "required": ["reference_values"],
+  "properties": {"reference_values": {"type": "array", "items": {"$ref": "#/components/schemas/ReferenceValueEntry"}}}},
+"NewReferenceValue": {"type": "object", "required": ["value"], "additionalProperties": false, "properties": {"value": {}}}
+})json";
+
 }  // namespace
 
 codec::json::Value schemas() {
   codec::json::Object out;
-  for (const auto group : {kValues, kChallenges, kDerivedKeys, kFleet, kJobs, kResources, kAccess}) {
+  for (const auto group : {kValues, kChallenges, kDerivedKeys, kFleet, kJobs, kResources, kAccess, kPolicies}) {
     auto parsed = codec::json::parse(group);
     CLOISTER_ASSERT(parsed.ok());
     for (auto& member : *parsed->as_object()) out.push_back(std::move(member));

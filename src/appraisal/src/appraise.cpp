@@ -55,12 +55,13 @@ bool forbids(const TrustClaim& claim) { return claim.value != 0 && tier_of(claim
 
 /// Completes `out`, which may hold reasons already.
 void evaluate(Appraisal& out, const rego::CompiledPolicy& policy, const json::Value& input, const json::Value& reference_values,
-              rego::Explain explain) {
-  auto evaluation = policy.evaluate({input, {}, reference_values}, explain);
+              const How& how) {
+  auto evaluation = policy.evaluate({input, {}, reference_values, how.time}, how.explain);
   if (!evaluation) return refuse(out, evaluation.error());
   auto claims = read_claims(*evaluation);
   if (!claims) return refuse(out, claims.error());
   out.claims = std::move(*claims);
+  out.unmet = std::move(evaluation->unmet);
   if (const auto* extensions = evaluation->find(kExtensions)) out.extensions = *extensions;
   for (const auto& claim : out.claims) {
     out.status = std::max(out.status, tier_of(claim.value));
@@ -82,10 +83,10 @@ std::string describe(const TrustClaim& claim) {
 }
 
 Result<Policy> Policy::compile(std::string name, std::string text) {
-  const std::array modules{rego::Module{std::move(name), std::move(text)}};
+  const std::array modules{rego::Module{std::move(name), text}};
   const std::array entrypoints{kTrustClaims, kExtensions};
   CLOISTER_TRY(compiled, rego::CompiledPolicy::compile(modules, entrypoints));
-  return Policy{std::move(compiled), rego::digest(modules, entrypoints, {})};
+  return Policy{std::move(compiled), std::move(text), rego::digest(modules, entrypoints, {})};
 }
 
 Policy Policy::builtin() {
@@ -95,7 +96,7 @@ Policy Policy::builtin() {
 }
 
 Appraisal decide(const Policy& policy, const attestation::AuthenticEvidence& evidence, const json::Value& reference_values,
-                 const json::Value& more, rego::Explain explain) {
+                 const json::Value& more, const How& how) {
   Appraisal out;
   out.policy_digest = policy.digest_;
   if (const auto& tcb = evidence.report().tcb;
@@ -106,15 +107,15 @@ Appraisal decide(const Policy& policy, const attestation::AuthenticEvidence& evi
   if (const auto* members = more.as_object()) {
     for (const auto& [name, value] : *members) input.set(name, value);
   }
-  evaluate(out, *policy.compiled_, input, reference_values, explain);
+  evaluate(out, *policy.compiled_, input, reference_values, how);
   return out;
 }
 
 Appraisal decide_sample(const Policy& policy, const json::Value& claims, const json::Value& reference_values,
-                        rego::Explain explain) {
+                        const How& how) {
   Appraisal out;
   out.policy_digest = policy.digest_;
-  evaluate(out, *policy.compiled_, claims, reference_values, explain);
+  evaluate(out, *policy.compiled_, claims, reference_values, how);
   return out;
 }
 

@@ -100,9 +100,10 @@ Result<Orchestrator> Orchestrator::connect(std::string base_url, std::optional<s
 }
 
 Result<json::Value> Orchestrator::call(Method method, std::string target, json::Value body,
-                                       std::chrono::seconds patience) {
+                                       std::chrono::seconds patience, const IfMatch& if_match) {
   Bytes bytes;
   http::Headers headers;
+  if (if_match) headers.set("If-Match", *if_match == "*" ? *if_match : '"' + *if_match + '"');
   if (!body.is_null()) {
     bytes = to_bytes(json::write(body));
     headers.set("Content-Type", "application/json");
@@ -233,6 +234,20 @@ Result<void> Orchestrator::revoke_token(std::string_view id) {
 }
 
 Result<json::Value> Orchestrator::rotate_result_keys() { return call(Method::post, "/api/v1/attestation/keys/rotate"); }
+
+Result<json::Value> Orchestrator::put(std::string_view path, json::Value body, const IfMatch& if_match) {
+  return call(Method::put, "/api/v1/" + std::string{path}, std::move(body), kPatience, if_match);
+}
+
+Result<void> Orchestrator::remove(std::string_view path, const IfMatch& if_match) {
+  CLOISTER_TRY(value, call(Method::del, "/api/v1/" + std::string{path}, {}, kPatience, if_match));
+  static_cast<void>(value);
+  return {};
+}
+
+Result<json::Value> Orchestrator::ask_policies(std::string_view how, json::Value question) {
+  return call(Method::post, "/api/v1/policies/" + std::string{how}, std::move(question));
+}
 
 Result<json::Value> Orchestrator::get(std::string_view path) { return call(Method::get, "/api/v1/" + std::string{path}); }
 

@@ -11,7 +11,8 @@ Broker::Broker(Services services, Options options)
       tokens_{services_, options_},
       handshakes_{services_, options_, rules_, tokens_},
       vault_{services_, options_},
-      gate_{services_, options_, rules_, handshakes_, tokens_, vault_} {}
+      gate_{services_, options_, rules_, handshakes_, tokens_, vault_},
+      advisor_{services_, rules_, tokens_, vault_} {}
 
 Result<std::unique_ptr<Broker>> Broker::open(Services services, Options options) {
   std::unique_ptr<Broker> out{new Broker{std::move(services), std::move(options)}};

@@ -1,5 +1,7 @@
 #include "evidence.hpp"
 
+#include <chrono>
+
 #include "cloister/codec/text.hpp"
 #include "cloister/rcar/snp_evidence.hpp"
 
@@ -23,6 +25,17 @@ ByteView configuration_of(const attestation::Claims& claims) {
   return claims.sgx()->config_id;
 }
 
+/// Asks further policies, which together have the time that one has.
+template <class Decide>
+void judge_further(token::Attester& attester, const Further& further, Decide decide) {
+  const auto until = std::chrono::steady_clock::now() + rego::Limits{}.time;
+  for (const auto* rule : further) {
+    const auto left = until - std::chrono::steady_clock::now();
+    const appraisal::How how{rego::Explain::no, std::chrono::duration_cast<std::chrono::microseconds>(left)};
+    attester.judged(rule->ref.name, rule->ref.digest, decide(rule->policy, how));
+  }
+}
+
 json::Value policy_input(const std::optional<rcar::MeasuredInitData>& init_data) {
   if (!init_data) return {};
   return json::Object{{"init_data_claims", init_data->claims}};
@@ -32,7 +45,7 @@ json::Value policy_input(const std::optional<rcar::MeasuredInitData>& init_data)
 
 Result<Attested> appraise_tee(std::string_view tee, std::string_view evidence, const Digest64& report_data,
                               const std::optional<rcar::MeasuredInitData>& init_data, const verdict::Terms& terms,
-                              const verdict::Sources& sources) {
+                              const verdict::Sources& sources, const Further& further) {
   auto bound_terms = terms;
   bound_terms.report_data = report_data;
   bound_terms.more = policy_input(init_data);
@@ -62,6 +75,9 @@ Result<Attested> appraise_tee(std::string_view tee, std::string_view evidence, c
     measured = codec::to_hex(configuration);
   }
   CLOISTER_TRY(attester, token::Attester::of(*judged.bound, *judged.appraisal));
+  judge_further(attester, further, [&](const appraisal::Policy& policy, const appraisal::How& how) {
+    return appraisal::decide(policy, judged.bound->authentic(), terms.reference_values, bound_terms.more, how);
+  });
   return Attested{std::move(attester), std::move(measured)};
 }
 
@@ -84,8 +100,11 @@ Result<Attested> appraise_sample(rcar::Tee tee, const json::Value& evidence, con
     measured = codec::to_base64(init_data->digest);
     input.set("init_data", measured).set("init_data_claims", init_data->claims);
   }
-  const auto appraisal = appraisal::decide_sample(rules.policy, input, rules.reference_values, rego::Explain::no);
+  const auto appraisal = appraisal::decide_sample(rules.policy, input, rules.reference_values, {rego::Explain::no});
   CLOISTER_TRY(attester, token::Attester::of_sample(annotated, appraisal));
+  judge_further(attester, rules.further, [&](const appraisal::Policy& policy, const appraisal::How& how) {
+    return appraisal::decide_sample(policy, input, rules.reference_values, how);
+  });
   return Attested{std::move(attester), std::move(measured)};
 }
 

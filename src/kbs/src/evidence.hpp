@@ -4,6 +4,7 @@
 #include "cloister/codec/json.hpp"
 #include "cloister/core/bytes.hpp"
 #include "cloister/core/result.hpp"
+#include "cloister/kbs/rules.hpp"
 #include "cloister/rcar/init_data.hpp"
 #include "cloister/rcar/messages.hpp"
 #include "cloister/token/trustee.hpp"
@@ -16,6 +17,7 @@ namespace cloister::kbs {
 struct SampleRules {
   const appraisal::Policy& policy;
   const codec::json::Value& reference_values;
+  Further further;
 };
 
 /// An attester, and what its evidence has in the place of init-data (null for none).
@@ -27,9 +29,10 @@ struct Attested {
 /// Evidence of a TEE, as Trustee's attesters write it: JSON with the quote or report, and beside it the event log or the
 /// certificates. `report_data` is what it has to be bound to. Init-data that is given must be what was measured:
 /// MRCONFIGID of a TD, HOST_DATA of an SNP guest, CONFIGID of an enclave, else `binding_mismatch`. The verifier's errors.
+/// Further policies together have the time that one has; one that fails says so in the attester, and is no error.
 [[nodiscard]] Result<Attested> appraise_tee(std::string_view tee, std::string_view evidence, const Digest64& report_data,
                                             const std::optional<rcar::MeasuredInitData>& init_data, const verdict::Terms& terms,
-                                            const verdict::Sources& sources);
+                                            const verdict::Sources& sources, const Further& further);
 
 /// {"svn","report_data"} of `sample` (48 bytes of standard base64), or of a `sampledevice`. `report_data_mismatch`. Nothing
 /// measures init-data here: it is what the guest says, as the rest.

@@ -29,13 +29,14 @@ Result<AttestedGuest> Gate::authenticate(const Credentials& credentials, UnixTim
   return guest;
 }
 
-Result<void> Gate::record_refusal(const AttestedGuest& guest, const Ask& ask, Errc code, const Digest32& policy, UnixTime now) {
+Result<void> Gate::record_refusal(const AttestedGuest& guest, const Ask& ask, Errc code, const PolicyRef& policy, UnixTime now) {
   auto leaf = leaf_of(kRefused, subject_of(ask.path), now);
   leaf.details = {{"tenant", options_.tenant.str()},
                   {"token", guest.token_id()},
                   {"key", key_digest(guest.key())},
                   {"code", std::string{to_string(code)}},
-                  {"policy", digest_bytes(policy)}};
+                  {"policy", digest_bytes(policy.digest)},
+                  {"policy_name", policy.name}};
   if (ask.version) leaf.details.emplace_back("version", *ask.version);
   CLOISTER_TRY(transaction, services_.database.write());
   CLOISTER_TRY(index, services_.log.append(transaction, leaf));
@@ -45,12 +46,12 @@ Result<void> Gate::record_refusal(const AttestedGuest& guest, const Ask& ask, Er
 
 Result<ReleaseDecision> Gate::decide(const AttestedGuest& guest, const Ask& ask, UnixTime now) {
   const auto current = rules_.current();
-  const auto& policy = current->resource;
+  const auto& rule = current->deciding(ask.path);
   CLOISTER_TRY(labels, vault_.labels(ask.path));
-  const auto allowed = policy.allows(guest.claims(), ask.path, to_object(ask.query), to_object(labels));
-  if (allowed && *allowed) return ReleaseDecision{guest.token_id(), ask, policy.digest()};
+  const auto allowed = rule.policy.allows(guest.claims(), ask.path, to_object(ask.query), to_object(labels));
+  if (allowed && *allowed) return ReleaseDecision{guest.token_id(), ask, rule.ref};
   const auto why = allowed ? Error{Errc::permission_denied, "Access denied by policy"} : allowed.error();
-  CLOISTER_CHECK(record_refusal(guest, ask, why.code(), policy.digest(), now));
+  CLOISTER_CHECK(record_refusal(guest, ask, why.code(), rule.ref, now));
   return why;
 }
 
@@ -63,7 +64,7 @@ Result<std::string> Gate::release(const AttestedGuest& guest, ReleaseDecision de
   if (!found && found.error().code() == Errc::not_found && !ask.version) found = vault_.first_use(ask.path, guest.token_id(), now);
   if (!found) {
     if (found.error().code() != Errc::not_found) return found.error();
-    CLOISTER_CHECK(record_refusal(guest, ask, Errc::not_found, decision.policy_digest_, now));
+    CLOISTER_CHECK(record_refusal(guest, ask, Errc::not_found, decision.policy_, now));
     return Error{Errc::not_found, "no such resource"};
   }
   CLOISTER_TRY(sealed, crypto::jose::encrypt(guest.key(), found->value.reveal(), services_.random));
@@ -72,7 +73,8 @@ Result<std::string> Gate::release(const AttestedGuest& guest, ReleaseDecision de
                   {"token", guest.token_id()},
                   {"key", key_digest(guest.key())},
                   {"version", found->version},
-                  {"policy", digest_bytes(decision.policy_digest_)}};
+                  {"policy", digest_bytes(decision.policy_.digest)},
+                  {"policy_name", decision.policy_.name}};
   CLOISTER_TRY(transaction, services_.database.write());
   CLOISTER_TRY(index, services_.log.append(transaction, leaf));
   static_cast<void>(index);

@@ -29,10 +29,19 @@ sessions::Id new_session_id(Random& random) {
   return id;
 }
 
+/// What further policies say: "lax affirming, strict warning".
+std::string statuses_of(const token::Attester& attester) {
+  std::string out;
+  for (const auto& [name, said] : *attester.further().as_object()) {
+    out += (out.empty() ? "" : ", ") + name + ' ' + *said.find("status")->as_string();
+  }
+  return out;
+}
+
 }  // namespace
 
 struct Handshakes::Appraised {
-  Digest32 policy_digest;
+  PolicyRef policy;  // of the TEE
   token::Attester cpu;
   std::vector<token::Attester> devices;
   json::Value init_data;         // null for none
@@ -104,6 +113,7 @@ Result<Handshakes::Appraised> Handshakes::appraise(const sessions::Record& sessi
   CLOISTER_TRY(device_data, rcar::device_report_data(message.nonce, message.tee_key));
   const auto current = rules_.current();
 
+  const auto& cpu_policy = current->judging(kCpuPolicy);
   std::vector<token::Attester> others;
   for (const auto& one : devices) {
     if (one.device != Tee::sampledevice || !options_.allow_sample) {
@@ -111,27 +121,29 @@ Result<Handshakes::Appraised> Handshakes::appraise(const sessions::Record& sessi
                    "additional_evidence: " + std::string{rcar::to_string(one.device)} + " evidence is not verified here"};
     }
     CLOISTER_TRY(device, appraise_sample(one.device, one.evidence, device_data, std::nullopt,
-                                         {current->device, current->reference_values}));
+                                         {current->judging(kDevicePolicy).policy, current->reference_values,
+                                          current->further(AttesterClass::device)}));
     others.push_back(std::move(device.attester));
   }
   const auto whole = [&](Attested cpu) {
-    return Appraised{current->cpu.digest(), std::move(cpu.attester), std::move(others), std::move(cpu.init_data),
+    return Appraised{cpu_policy.ref, std::move(cpu.attester), std::move(others), std::move(cpu.init_data),
                      init_data ? init_data->claims : json::Value{}};
   };
   if (*tee == Tee::sample) {
     CLOISTER_TRY(evidence, json::parse(message.primary_evidence));
-    CLOISTER_TRY(cpu, appraise_sample(*tee, evidence, primary_data, init_data, {current->cpu, current->reference_values}));
+    CLOISTER_TRY(cpu, appraise_sample(*tee, evidence, primary_data, init_data,
+                                      {cpu_policy.policy, current->reference_values, current->further(AttesterClass::cpu)}));
     return whole(std::move(cpu));
   }
   const verdict::Terms terms{.anchors = services_.anchors,
                              .at = now,
                              .report_data = {},
                              .policy = {},
-                             .rego = current->cpu,
+                             .rego = cpu_policy.policy,
                              .reference_values = current->reference_values,
                              .cache = services_.cache};
   CLOISTER_TRY(cpu, appraise_tee(session.tee, message.primary_evidence, rcar::padded(primary_data), init_data, terms,
-                                 services_.sources));
+                                 services_.sources, current->further(AttesterClass::cpu)));
   return whole(std::move(cpu));
 }
 
@@ -154,9 +166,10 @@ Result<std::string> Handshakes::conclude(const sessions::Id& id, const rcar::Att
                     {"session", digest_bytes(crypto::sha256(ByteView{id}))},  // which is a credential itself
                     {"key", key_digest(message.tee_key)},
                     {"status", std::string{to_string(appraised->cpu.status())}},
-                    {"policy", digest_bytes(appraised->policy_digest)},
+                    {"policy", digest_bytes(appraised->policy.digest)},
                     {"lab", std::uint64_t{appraised->cpu.lab() ? 1U : 0U}},
                     {"sample", std::uint64_t{appraised->cpu.sample() ? 1U : 0U}}};
+    if (const auto said = statuses_of(appraised->cpu); !said.empty()) leaf.details.emplace_back("policies", said);
     CLOISTER_TRY(index, services_.log.append(transaction, leaf));
     static_cast<void>(index);
   }

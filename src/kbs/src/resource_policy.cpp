@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "cloister/crypto/hash.hpp"
+
 namespace cloister::kbs {
 namespace {
 
@@ -15,11 +17,16 @@ constexpr std::string_view kBuiltin =
 }  // namespace
 
 Result<ResourcePolicy> ResourcePolicy::compile(std::string name, std::string text) {
-  const std::array modules{rego::Module{std::move(name), std::move(text)}};
+  const std::array modules{rego::Module{std::move(name), text}};
   const std::array entrypoints{kAllow};
   CLOISTER_TRY(compiled, rego::CompiledPolicy::compile(modules, entrypoints));
-  return ResourcePolicy{std::move(compiled), rego::digest(modules, entrypoints, {})};
+  return ResourcePolicy{std::move(compiled), std::move(text)};
 }
+
+ResourcePolicy::ResourcePolicy(std::shared_ptr<const rego::CompiledPolicy> compiled, std::string text)
+    : compiled_{std::move(compiled)},
+      text_{std::make_shared<const std::string>(std::move(text))},
+      digest_{crypto::sha256(as_bytes(*text_))} {}
 
 ResourcePolicy ResourcePolicy::builtin() {
   auto policy = compile("resource.rego", std::string{kBuiltin});
@@ -27,15 +34,27 @@ ResourcePolicy ResourcePolicy::builtin() {
   return std::move(policy).value();
 }
 
-Result<bool> ResourcePolicy::allows(const json::Value& token, const rcar::ResourcePath& path, json::Object query,
-                                    json::Object labels) const {
+Result<ResourcePolicy::Explained> ResourcePolicy::ask(const json::Value& token, const rcar::ResourcePath& path, json::Object query,
+                                                      json::Object labels, rego::Explain explain) const {
   json::Value data{json::Object{{"plugin", "resource"},
                                 {"resource-path", json::Array{path.repository(), path.type(), path.tag()}},
                                 {"query", std::move(query)},
                                 {"labels", std::move(labels)}}};
-  CLOISTER_TRY(evaluation, compiled_->evaluate({token, std::move(data), {}}));
+  CLOISTER_TRY(evaluation, compiled_->evaluate({token, std::move(data), {}}, explain));
   const auto* allow = evaluation.find(kAllow);
-  return allow != nullptr && *allow == json::Value{true};
+  const bool allowed = allow != nullptr && *allow == json::Value{true};
+  return Explained{allowed, std::move(evaluation)};
+}
+
+Result<bool> ResourcePolicy::allows(const json::Value& token, const rcar::ResourcePath& path, json::Object query,
+                                    json::Object labels) const {
+  CLOISTER_TRY(answer, ask(token, path, std::move(query), std::move(labels), rego::Explain::no));
+  return answer.allowed;
+}
+
+Result<ResourcePolicy::Explained> ResourcePolicy::explain(const json::Value& token, const rcar::ResourcePath& path,
+                                                          json::Object labels) const {
+  return ask(token, path, {}, std::move(labels), rego::Explain::yes);
 }
 
 }  // namespace cloister::kbs

@@ -55,7 +55,7 @@ class Quotes : public testing::TestWithParam<QuoteCase> {
     const auto built = platform.build();
     const auto sent = json::write(json::Object{{"quote", codec::to_base64(built.quote)}});
     const auto find = [&](const evidence::Quote&) { return verdict::shared(evidence::parse_documents(built.collateral)); };
-    return appraise_tee(GetParam().name, sent, data, with, terms(built.root, SyntheticPlatform::now()), {find, nullptr, false});
+    return appraise_tee(GetParam().name, sent, data, with, terms(built.root, SyntheticPlatform::now()), {find, nullptr, false}, {});
   }
   SyntheticPlatform platform{GetParam().tee, GetParam().tee == evidence::TeeType::tdx ? std::uint16_t{4} : std::uint16_t{3}};
 };
@@ -117,7 +117,7 @@ class Snp : public testing::Test {
   }
   [[nodiscard]] Result<Attested> appraise(const std::optional<rcar::MeasuredInitData>& with = std::nullopt, bool certificates = true) const {
     const auto built = chip.build();
-    return appraise_tee("snp", snp_evidence(built, certificates), some_data(), with, terms(built.root, SyntheticSnp::now()), {});
+    return appraise_tee("snp", snp_evidence(built, certificates), some_data(), with, terms(built.root, SyntheticSnp::now()), {}, {});
   }
   SyntheticSnp chip;
 };
@@ -145,7 +145,7 @@ TEST_F(Snp, AListThatTheGuestBringsIsNotTheNewest) {
                                    return Error{Errc::collateral_missing, "the newest list"};
                                  },
                                  false};
-  const auto attested = appraise_tee("snp", json::write(evidence), some_data(), std::nullopt, terms(built.root, SyntheticSnp::now()), sources);
+  const auto attested = appraise_tee("snp", json::write(evidence), some_data(), std::nullopt, terms(built.root, SyntheticSnp::now()), sources, {});
   EXPECT_EQ(asked, 1U);
   EXPECT_FALSE(attested.ok());
 }

@@ -25,5 +25,14 @@ TEST(ResourcePath, RefusesEveryOtherForm) {
   EXPECT_FALSE(ResourcePath::make("a/b", "c", "d").ok());
 }
 
+TEST(ResourceScope, IsOneToThreeWholeSegments) {
+  for (const auto* good : {"a", "a/b", "a/b/c", "A-1_x.y/b", "_"}) EXPECT_TRUE(is_scope(good)) << good;
+  for (const auto* bad : {"", "/", "a/", "/a", "a//b", "a/b/", "a/b/c/", "a/b/c/d", ".a", "a/.b", "..", "a b", "a/%2e"}) {
+    EXPECT_FALSE(is_scope(bad)) << bad;
+  }
+  EXPECT_TRUE(is_scope(std::string(253, 'a')));
+  EXPECT_FALSE(is_scope(std::string(254, 'a')));
+}
+
 }  // namespace
 }  // namespace cloister::rcar

@@ -1,6 +1,8 @@
 #include "cloister/rego/policy.hpp"
 
 #include <algorithm>
+#include <mutex>
+#include <shared_mutex>
 
 #include "cloister/crypto/hash.hpp"
 #include "cloister_rust/rego.h"
@@ -62,6 +64,48 @@ class Failure {
   cr_rego_error raw_{};
 };
 
+/// Where evaluations run beside each other, and one that is tried again alone: the memory limit is the process's, so that what
+/// is refused beside one that takes all of it may be as small as it likes. Thread-safe.
+class Room {
+ public:
+  template <class Work>
+  [[nodiscard]] auto beside_others(Work work) {
+    std::unique_lock turn{turn_};
+    const std::shared_lock together{inside_};
+    turn.unlock();
+    return work();
+  }
+  /// Nobody enters before it. `limit_exceeded` when others do not leave in time.
+  template <class Work>
+  [[nodiscard]] auto alone(Work work) -> decltype(work()) {
+    std::unique_lock turn{turn_, kPatience};
+    if (!turn) return busy();
+    const std::unique_lock all{inside_, kPatience};
+    if (!all) return busy();
+    turn.unlock();
+    return work();
+  }
+
+ private:
+  static constexpr std::chrono::seconds kPatience{1};
+  static Error busy() { return Error{Errc::limit_exceeded, "policies hold more memory than they may, together"}; }
+  std::timed_mutex turn_;  // held while waiting
+  std::shared_timed_mutex inside_;
+};
+
+Room& room() {
+  static Room out;
+  return out;
+}
+
+/// Beside others, and where memory did not do for it, alone.
+template <class Work>
+auto in_room(Work work) {
+  auto first = room().beside_others(work);
+  if (first || first.error().code() != Errc::limit_exceeded) return first;
+  return room().alone(work);
+}
+
 std::string text_of(const json::Value& value) { return value.is_null() ? std::string{} : json::write(value); }
 
 Result<std::vector<Rule>> read_rules(const json::Array& rules) {
@@ -79,6 +123,22 @@ Result<std::vector<Rule>> read_rules(const json::Array& rules) {
   return out;
 }
 
+Result<std::vector<Condition>> read_conditions(const json::Array& conditions) {
+  std::vector<Condition> out;
+  for (const auto& item : conditions) {
+    json::Fields fields{item, "condition"};
+    Condition condition;
+    condition.module = fields.string("module");
+    condition.rule = fields.string("rule");
+    condition.line = static_cast<std::uint32_t>(fields.integer("line", 1, UINT32_MAX));
+    condition.column = static_cast<std::uint32_t>(fields.integer("column", 1, UINT32_MAX));
+    condition.text = fields.string("text");
+    CLOISTER_CHECK(fields.finish());
+    out.push_back(std::move(condition));
+  }
+  return out;
+}
+
 Result<Evaluation> read_answer(std::string_view text, const Limits& limits) {
   CLOISTER_TRY(answer, json::parse(text, {.bytes = limits.result_bytes, .depth = 64, .values = 1'000'000}));
   json::Fields fields{answer, "answer"};
@@ -89,6 +149,8 @@ Result<Evaluation> read_answer(std::string_view text, const Limits& limits) {
     CLOISTER_TRY(read, read_rules(*rules->as_array()));
     out.rules = std::move(read);
   }
+  CLOISTER_TRY(unmet, read_conditions(fields.optional_array("unmet")));
+  out.unmet = std::move(unmet);
   CLOISTER_CHECK(fields.finish());
   return out;
 }
@@ -136,15 +198,18 @@ Result<std::shared_ptr<const CompiledPolicy>> CompiledPolicy::compile(std::span<
   }
   std::vector<cr_view> rules;
   for (const auto& entrypoint : entrypoints) rules.push_back(view_of(entrypoint));
-  Failure failure;
-  cr_rego_policy* policy = nullptr;
-  const auto status = cr_rego_compile(texts.data(), texts.size(), rules.data(), rules.size(), &policy, failure.out());
-  if (status != CR_OK) {
-    const auto error = failure.error(status);
-    return error.code() == Errc::malformed ? Error{Errc::policy_invalid, error.detail()} : error;
-  }
-  auto handle = std::make_unique<Handle>(policy);
-  return std::shared_ptr<const CompiledPolicy>{new CompiledPolicy{std::move(handle), limits}};
+  const auto run = [&]() -> Result<std::shared_ptr<const CompiledPolicy>> {
+    Failure failure;
+    cr_rego_policy* policy = nullptr;
+    const auto status = cr_rego_compile(texts.data(), texts.size(), rules.data(), rules.size(), &policy, failure.out());
+    if (status != CR_OK) {
+      const auto error = failure.error(status);
+      return error.code() == Errc::malformed ? Error{Errc::policy_invalid, error.detail()} : error;
+    }
+    auto handle = std::make_unique<Handle>(policy);
+    return std::shared_ptr<const CompiledPolicy>{new CompiledPolicy{std::move(handle), limits}};
+  };
+  return in_room(run);
 }
 
 Result<Evaluation> CompiledPolicy::evaluate(const Given& given, Explain explain) const {
@@ -156,13 +221,17 @@ Result<Evaluation> CompiledPolicy::evaluate(const Given& given, Explain explain)
     return Error{Errc::limit_exceeded, "the policy's input has " + std::to_string(size) + " bytes, at most " +
                                            std::to_string(limits_.input_bytes) + " are allowed"};
   }
-  Failure failure;
-  Buffer out;
-  const auto status = cr_rego_evaluate(handle_->policy, view_of(input), view_of(data), view_of(reference_values),
-                                       static_cast<std::uint64_t>(limits_.time.count()), explain == Explain::yes ? 1 : 0,
-                                       limits_.result_bytes, out.out(), failure.out());
-  if (status != CR_OK) return failure.error(status);
-  return read_answer(out.text(), limits_);
+  const auto time = std::clamp(given.time.value_or(limits_.time), std::chrono::microseconds{0}, limits_.time);
+  const auto run = [&]() -> Result<Evaluation> {
+    Failure failure;
+    Buffer out;
+    const auto status = cr_rego_evaluate(handle_->policy, view_of(input), view_of(data), view_of(reference_values),
+                                         static_cast<std::uint64_t>(time.count()), explain == Explain::yes ? 1 : 0,
+                                         limits_.result_bytes, out.out(), failure.out());
+    if (status != CR_OK) return failure.error(status);
+    return read_answer(out.text(), limits_);
+  };
+  return in_room(run);
 }
 
 Digest32 digest(std::span<const Module> modules, std::span<const std::string> entrypoints, const Limits& limits) {

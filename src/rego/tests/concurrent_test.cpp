@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <atomic>
 #include <thread>
 #include <vector>
 
@@ -32,6 +33,36 @@ TEST(PolicyCacheConcurrent, EveryThreadGetsItsOwnAnswers) {
   for (int thread = 0; thread < 4; ++thread) threads.emplace_back(work, thread);
   for (auto& thread : threads) thread.join();
   EXPECT_LE(cache.size(), 2U);
+}
+
+// The limit is the process's: beside those that stay just below it, another would be refused for the little that it needs.
+TEST(CompiledPolicyConcurrent, NobodyIsRefusedForWhatOthersHold) {
+  const auto compiled = [](const std::string& rules) {
+    const auto text = "package policy\nk := concat(\"\", [\"0123456789\" | numbers.range(1, 10000)[_]])\n" + rules;
+    return CompiledPolicy::compile(std::array{Module{"p.rego", text}}, std::array{std::string{"data.policy.answer"}}).value();
+  };
+  const auto holds = compiled(R"(
+held := [concat("", [k, sprintf("%d", [i])]) | some i in numbers.range(1, 250)]
+answer := count([1 | some i in numbers.range(1, 100000); some j in numbers.range(1, 100000); i * j == count(held)])
+)");
+  const auto modest = compiled("answer := count([x | some i in numbers.range(1, 150); x := concat(\"\", [k, sprintf(\"%d\", [i])])])\n");
+  set_memory_limit(64U << 20);
+  std::atomic<bool> done = false;
+  std::vector<std::thread> beside;  // always one of them at least, so that nobody waits for a pause
+  for (int thread = 0; thread < 2; ++thread) {
+    beside.emplace_back([&] {
+      while (!done) EXPECT_FALSE(holds->evaluate({}).ok());
+    });
+  }
+  for (int i = 0; i < 10; ++i) {
+    const auto evaluation = modest->evaluate({});
+    EXPECT_TRUE(evaluation.ok()) << evaluation.error().text();
+    EXPECT_EQ(*compiled("answer := 1")->evaluate({}).value().find("data.policy.answer"), json::Value{1});
+    EXPECT_EQ(evaluation.ok() ? *evaluation->find("data.policy.answer") : json::Value{}, json::Value{150});
+  }
+  done = true;
+  for (auto& thread : beside) thread.join();
+  set_memory_limit(256U << 20);
 }
 
 }  // namespace

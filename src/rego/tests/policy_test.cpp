@@ -347,10 +347,113 @@ TEST(RegoExplain, KnowsV0AndElse) {
             std::vector<std::string>{"policy.rego:3 allow"});
 }
 
+TEST(RegoExplain, KnowsValuesThatAreTexts) {
+  EXPECT_EQ(explanation("package policy\nallow := \"yes\" if { input.a == 1 }\nelse := `no` if { input.a == 2 }\n", R"({"a":2})"),
+            std::vector<std::string>{"policy.rego:3 allow"});
+}
+
 TEST(RegoExplain, NamesTheRulesBeneath) {
   EXPECT_EQ(explanation("package policy\ndefault hardware := 97\nhardware := 2 if { input.ok }\nallow := {\"hardware\": hardware + 0}\n",
                         R"({"ok":true})"),
             (std::vector<std::string>{"policy.rego:3 hardware", "policy.rego:4 allow"}));
+}
+
+/// The conditions that were not met, as "rule at line:column: text".
+std::vector<std::string> unmet(std::string text, std::string_view input) {
+  const auto policy = compile(std::move(text));
+  if (!policy) return {policy.error().text()};
+  const auto evaluation = (*policy)->evaluate({value(input), {}, {}}, Explain::yes);
+  if (!evaluation) return {evaluation.error().text()};
+  if (!evaluation->rules) return {"unexplained"};
+  std::vector<std::string> out;
+  for (const auto& one : evaluation->unmet) {
+    out.push_back(one.rule + " at " + std::to_string(one.line) + ':' + std::to_string(one.column) + ": " + one.text);
+  }
+  return out;
+}
+using Texts = std::vector<std::string>;
+
+TEST(RegoExplain, NamesTheConditionThatWasNotMet) {
+  constexpr auto policy = R"(package policy
+import rego.v1
+default allow := false
+allow if {
+  input.a == 1
+  not input.debug
+  "x" in input.names
+  startswith(input.name, "vm-")
+}
+)";
+  EXPECT_EQ(unmet(policy, R"({"a":1,"debug":false,"names":["x"],"name":"vm-1"})"), Texts{});
+  EXPECT_EQ(unmet(policy, R"({"a":2,"names":["x"],"name":"vm-1"})"), Texts{"allow at 5:3: input.a == 1"});
+  EXPECT_EQ(unmet(policy, R"({"names":["x"],"name":"vm-1"})"), Texts{"allow at 5:3: input.a == 1"});  // undefined is not met
+  EXPECT_EQ(unmet(policy, R"({"a":1,"debug":true,"names":["x"],"name":"vm-1"})"), Texts{"allow at 6:3: not input.debug"});
+  EXPECT_EQ(unmet(policy, R"({"a":1,"names":[],"name":"vm-1"})"), Texts{"allow at 7:3: \"x\" in input.names"});
+  EXPECT_EQ(unmet(policy, R"({"a":1,"names":["x"],"name":"host"})"), Texts{"allow at 8:3: startswith(input.name, \"vm-\")"});
+  EXPECT_EQ(unmet(policy, R"({"a":1,"names":["x"]})"), Texts{"allow at 8:3: startswith(input.name, \"vm-\")"});
+}
+
+TEST(RegoExplain, NamesConditionsOfVariables) {
+  constexpr auto policy = R"(package policy
+import rego.v1
+default allow := false
+allow if {
+  level := input.level
+  level > 3
+  some name in input.names
+  name == "x"
+  input.list[i].ok == true
+  i > 0
+}
+)";
+  EXPECT_EQ(unmet(policy, R"({"level":4,"names":["x"],"list":[{},{"ok":true}]})"), Texts{});
+  EXPECT_EQ(unmet(policy, R"({"level":3,"names":["x"],"list":[{},{"ok":true}]})"), Texts{"allow at 6:3: level > 3"});
+  EXPECT_EQ(unmet(policy, R"({"names":["x"],"list":[{},{"ok":true}]})"), Texts{"allow at 5:3: level := input.level"});
+  EXPECT_EQ(unmet(policy, R"({"level":4,"names":["y","z"],"list":[{},{"ok":true}]})"), Texts{"allow at 8:3: name == \"x\""});
+  EXPECT_EQ(unmet(policy, R"({"level":4,"names":[],"list":[{},{"ok":true}]})"), Texts{"allow at 7:3: some name in input.names"});
+  EXPECT_EQ(unmet(policy, R"({"level":4,"names":["x"],"list":[{"ok":true}]})"), Texts{"allow at 10:3: i > 0"});
+}
+
+TEST(RegoExplain, NamesConditionsOfEveryDefinitionThatWasLookedAt) {
+  constexpr auto policy = R"(package policy
+import rego.v1
+default allow := false
+allow if input.a == 1
+allow if {
+  helper
+  every n in input.numbers { n < 3 }
+}
+helper if { fits(input.b) }
+fits(x) if x > 7
+unrelated if input.never
+)";
+  EXPECT_EQ(unmet(policy, R"({"a":2,"b":3,"numbers":[1]})"),
+            (Texts{"allow at 4:10: input.a == 1", "allow at 6:3: helper", "helper at 9:13: fits(input.b)", "fits at 10:12: x > 7"}));
+  EXPECT_EQ(unmet(policy, R"({"a":2,"b":8,"numbers":[1,5]})"),
+            (Texts{"allow at 4:10: input.a == 1", "allow at 7:3: every n in input.numbers { n < 3 }"}));
+}
+
+TEST(RegoExplain, NamesConditionsOfV0AndElse) {
+  EXPECT_EQ(unmet("package policy\ndefault allow = false\nallow = true { input.a = 1; input.b == 2 }\n", R"({"a":1,"b":1})"),
+            Texts{"allow at 3:29: input.b == 2"});
+  EXPECT_EQ(unmet("package policy\nallow { input.a = 1 }\n", R"({"a":2})"), Texts{"allow at 2:9: input.a = 1"});
+  EXPECT_EQ(unmet("package policy\nallow := 1 if { input.a == 1 }\nelse := 2 if { input.a == 2 }\n", R"({"a":3})"),
+            (Texts{"allow at 2:17: input.a == 1", "allow at 3:16: input.a == 2"}));
+}
+
+TEST(RegoExplain, TellsOfSoManyConditionsAndNoMore) {
+  std::string policy = "package policy\ndefault allow := false\n";
+  for (int i = 0; i < 100; ++i) policy += "allow if input.a == " + std::to_string(i) + "\n";
+  EXPECT_EQ(unmet(policy, R"({"a":-1})").size(), 32U);
+  EXPECT_EQ(unmet("package policy\nallow if input.a == \"" + std::string(200, 'x') + "\"\n", "{}").front().size(),
+            std::string{"allow at 2:10: "}.size() + 160 + std::string{"\u2026"}.size());
+}
+
+TEST(RegoEvaluate, MayBeGivenLessTimeThanThePolicyHas) {
+  const auto policy = compile("package policy\nr := numbers.range(1, 2000)\nallow := count([1 | r[_] + r[_] + r[_] == 0])\n", {.time = std::chrono::seconds{60}});
+  ASSERT_TRUE(policy.ok());
+  EXPECT_EQ((*policy)->evaluate({{}, {}, {}, milliseconds{20}}).error().code(), Errc::deadline_exceeded);
+  EXPECT_EQ((*policy)->evaluate({{}, {}, {}, milliseconds{-1}}).error().code(), Errc::deadline_exceeded);
 }
 
 TEST(RegoExplain, IsAbsentUnlessAskedFor) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cloister/codec/text.hpp"
 #include "cloister/crypto/jose.hpp"
 #include "claims.hpp"
 
@@ -17,13 +18,15 @@ constexpr std::string_view kKey = "tee-pubkey";
 
 std::int64_t seconds(UnixTime time) { return std::chrono::floor<std::chrono::seconds>(time).time_since_epoch().count(); }
 
-json::Value submodule(Tier status, const json::Value& vector, json::Value evidence, const json::Value& extensions) {
+json::Value submodule(Tier status, const json::Value& vector, json::Value evidence, const json::Value& extensions,
+                      const json::Value& further) {
   json::Value out{json::Object{{"ear.status", to_string(status)},
                                {"ear.trustworthiness-vector", vector},
                                {"ear.appraisal-policy-id", kPolicyId},
                                {std::string{kAnnotated}, std::move(evidence)}}};
+  if (!further.as_object()->empty()) out.set(kPoliciesClaim, further);
   for (const auto& [name, value] : *extensions.as_object()) {
-    if (out.find(name) == nullptr) out.set(name, value);  // a policy adds, and changes nothing
+    if (out.find(name) == nullptr && name != kPoliciesClaim) out.set(name, value);  // a policy adds, and changes nothing
   }
   return out;
 }
@@ -49,20 +52,37 @@ const appraisal::Reason* failure_in(const appraisal::Appraisal& appraisal) {
   return found == appraisal.reasons.end() ? nullptr : &*found;
 }
 
+/// That of the policy, or a worse one that no policy can better.
+Tier status_of(const appraisal::Appraisal& appraisal) {
+  const auto unacceptable = [](const appraisal::Reason& reason) { return reason.code == Errc::tcb_status_not_accepted; };
+  return std::ranges::any_of(appraisal.reasons, unacceptable) ? Tier::contraindicated : appraisal.status;
+}
+
+json::Object vector_of(const appraisal::Appraisal& appraisal) {
+  json::Object out;
+  for (const auto& claim : appraisal.claims) out.emplace_back(claim.name, int{claim.value});
+  return out;
+}
+
 }  // namespace
 
 Result<Attester> Attester::from(const json::Value& claims, const appraisal::Appraisal& appraisal) {
   if (const auto* failure = failure_in(appraisal)) return Error{failure->code, failure->detail};
   Attester out;
-  out.status_ = appraisal.status;
-  const auto unacceptable = [](const appraisal::Reason& reason) { return reason.code == Errc::tcb_status_not_accepted; };
-  if (std::ranges::any_of(appraisal.reasons, unacceptable)) out.status_ = Tier::contraindicated;
-  json::Object vector;
-  for (const auto& claim : appraisal.claims) vector.emplace_back(claim.name, int{claim.value});
-  out.vector_ = std::move(vector);
+  out.status_ = status_of(appraisal);
+  out.vector_ = vector_of(appraisal);
   out.extensions_ = extensions_of(appraisal.extensions);
   out.evidence_ = claims;
   return out;
+}
+
+void Attester::judged(std::string_view name, const Digest32& policy, const appraisal::Appraisal& appraisal) {
+  const auto* failure = failure_in(appraisal);
+  json::Object says{{"status", to_string(failure == nullptr ? status_of(appraisal) : Tier::contraindicated)},
+                    {"trustworthiness-vector", vector_of(appraisal)},
+                    {"policy", codec::to_hex(policy)}};
+  if (failure != nullptr) says.emplace_back("error", to_string(failure->code));
+  further_.set(name, std::move(says));
 }
 
 Result<Attester> Attester::of(const attestation::BoundEvidence& evidence, const appraisal::Appraisal& appraisal) {
@@ -92,13 +112,14 @@ Result<std::string> issue_trustee(const Attester& cpu, std::span<const Attester>
   if (!guest.init_data.is_null()) {
     evidence.set("init_data", guest.init_data).set("init_data_claims", guest.init_data_claims);
   }
-  json::Object submodules{{"cpu0", submodule(cpu.status_, cpu.vector_, std::move(evidence), cpu.extensions_)}};
+  json::Object submodules{{"cpu0", submodule(cpu.status_, cpu.vector_, std::move(evidence), cpu.extensions_, cpu.further_)}};
   for (std::size_t i = 0; i < devices.size(); ++i) {
     const auto& device = devices[i];
     lab = lab || device.lab_;
     sample = sample || device.sample_;
     if (device.until_) expires = std::min(expires, *device.until_);
-    submodules.emplace_back("gpu" + std::to_string(i), submodule(device.status_, device.vector_, device.evidence_, device.extensions_));
+    submodules.emplace_back("gpu" + std::to_string(i), submodule(device.status_, device.vector_, device.evidence_,
+                                                                 device.extensions_, device.further_));
   }
   json::Value payload{json::Object{{"eat_profile", kTrusteeProfile},
                                    {"iss", issuer.name},

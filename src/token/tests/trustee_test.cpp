@@ -64,6 +64,22 @@ class Trustee : public testing::Test {
   crypto::EcPrivateKey key = crypto::EcPrivateKey::generate(crypto::Curve::p256);
 };
 
+TEST_F(Trustee, FurtherPoliciesStandBesideTheStatus) {
+  auto cpu = attester(kAffirms).value();
+  const json::Value claims = json::Object{{"sample", json::Object{}}};
+  cpu.judged("doubts", {}, appraisal::decide_sample(policy("package policy\ntrust_claims := {\"hardware\": 33}"), claims, {}));
+  cpu.judged("fails", {}, appraisal::decide_sample(policy("package policy\nother := 1"), claims, {}));
+  const auto token = verified(issue(cpu));
+  ASSERT_TRUE(token.ok()) << token.error().text();
+  EXPECT_EQ(token->submodules()[0].status, Tier::affirming);
+  const auto* further = token->claims().find("submods")->find("cpu0")->find(kPoliciesClaim);
+  ASSERT_NE(further, nullptr);
+  EXPECT_EQ(json::write(*further->find("doubts")),
+            R"({"status":"warning","trustworthiness-vector":{"hardware":33},"policy":")" + std::string(64, '0') + "\"}");
+  EXPECT_EQ(json::write(*further->find("fails")), R"({"status":"contraindicated","trustworthiness-vector":{},"policy":")" +
+                                                      std::string(64, '0') + R"(","error":"policy_evaluation_failed"})");
+}
+
 TEST_F(Trustee, TokensAreVerifiedByTheirKind) {
   const auto token = verified(issue(attester(kAffirms).value()));
   ASSERT_TRUE(token.ok()) << token.error().text();

@@ -201,7 +201,7 @@ Result<Verdict> judge(ByteView evidence, std::string_view tee, const Terms& term
   if (!verdict.error && verdict.event_log && !*verdict.event_log) verdict.error = verdict.event_log->error();
   if (verdict.error || !*authentic) return verdict;
   if (terms.rego) {
-    verdict.appraisal = appraisal::decide(*terms.rego, **authentic, terms.reference_values, terms.more, terms.explain);
+    verdict.appraisal = appraisal::decide(*terms.rego, **authentic, terms.reference_values, terms.more, {terms.explain});
     verdict.decision = decision_of(*verdict.appraisal);
     if (terms.report_data) {
       CLOISTER_TRY(bound, attestation::bind(**std::move(authentic), *terms.report_data));

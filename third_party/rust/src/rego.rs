@@ -10,7 +10,7 @@ use regorus::utils::limits::{ExecutionTimerConfig, LimitError};
 use regorus::{Engine, Value};
 
 use crate::boundary::{array, guarded, Buffer, View};
-use crate::explain::{self, Decided, Explainer};
+use crate::explain::{Decided, Explainer, Unmet};
 use crate::shape::{self, Depth};
 
 const OK: i32 = 0;
@@ -23,6 +23,8 @@ const RESULT_TOO_LARGE: i32 = 6;
 const EVALUATION_FAILED: i32 = 7;
 const INTERNAL: i32 = 8;
 
+/// Bytes of policies whose explainer is kept for the next time; it holds more than the policy itself.
+const KEPT_EXPLAINER: usize = 16 << 10;
 /// The timer looks at the clock once in so many steps.
 const STEPS_BETWEEN_CLOCK_READS: NonZeroU32 = NonZeroU32::new(32).unwrap();
 
@@ -119,7 +121,8 @@ pub struct Policy {
     pub engine: Engine,
     pub entrypoints: Vec<(String, bool)>, // whether any module has such a rule
     depth: Depth,
-    explainer: OnceLock<Option<Explainer>>, // made when first asked for
+    text_size: usize,                       // of all modules
+    explainer: OnceLock<Option<Explainer>>, // of a small one: made when first asked for
     with_data: Mutex<Vec<WithData>>,        // oldest first
 }
 
@@ -128,7 +131,7 @@ struct WithData {
     data: Value,
     engine: Engine,
 }
-const MOST_WITH_DATA: usize = 16;
+const MOST_WITH_DATA: usize = 8;
 /// Of data that is kept: what says which resource is meant, not what somebody sends to be large.
 const LARGEST_KEPT_DATA: usize = 2048;
 
@@ -147,7 +150,7 @@ impl Policy {
         }
         let mut engine = self.engine.clone();
         engine.add_data(data.clone()).map_err(|error| Failure::of(INPUT_INVALID, &error))?;
-        if size <= LARGEST_KEPT_DATA && engine.eval_query("true".to_owned(), false).is_ok() {
+        if size <= LARGEST_KEPT_DATA && self.text_size <= KEPT_EXPLAINER && engine.eval_query("true".to_owned(), false).is_ok() {
             if let Ok(mut kept) = self.with_data.lock() {
                 if kept.len() == MOST_WITH_DATA {
                     kept.remove(0);
@@ -271,7 +274,8 @@ fn compile(modules: &[(&str, &str)], entrypoints: &[&str]) -> Result<Policy, Fai
         known.push(((*entrypoint).to_owned(), declares(&mut engine, entrypoint)));
     }
     prepare(&mut engine, &known).map_err(invalid)?;
-    Ok(Policy { engine, entrypoints: known, depth, explainer: OnceLock::new(), with_data: Mutex::default() })
+    let text_size = modules.iter().map(|(_, text)| text.len()).sum();
+    Ok(Policy { engine, entrypoints: known, depth, text_size, explainer: OnceLock::new(), with_data: Mutex::default() })
 }
 
 fn json(text: &str, what: &str, object: bool) -> Result<Value, Failure> {
@@ -345,10 +349,29 @@ struct Answer<'a> {
     results: &'a Results,
     #[serde(skip_serializing_if = "Option::is_none")]
     rules: Option<Vec<Decided>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unmet: Option<Vec<Unmet>>,
 }
 
 fn as_object<S: serde::Serializer>(results: &&Results, out: S) -> Result<S::Ok, S::Error> {
     out.collect_map(results.iter().map(|(entrypoint, value)| (entrypoint, value)))
+}
+
+/// What the explainer says, where it comes to the same results.
+fn explain_results(
+    policy: &Policy, explainer: Option<&Explainer>, given: &Given, results: &Results,
+) -> Option<(Vec<Decided>, Vec<Unmet>)> {
+    let explainer = explainer?;
+    explainer
+        .record(|| {
+            let mut engine = explainer.engine().clone();
+            if given.data != Value::Undefined {
+                engine.add_data(given.data.clone()).map_err(|error| Failure::of(INPUT_INVALID, &error))?;
+            }
+            results_of(engine, &policy.entrypoints, given)
+        })
+        .filter(|(again, _)| again == results)
+        .map(|(_, recorded)| (explainer.decided(&recorded), explainer.unmet(&recorded)))
 }
 
 fn evaluate(
@@ -356,22 +379,14 @@ fn evaluate(
 ) -> Result<Vec<u8>, Failure> {
     let _values = WithReferenceValues::new(reference_values);
     let results = results_of(policy.engine_with(&given.data, given.data_size)?, &policy.entrypoints, given)?;
-    let rules = match explain {
-        true => policy.explainer.get_or_init(|| Explainer::of(policy)).as_ref().and_then(|explainer| {
-            explain::record(|| {
-                let mut engine = explainer.engine().clone();
-                if given.data != Value::Undefined {
-                    engine.add_data(given.data.clone()).map_err(|error| Failure::of(INPUT_INVALID, &error))?;
-                }
-                results_of(engine, &policy.entrypoints, given)
-            })
-                .filter(|(again, _)| *again == results)
-                .map(|(_, recorded)| explainer.decided(&recorded))
-        }),
-        false => None,
+    let explained = match (explain, policy.text_size <= KEPT_EXPLAINER) {
+        (false, _) => None,
+        (true, true) => explain_results(policy, policy.explainer.get_or_init(|| Explainer::of(policy)).as_ref(), given, &results),
+        (true, false) => explain_results(policy, Explainer::of(policy).as_ref(), given, &results),
     };
+    let (rules, unmet) = explained.unzip();
     let mut out = Bounded { bytes: Vec::new(), limit: max_result };
-    match serde_json::to_writer(&mut out, &Answer { results: &results, rules }) {
+    match serde_json::to_writer(&mut out, &Answer { results: &results, rules, unmet }) {
         Ok(()) => Ok(out.bytes),
         Err(error) if error.is_io() => Err(Failure::new(RESULT_TOO_LARGE, format!("more than {max_result} bytes"))),
         Err(error) => Err(Failure::new(EVALUATION_FAILED, error.to_string())),

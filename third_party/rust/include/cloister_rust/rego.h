@@ -48,9 +48,11 @@ int32_t cr_rego_compile(const cr_rego_module* modules, size_t module_count, cons
  * query_reference_value(name) answers the member of that name or null. Beyond `time_limit_us` microseconds of wall clock
  * it stops; a single builtin is not interrupted. `*out` becomes JSON of at most `max_result_size` bytes:
  *   {"results": {entrypoint: value, ...},            without those that are undefined
- *    "rules": [{"module": text, "rule": text, "line": number, "default": boolean}, ...]}
- * `rules` only where `explain` is not 0 and it could be found out: the definitions of rules that held, and the defaults
- * of those of which none did. It costs a second evaluation. */
+ *    "rules": [{"module": text, "rule": text, "line": number, "default": boolean}, ...],
+ *    "unmet": [{"module": text, "rule": text, "line": number, "column": number, "text": text}, ...]}
+ * `rules` and `unmet` only where `explain` is not 0 and it could be found out: the definitions of rules that held, and the
+ * defaults of those of which none did; and of definitions that were looked at and did not hold the conditions that were
+ * never met, at most 32. It costs a second evaluation. */
 int32_t cr_rego_evaluate(const cr_rego_policy* policy, cr_view input, cr_view data, cr_view reference_values,
                          uint64_t time_limit_us, int32_t explain, size_t max_result_size, cr_buffer* out,
                          cr_rego_error* error);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -32,6 +33,12 @@ struct Reason {
   std::string detail;
 };
 
+/// How a policy is asked.
+struct How {
+  rego::Explain explain = rego::Explain::yes;       // whether claims name their rules, which costs more than the decision
+  std::optional<std::chrono::microseconds> time{};  // less than a policy has, where several share it
+};
+
 /// What a policy says of evidence.
 struct Appraisal {
   bool accepted = false;        // affirming, and nothing forbids it
@@ -39,10 +46,11 @@ struct Appraisal {
   std::vector<TrustClaim> claims;
   codec::json::Value extensions;  // data.policy.extensions, or null
   std::vector<Reason> reasons;    // empty exactly when accepted
+  std::vector<rego::Condition> unmet;  // where an explanation was asked for: what kept rules from holding
   Digest32 policy_digest{};
 };
 
-/// A compiled policy; immutable, for any number of threads.
+/// A compiled policy; immutable, for any number of threads; cheap to copy.
 class Policy {
  public:
   /// `policy_invalid` with the position. `name` is for messages.
@@ -50,14 +58,16 @@ class Policy {
   /// policies/default.rego.
   [[nodiscard]] static Policy builtin();
   [[nodiscard]] const Digest32& digest() const noexcept { return digest_; }
+  [[nodiscard]] const std::string& text() const noexcept { return *text_; }
 
  private:
   friend Appraisal decide(const Policy&, const attestation::AuthenticEvidence&, const codec::json::Value&,
-                          const codec::json::Value&, rego::Explain);
-  friend Appraisal decide_sample(const Policy&, const codec::json::Value&, const codec::json::Value&, rego::Explain);
-  Policy(std::shared_ptr<const rego::CompiledPolicy> compiled, const Digest32& digest)
-      : compiled_{std::move(compiled)}, digest_{digest} {}
+                          const codec::json::Value&, const How&);
+  friend Appraisal decide_sample(const Policy&, const codec::json::Value&, const codec::json::Value&, const How&);
+  Policy(std::shared_ptr<const rego::CompiledPolicy> compiled, std::string text, const Digest32& digest)
+      : compiled_{std::move(compiled)}, text_{std::make_shared<const std::string>(std::move(text))}, digest_{digest} {}
   std::shared_ptr<const rego::CompiledPolicy> compiled_;
+  std::shared_ptr<const std::string> text_;
   Digest32 digest_;
 };
 
@@ -67,15 +77,15 @@ class Policy {
 /// The decision alone, also of evidence that nobody asked to be bound. `reference_values` is an object, or null for none.
 /// A policy that fails, gives no `trust_claims`, or claims that AR4SI does not have, accepts nothing; neither can any
 /// policy accept a TCB that is Revoked or NotSupported. `more`: an object of further members of the input that the caller
-/// vouches for, or null. `explain`: whether claims name their rules, which costs more than the decision.
+/// vouches for, or null.
 [[nodiscard]] Appraisal decide(const Policy& policy, const attestation::AuthenticEvidence& evidence,
                                const codec::json::Value& reference_values, const codec::json::Value& more = {},
-                               rego::Explain explain = rego::Explain::yes);
+                               const How& how = {});
 
-/// What a policy says of claims that nothing vouches for: the sample evidence of Confidential Containers, which is for trying
-/// things out. Never for anything else.
+/// What a policy says of claims that nothing vouches for: the sample evidence of Confidential Containers, and dry runs, both
+/// for trying things out. Never for anything else.
 [[nodiscard]] Appraisal decide_sample(const Policy& policy, const codec::json::Value& claims,
-                                      const codec::json::Value& reference_values, rego::Explain explain = rego::Explain::yes);
+                                      const codec::json::Value& reference_values, const How& how = {});
 
 /// Evidence that was authentic, bound and affirmed. Made by `appraise` only.
 class Affirmed {

@@ -67,6 +67,13 @@ class Orchestrator {
   [[nodiscard]] Result<void> revoke_token(std::string_view id);
   /// {"key_id":…}: the key that signs attestation results from now on.
   [[nodiscard]] Result<codec::json::Value> rotate_result_keys();
+  /// What a change is made to: the ETag of what was seen, "*" for whatever there is; nothing: only of what nobody has set.
+  using IfMatch = std::optional<std::string>;
+  /// PUT and DELETE of what the API has under that path, e.g. "policies/resource/keys"; `conflict` where it is something else.
+  [[nodiscard]] Result<codec::json::Value> put(std::string_view path, codec::json::Value body, const IfMatch& if_match);
+  [[nodiscard]] Result<void> remove(std::string_view path, const IfMatch& if_match);
+  /// A question of the key broker's policies: `how` is "explain" or "try".
+  [[nodiscard]] Result<codec::json::Value> ask_policies(std::string_view how, codec::json::Value question);
   /// What the API answers under that path, e.g. get("jobs/job-x").
   [[nodiscard]] Result<codec::json::Value> get(std::string_view path);
   /// A whole list, whatever pages the API gives it in, e.g. list("validators"): {"validators":[…]}. `limit_exceeded`
@@ -94,7 +101,8 @@ class Orchestrator {
  private:
   explicit Orchestrator(std::unique_ptr<http::BlockingClient> client) : client_{std::move(client)} {}
   [[nodiscard]] Result<codec::json::Value> call(http::Method method, std::string target, codec::json::Value body = {},
-                                                std::chrono::seconds patience = std::chrono::seconds{30});
+                                                std::chrono::seconds patience = std::chrono::seconds{30},
+                                                const IfMatch& if_match = {});
   std::unique_ptr<http::BlockingClient> client_;
 };
 

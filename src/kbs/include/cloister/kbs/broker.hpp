@@ -6,6 +6,7 @@
 
 #include "cloister/core/ids.hpp"
 #include "cloister/core/result.hpp"
+#include "cloister/kbs/advisor.hpp"
 #include "cloister/kbs/gate.hpp"
 #include "cloister/kbs/guest.hpp"
 #include "cloister/kbs/handshakes.hpp"
@@ -26,6 +27,7 @@ class Broker {
 
   [[nodiscard]] const TenantId& tenant() const noexcept { return options_.tenant; }
   [[nodiscard]] RuleBook& rules() noexcept { return rules_; }
+  [[nodiscard]] const Advisor& advisor() const noexcept { return advisor_; }
   [[nodiscard]] Handshakes& handshakes() noexcept { return handshakes_; }
   [[nodiscard]] Gate& gate() noexcept { return gate_; }
   [[nodiscard]] Vault& vault() noexcept { return vault_; }
@@ -39,6 +41,7 @@ class Broker {
   Handshakes handshakes_;
   Vault vault_;
   Gate gate_;
+  Advisor advisor_;
 };
 
 /// The brokers of a server's tenants, each opened when it is first asked for. Thread-safe.

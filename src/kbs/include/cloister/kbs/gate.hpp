@@ -25,11 +25,11 @@ class ReleaseDecision {
 
  private:
   friend class Gate;
-  ReleaseDecision(std::string token_id, Ask ask, const Digest32& policy_digest)
-      : token_id_{std::move(token_id)}, ask_{std::move(ask)}, policy_digest_{policy_digest} {}
+  ReleaseDecision(std::string token_id, Ask ask, PolicyRef policy)
+      : token_id_{std::move(token_id)}, ask_{std::move(ask)}, policy_{std::move(policy)} {}
   std::string token_id_;
   Ask ask_;
-  Digest32 policy_digest_;
+  PolicyRef policy_;  // that decided
 };
 
 /// Resources of one tenant for its guests: who it is, whether it may, and then the resource. Thread-safe.
@@ -48,6 +48,7 @@ class Gate {
   /// and this tenant, are taken (background check and passport alike), and none of sample evidence unless that is allowed.
   [[nodiscard]] Result<AttestedGuest> authenticate(const Credentials& credentials, UnixTime now) const;
   /// `permission_denied` when the resource policy does not allow it, be there such a resource or not; errors of the policy.
+  /// The policy is that of the longest scope which has the path.
   /// A refusal is in the audit log when this returns.
   [[nodiscard]] Result<ReleaseDecision> decide(const AttestedGuest& guest, const Ask& ask, UnixTime now);
   /// The resource, in the version that was asked for, sealed to the guest's key (RFC 7516, flattened); it is made now if its
@@ -56,7 +57,7 @@ class Gate {
 
  private:
   [[nodiscard]] Result<std::string> token_of(const Credentials& credentials, UnixTime now) const;
-  [[nodiscard]] Result<void> record_refusal(const AttestedGuest& guest, const Ask& ask, Errc code, const Digest32& policy,
+  [[nodiscard]] Result<void> record_refusal(const AttestedGuest& guest, const Ask& ask, Errc code, const PolicyRef& policy,
                                             UnixTime now);
   const Services& services_;
   const Options& options_;

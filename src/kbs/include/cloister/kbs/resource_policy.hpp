@@ -13,13 +13,15 @@
 namespace cloister::kbs {
 
 /// Who may have which resource: a Rego policy in Trustee's form, `data.policy.allow` of the token as input. Compiled once;
-/// immutable, for any number of threads.
+/// immutable, for any number of threads; cheap to copy.
 class ResourcePolicy {
  public:
   /// `policy_invalid` with line and column. `name` is for messages.
   [[nodiscard]] static Result<ResourcePolicy> compile(std::string name, std::string text);
   /// policies/resource.rego.
   [[nodiscard]] static ResourcePolicy builtin();
+  [[nodiscard]] const std::string& text() const noexcept { return *text_; }
+  /// SHA-256 of its text.
   [[nodiscard]] const Digest32& digest() const noexcept { return digest_; }
 
   /// `allow` is true: nothing else that it could be is. `query` is that of the request, `labels` are those of the resource, if
@@ -27,10 +29,20 @@ class ResourcePolicy {
   [[nodiscard]] Result<bool> allows(const codec::json::Value& token, const rcar::ResourcePath& path, codec::json::Object query = {},
                                     codec::json::Object labels = {}) const;
 
+  struct Explained {
+    bool allowed = false;
+    rego::Evaluation why;  // its rules are absent where they could not be found out
+  };
+  /// The same, of a request without a query, with what decided it; costs twice as much.
+  [[nodiscard]] Result<Explained> explain(const codec::json::Value& token, const rcar::ResourcePath& path,
+                                          codec::json::Object labels = {}) const;
+
  private:
-  ResourcePolicy(std::shared_ptr<const rego::CompiledPolicy> compiled, const Digest32& digest)
-      : compiled_{std::move(compiled)}, digest_{digest} {}
+  ResourcePolicy(std::shared_ptr<const rego::CompiledPolicy> compiled, std::string text);
+  [[nodiscard]] Result<Explained> ask(const codec::json::Value& token, const rcar::ResourcePath& path, codec::json::Object query,
+                                      codec::json::Object labels, rego::Explain explain) const;
   std::shared_ptr<const rego::CompiledPolicy> compiled_;
+  std::shared_ptr<const std::string> text_;
   Digest32 digest_;
 };
 

@@ -63,7 +63,9 @@ inline constexpr std::string_view kDeleted = "resource.deleted";      // until i
 inline constexpr std::string_view kUndeleted = "resource.undeleted";
 inline constexpr std::string_view kPurged = "resource.purged";
 inline constexpr std::string_view kRemoved = "resource.removed";      // deleted and purged at once
-inline constexpr std::string_view kPolicyChanged = "policy.changed";  // subject: "resource", "default_cpu", "default_gpu"
+inline constexpr std::string_view kPolicyChanged = "policy.changed";  // subject: "resource/NAME", "attestation/NAME"
+inline constexpr std::string_view kPolicyRemoved = "policy.removed";
 inline constexpr std::string_view kReferenceChanged = "reference_value.changed";  // subject: its name
+inline constexpr std::string_view kReferenceRemoved = "reference_value.removed";
 
 }  // namespace cloister::kbs

@@ -33,4 +33,7 @@ class ResourcePath {
   std::string tag_;
 };
 
+/// Whether it is what paths begin with, whole segments: "repository", "repository/type" or "repository/type/tag".
+[[nodiscard]] bool is_scope(std::string_view text) noexcept;
+
 }  // namespace cloister::rcar

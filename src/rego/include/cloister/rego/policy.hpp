@@ -41,6 +41,7 @@ struct Given {
   codec::json::Value input;
   codec::json::Value data;
   codec::json::Value reference_values;  // query_reference_value(name): the member of that name, or null
+  std::optional<std::chrono::microseconds> time{};  // less than the policy's limit, where several share one
 };
 
 /// A definition of a rule that held, or the default of a rule of which none did.
@@ -51,9 +52,19 @@ struct Rule {
   bool is_default = false;
 };
 
+/// A condition that kept a definition of a rule from holding.
+struct Condition {
+  std::string module;
+  std::string rule;
+  std::uint32_t line = 0;  // from 1, as the column
+  std::uint32_t column = 0;
+  std::string text;  // as it stands there, at most 160 characters of it
+};
+
 struct Evaluation {
   std::vector<std::pair<std::string, codec::json::Value>> results;  // of the entrypoints that are defined
   std::optional<std::vector<Rule>> rules;  // when an explanation was asked for and could be found out
+  std::vector<Condition> unmet;            // then: of definitions that were looked at and did not hold, at most 32
 
   /// The result of that entrypoint, or null when it is undefined.
   [[nodiscard]] const codec::json::Value* find(std::string_view entrypoint) const noexcept;

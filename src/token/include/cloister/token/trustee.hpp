@@ -18,6 +18,10 @@ namespace cloister::token {
 inline constexpr std::string_view kTrusteeProfile = "tag:github.com,2024:confidential-containers/Trustee";
 /// A boolean of ours at the top of a token: `sample` evidence is in it, which proves nothing. `cloister.lab` is true then too.
 inline constexpr std::string_view kSampleClaim = "cloister.sample";
+/// An object of ours in a submodule: by the name of each further policy what that says of the same evidence:
+/// {"status": …, "trustworthiness-vector": {…}, "policy": SHA-256 of its text, hex}. A policy that failed is contraindicated
+/// and has "error", a code, so that neither a demand nor an exclusion lets anything through that it did not see.
+inline constexpr std::string_view kPoliciesClaim = "cloister.policies";
 
 /// What the guest said, that its evidence is bound to.
 struct GuestData {
@@ -38,7 +42,12 @@ class Attester {
   /// `sample` evidence, or that of a `sampledevice`: `claims` are {tee: {…}, "report_data": …}. The token is tainted.
   [[nodiscard]] static Result<Attester> of_sample(const codec::json::Value& claims, const appraisal::Appraisal& appraisal);
 
+  /// What a further policy says of it, under its name; `policy` is SHA-256 of its text. Its extensions are not taken.
+  void judged(std::string_view name, const Digest32& policy, const appraisal::Appraisal& appraisal);
+
   [[nodiscard]] Tier status() const noexcept { return status_; }
+  /// As kPoliciesClaim has it.
+  [[nodiscard]] const codec::json::Value& further() const noexcept { return further_; }
   [[nodiscard]] bool lab() const noexcept { return lab_; }
   [[nodiscard]] bool sample() const noexcept { return sample_; }
 
@@ -51,6 +60,7 @@ class Attester {
   codec::json::Value vector_;
   codec::json::Value extensions_;  // of the policy: {name: value}
   codec::json::Value evidence_;    // annotated
+  codec::json::Value further_{codec::json::Object{}};
   std::optional<UnixTime> until_;  // the end of the collateral
   bool lab_ = false;
   bool sample_ = false;
