@@ -142,6 +142,7 @@ void add_job_routes(Routes& routes, const Services& services);
 void add_audit_routes(Routes& routes, const Services& services);
 void add_token_routes(Routes& routes, const Services& services);
 void add_attestation_routes(Routes& routes, const Services& services);
+void add_revocation_routes(Routes& routes, const Services& services);
 /// The protocol of Confidential Containers' guests, which is not of our making: outside the OpenAPI document, since what it
 /// answers has other forms (docs/keybroker.md).
 void add_kbs_routes(http::Router& router, const Services& services);

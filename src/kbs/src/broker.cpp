@@ -9,13 +9,15 @@ Broker::Broker(Services services, Options options)
       options_{std::move(options)},
       rules_{services_, options_},
       tokens_{services_, options_},
-      handshakes_{services_, options_, rules_, tokens_},
+      revocations_{services_, options_},
+      handshakes_{services_, options_, rules_, tokens_, revocations_},
       vault_{services_, options_},
-      gate_{services_, options_, rules_, handshakes_, tokens_, vault_} {}
+      gate_{services_, options_, rules_, handshakes_, tokens_, revocations_, vault_} {}
 
 Result<std::unique_ptr<Broker>> Broker::open(Services services, Options options) {
   std::unique_ptr<Broker> out{new Broker{std::move(services), std::move(options)}};
   CLOISTER_CHECK(out->rules_.load());
+  CLOISTER_CHECK(out->revocations_.own().load());
   return out;
 }
 
@@ -39,6 +41,11 @@ Result<Broker*> Brokers::find(const TenantId& tenant) {
   options.tenant = tenant;
   CLOISTER_TRY(broker, Broker::open(services_, std::move(options)));
   return brokers_.emplace(tenant, std::move(broker)).first->second.get();
+}
+
+bool Brokers::opened(const TenantId& tenant) {
+  const std::scoped_lock lock{mutex_};
+  return brokers_.contains(tenant);
 }
 
 }  // namespace cloister::kbs

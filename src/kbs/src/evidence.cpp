@@ -62,7 +62,7 @@ Result<Attested> appraise_tee(std::string_view tee, std::string_view evidence, c
     measured = codec::to_hex(configuration);
   }
   CLOISTER_TRY(attester, token::Attester::of(*judged.bound, *judged.appraisal));
-  return Attested{std::move(attester), std::move(measured)};
+  return Attested{std::move(attester), std::move(measured), judged.appraising};
 }
 
 Result<Attested> appraise_sample(rcar::Tee tee, const json::Value& evidence, const Digest48& report_data,
@@ -84,9 +84,11 @@ Result<Attested> appraise_sample(rcar::Tee tee, const json::Value& evidence, con
     measured = codec::to_base64(init_data->digest);
     input.set("init_data", measured).set("init_data_claims", init_data->claims);
   }
+  const auto begin = std::chrono::steady_clock::now();
   const auto appraisal = appraisal::decide_sample(rules.policy, input, rules.reference_values, rego::Explain::no);
+  const std::chrono::nanoseconds appraising = std::chrono::steady_clock::now() - begin;
   CLOISTER_TRY(attester, token::Attester::of_sample(annotated, appraisal));
-  return Attested{std::move(attester), std::move(measured)};
+  return Attested{std::move(attester), std::move(measured), appraising};
 }
 
 }  // namespace cloister::kbs

@@ -1,22 +1,29 @@
 #include "cloister/kbs/gate.hpp"
 
+#include <chrono>
+
 #include "leaves.hpp"
 
 namespace cloister::kbs {
 
-Result<std::string> Gate::token_of(const Credentials& credentials, UnixTime now) const {
+Result<AttestedGuest> Gate::guest_of(const Credentials& credentials, UnixTime now) const {
   if (credentials.session) {
-    auto token = handshakes_.token_of(*credentials.session, now);
-    if (token || token.error().code() != Errc::unauthenticated) return token;
+    const auto token = handshakes_.token_of(*credentials.session, now);
+    if (!token && token.error().code() != Errc::unauthenticated) return token.error();
+    if (token) {
+      auto guest = tokens_.verify_again(*token, now);
+      if (guest || !credentials.token) return guest;
+    }
   }
-  if (credentials.token) return *credentials.token;
+  if (credentials.token) return tokens_.verify_again(*credentials.token, now);
   return Error{Errc::unauthenticated, "an attested session or a token expected"};
 }
 
 Result<AttestedGuest> Gate::authenticate(const Credentials& credentials, UnixTime now) const {
-  CLOISTER_TRY(text, token_of(credentials, now));
-  auto guest = tokens_.verify_again(text, now);
-  if (!guest) services_.refusals.note(guest.error().code(), now);
+  auto guest = guest_of(credentials, now);
+  if (!guest && guest.error().code() != Errc::unauthenticated && http_status(guest.error().code()) < 500) {
+    services_.refusals.note(guest.error().code(), now);
+  }
   return guest;
 }
 
@@ -34,10 +41,18 @@ Result<void> Gate::record_refusal(const AttestedGuest& guest, const rcar::Resour
   return transaction.commit();
 }
 
+Result<bool> Gate::allows(const AttestedGuest& guest, const ResourcePolicy& policy, const rcar::ResourcePath& path, UnixTime now) const {
+  CLOISTER_CHECK(revocations_.check(guest, now));
+  const auto begin = std::chrono::steady_clock::now();
+  auto allowed = policy.allows(guest.claims(), path);
+  services_.meters.policies.with({"resource"}).observe(std::chrono::steady_clock::now() - begin);
+  return allowed;
+}
+
 Result<ReleaseDecision> Gate::decide(const AttestedGuest& guest, const rcar::ResourcePath& path, UnixTime now) {
   const auto current = rules_.current();
   const auto& policy = current->resource;
-  const auto allowed = policy.allows(guest.claims(), path);
+  const auto allowed = allows(guest, policy, path, now);
   if (allowed && *allowed) return ReleaseDecision{guest.token_id(), path, policy.digest()};
   const auto why = allowed ? Error{Errc::permission_denied, "Access denied by policy"} : allowed.error();
   CLOISTER_CHECK(record_refusal(guest, path, why.code(), policy.digest(), now));
@@ -61,11 +76,21 @@ Result<std::string> Gate::release(const AttestedGuest& guest, ReleaseDecision de
                   {"key", key_digest(guest.key())},
                   {"version", found->info.version},
                   {"policy", digest_bytes(decision.policy_digest_)}};
+  auto held = record_release(guest, leaf, now);
+  if (held) return crypto::jose::write(sealed);
+  if (held.error().code() == Errc::attestation_revoked) {
+    CLOISTER_CHECK(record_refusal(guest, decision.path_, held.error().code(), decision.policy_digest_, now));
+  }
+  return held.error();
+}
+
+/// Nothing is revoked between the question whether it is and the leaf.
+Result<void> Gate::record_release(const AttestedGuest& guest, const merkle::AuditLeaf& leaf, UnixTime now) {
   CLOISTER_TRY(transaction, services_.database.write());
+  CLOISTER_CHECK(revocations_.check(guest, now));
   CLOISTER_TRY(index, services_.log.append(transaction, leaf));
   static_cast<void>(index);
-  CLOISTER_CHECK(transaction.commit());
-  return crypto::jose::write(sealed);
+  return transaction.commit();
 }
 
 }  // namespace cloister::kbs

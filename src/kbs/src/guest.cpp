@@ -4,6 +4,7 @@
 
 #include "cloister/crypto/hash.hpp"
 #include "cloister/token/verify.hpp"
+#include "subjects.hpp"
 
 namespace cloister::kbs {
 namespace {
@@ -71,7 +72,7 @@ Result<AttestedGuest> GuestTokens::verify(std::string_view text, UnixTime now) c
   }
   auto key = crypto::jose::EncryptionKey::parse(*jwk);
   if (!key) return key.error().in("token");
-  return AttestedGuest{{*id->as_string(), *std::move(key), claims, verified.issued(), verified.expires()}};
+  return AttestedGuest{{*id->as_string(), *std::move(key), claims, subjects_in(claims), verified.issued(), verified.expires()}};
 }
 
 }  // namespace cloister::kbs

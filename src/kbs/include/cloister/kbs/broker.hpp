@@ -9,6 +9,7 @@
 #include "cloister/kbs/gate.hpp"
 #include "cloister/kbs/guest.hpp"
 #include "cloister/kbs/handshakes.hpp"
+#include "cloister/kbs/revocations.hpp"
 #include "cloister/kbs/rule_book.hpp"
 #include "cloister/kbs/services.hpp"
 #include "cloister/kbs/vault.hpp"
@@ -29,6 +30,8 @@ class Broker {
   [[nodiscard]] Handshakes& handshakes() noexcept { return handshakes_; }
   [[nodiscard]] Gate& gate() noexcept { return gate_; }
   [[nodiscard]] Vault& vault() noexcept { return vault_; }
+  [[nodiscard]] Revocations& revocations() noexcept { return revocations_; }
+  [[nodiscard]] Meters& meters() noexcept { return services_.meters; }
 
  private:
   Broker(Services services, Options options);
@@ -36,6 +39,7 @@ class Broker {
   Options options_;
   RuleBook rules_;
   GuestTokens tokens_;
+  Revocations revocations_;
   Handshakes handshakes_;
   Vault vault_;
   Gate gate_;
@@ -51,6 +55,9 @@ class Brokers {
   [[nodiscard]] Broker& main() noexcept { return *main_; }
   /// `not_found` for a tenant that never had an administrator; the errors of `Broker::open`.
   [[nodiscard]] Result<Broker*> find(const TenantId& tenant);
+  /// Whether that of this tenant was opened.
+  [[nodiscard]] bool opened(const TenantId& tenant);
+  [[nodiscard]] const Meters& meters() const noexcept { return services_.meters; }
 
  private:
   Brokers(Services services, Options options) : services_{std::move(services)}, options_{std::move(options)} {}

@@ -13,6 +13,7 @@
 #include "cloister/core/time.hpp"
 #include "cloister/crypto/jwe.hpp"
 #include "cloister/kbs/services.hpp"
+#include "cloister/revocation/subjects.hpp"
 #include "cloister/token/trustee.hpp"
 
 namespace cloister::kbs {
@@ -23,6 +24,8 @@ class AttestedGuest {
   [[nodiscard]] const std::string& token_id() const noexcept { return what_->token_id; }
   [[nodiscard]] const crypto::jose::EncryptionKey& key() const noexcept { return what_->key; }
   [[nodiscard]] const codec::json::Value& claims() const noexcept { return what_->claims; }
+  /// What it can be revoked by.
+  [[nodiscard]] const revocation::Subjects& subjects() const noexcept { return what_->subjects; }
   [[nodiscard]] UnixTime issued() const noexcept { return what_->issued; }
   [[nodiscard]] UnixTime expires() const noexcept { return what_->expires; }
 
@@ -32,6 +35,7 @@ class AttestedGuest {
     std::string token_id;
     crypto::jose::EncryptionKey key;
     codec::json::Value claims;
+    revocation::Subjects subjects;
     UnixTime issued;
     UnixTime expires;
   };
