@@ -12,6 +12,7 @@ struct Options {
   client::Revocation what;
   std::optional<std::string> lifetime;
   std::string id;
+  bool all = false;
   bool json = false;
 };
 
@@ -45,7 +46,7 @@ Result<std::string> lift(const Options& options) {
 
 Result<std::string> list_guests(const Options& options) {
   CLOISTER_TRY(server, connect(options.connection));
-  CLOISTER_TRY(all, server.get("guests?limit=1000"));
+  CLOISTER_TRY(all, server.get(options.all ? "guests?limit=1000" : "guests?limit=1000&attested=true"));
   return render_list(all, {"session", "tee", "state", "expires", "token", "revoked"}, options.json);
 }
 
@@ -86,8 +87,10 @@ void add_revocation(CLI::App& app, Context& context) {
 void add_guest(CLI::App& app, Context& context) {
   auto* guest = app.add_subcommand("guest", "Guests of the key broker");
   guest->require_subcommand(1);
-  on(*guest->add_subcommand("list", "Their sessions, youngest first, without what opens anything; with --json, what each can be revoked by"),
-     std::make_shared<Options>(), context, list_guests);
+  const auto options = std::make_shared<Options>();
+  auto* list_command = guest->add_subcommand("list", "Those that were attested, youngest first; with --json, what each can be revoked by");
+  list_command->add_flag("--all", options->all, "also sessions that wait for evidence, or got none that was taken");
+  on(*list_command, options, context, list_guests);
 }
 
 }  // namespace cloister::cli

@@ -89,9 +89,9 @@ class Api : public testing::Test {
                                refusals, pool, clock, random, logger},
         std::move(fleet_options), strand);
     result_keys = keyring::Keyring::open({*world.database, *world.sealer, *world.log, random}, std::chrono::minutes{5}).value();
-    revoked = std::make_unique<revocation::List>(revocation::List::Services{*world.database, *world.log, random}, std::nullopt);
+    revocations = std::make_unique<revocation::List>(revocation::List::Services{*world.database, *world.log, random}, std::nullopt);
     services.emplace(api::Services{*world.database, *world.blobs, *world.log, *world.registry, *world.broker,
-                                   *world.jobs, dispatcher, *fleet, tokens, *result_keys, *revoked, pool, readers, clock, random, monitor, logger,
+                                   *world.jobs, dispatcher, *fleet, tokens, *result_keys, *revocations, pool, readers, clock, random, monitor, logger,
                                    world.anchors,
                                    [this](const evidence::Quote&) -> Result<evidence::QuoteCollateral> {
                                      return world.collateral;
@@ -207,7 +207,7 @@ class Api : public testing::Test {
   scheduler::Dispatcher dispatcher{*world.jobs, pool, clock, logger};
   std::unique_ptr<fleet::Fleet> fleet;
   std::unique_ptr<keyring::Keyring> result_keys;
-  std::unique_ptr<revocation::List> revoked;
+  std::unique_ptr<revocation::List> revocations;
   std::optional<api::Services> services;
   std::unique_ptr<http::Server> server;
   std::unique_ptr<http::BlockingClient> http;

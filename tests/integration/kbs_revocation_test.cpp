@@ -252,6 +252,9 @@ TEST_F(GuestsTest, ListsOfSessionsHoldNothingThatOpensAnything) {
   EXPECT_THAT(listed.text, HasSubstr(id_of(token)));
   EXPECT_EQ(json::parse(api(Method::get, "/guests?limit=2", admin).text)->find("guests")->as_array()->size(), 2U);
   EXPECT_EQ(api(Method::get, "/guests?limit=0", admin).status, 400);
+  const auto attested = *json::parse(api(Method::get, "/guests?attested=true", admin).text)->find("guests")->as_array();
+  ASSERT_EQ(attested.size(), 1U);
+  EXPECT_EQ(*attested[0].find("token"), json::Value{id_of(token)});
   world.clock.advance(std::chrono::seconds{300});
   EXPECT_TRUE(guests().empty());
 }
@@ -433,6 +436,22 @@ TEST_F(GuestsTest, OversizedEvidenceIsRefused) {
   refused(std::string(200, '[') + std::string(200, ']'), "");
   // The one that was refused for its size alone has its nonce still.
   EXPECT_EQ(attest(session.cookie, tdx_message(session.nonce, key)).status, 200);
+}
+
+TEST_F(GuestsTest, APolicyThatGrowsIsBounded) {
+  auto client = guest(p256());
+  const auto token = client.attest(tdx()).value();
+  const std::string_view growing = R"(package policy
+k := concat("", ["0123456789" | numbers.range(1, 10000)[_]])
+allow if count([x | some i in numbers.range(1, 50000); x := concat("", [k, sprintf("%d", [i])])]) > 0
+)";
+  ASSERT_EQ(send(Method::post, "/resource-policy", as(admin), rcar::write_resource_policy(growing)).status, 200);
+  const auto refused = get("default/key/1", as(token));
+  EXPECT_EQ(refused.status, 401) << refused.text;
+  EXPECT_EQ(refused.kind(), "PolicyEngineError");
+  EXPECT_FALSE(leaf(kbs::kReleased, "default/key/1"));
+  ASSERT_EQ(send(Method::post, "/resource-policy", as(admin), rcar::write_resource_policy(kAllowAll)).status, 200);
+  EXPECT_EQ(get("default/key/1", as(token)).status, 200);
 }
 
 // --- the storage -----------------------------------------------------------------------------------------------------

@@ -123,8 +123,9 @@ json::Value to_json(const kbs::Handshakes::Session& session) {
 
 Result<Response> guests(const Services& s, const Request& request) {
   CLOISTER_TRY(limit, limit_query(request));
+  CLOISTER_TRY(attested, flag_query(request, "attested"));
   CLOISTER_TRY(broker, broker_of(s, request));
-  CLOISTER_TRY(sessions, broker->handshakes().sessions(limit, s.clock.now()));
+  CLOISTER_TRY(sessions, broker->handshakes().sessions(limit, attested.value_or(false), s.clock.now()));
   json::Array out;
   for (const auto& one : sessions) out.push_back(to_json(one));
   return http::json_response(json::Object{{"guests", std::move(out)}});
@@ -149,6 +150,7 @@ void add_revocation_routes(Routes& routes, const Services& services) {
   routes.add(Method::get, "/api/v1/guests", admin,
              Doc{"Sessions of the tenant's guests with the key broker, youngest first, without what opens anything"}
                  .query("limit", "Limit", "How many at most")
+                 .query("attested", "Flag", "Those alone that were attested, since strangers can begin any number")
                  .answers(200, "GuestList"),
              reading(services, guests));
 }

@@ -26,7 +26,7 @@ http::GroupOf make_group_of(const Services& services) {
     const auto named = request.params.find("tenant");
     const auto tenant = named == request.params.end() ? Result<TenantId>{services.guests->main().tenant()} : TenantId::parse(named->second);
     // Where nobody was served yet, there is nothing to share.
-    if (!tenant || !services.guests->opened(*tenant)) return std::nullopt;
+    if (!tenant || services.guests->opened(*tenant) == nullptr) return std::nullopt;
     return tenant->str() + "/guests";
   };
 }

@@ -29,9 +29,16 @@ Result<std::unique_ptr<Brokers>> Brokers::open(Services services, Options option
   return out;
 }
 
-Result<Broker*> Brokers::find(const TenantId& tenant) {
+Broker* Brokers::opened(const TenantId& tenant) {
   const std::scoped_lock lock{mutex_};
-  if (const auto found = brokers_.find(tenant); found != brokers_.end()) return found->second.get();
+  const auto found = brokers_.find(tenant);
+  return found == brokers_.end() ? nullptr : found->second.get();
+}
+
+Result<Broker*> Brokers::find(const TenantId& tenant) {
+  if (auto* known = opened(tenant)) return known;
+  const std::scoped_lock opening{opening_};
+  if (auto* known = opened(tenant)) return known;
   {
     CLOISTER_TRY(snapshot, services_.database.read());
     CLOISTER_TRY(known, storage::tokens::administered(snapshot, tenant));
@@ -40,12 +47,8 @@ Result<Broker*> Brokers::find(const TenantId& tenant) {
   auto options = options_;
   options.tenant = tenant;
   CLOISTER_TRY(broker, Broker::open(services_, std::move(options)));
-  return brokers_.emplace(tenant, std::move(broker)).first->second.get();
-}
-
-bool Brokers::opened(const TenantId& tenant) {
   const std::scoped_lock lock{mutex_};
-  return brokers_.contains(tenant);
+  return brokers_.emplace(tenant, std::move(broker)).first->second.get();
 }
 
 }  // namespace cloister::kbs

@@ -201,10 +201,13 @@ Result<std::string> Handshakes::token_of(std::string_view session, UnixTime now)
   return Error{Errc::unauthenticated, "an attested session expected"};
 }
 
-Result<std::vector<Handshakes::Session>> Handshakes::sessions(std::uint32_t limit, UnixTime now) const {
+Result<std::vector<Handshakes::Session>> Handshakes::sessions(std::uint32_t limit, bool attested_only, UnixTime now) const {
+  const auto read = [&]() -> Result<std::vector<std::pair<sessions::Id, sessions::Record>>> {
+    CLOISTER_TRY(snapshot, services_.database.read());
+    return sessions::list(snapshot, options_.tenant, now, limit, attested_only);
+  };
+  CLOISTER_TRY(held, read());
   std::vector<Session> out;
-  CLOISTER_TRY(snapshot, services_.database.read());
-  CLOISTER_TRY(held, sessions::list(snapshot, options_.tenant, now, limit));
   for (const auto& [id, record] : held) {
     auto& one = out.emplace_back(Session{codec::to_hex(digest_of(id)), record.tee, record.attempted, record.expires, std::nullopt, false});
     if (!record.token) continue;

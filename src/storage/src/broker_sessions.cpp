@@ -13,7 +13,7 @@ constexpr Sql kConclude{
     "UPDATE broker_session SET attempted = 1, token = ?2 WHERE id = ?1 AND attempted = 0 AND expires > ?3"};
 constexpr Sql kList{
     "SELECT id, nonce, tee, expires, attempted, token FROM broker_session WHERE tenant = ?1 AND expires > ?2 "
-    "ORDER BY expires DESC LIMIT ?3"};
+    "AND (?4 = 0 OR token IS NOT NULL) ORDER BY expires DESC LIMIT ?3"};
 constexpr Sql kCount{"SELECT count(*) FROM broker_session WHERE expires > ?1"};
 constexpr Sql kSweep{"DELETE FROM broker_session WHERE expires <= ?1"};
 
@@ -39,8 +39,9 @@ Result<Record> get(const Reading& reading, const TenantId& tenant, const Id& id,
   return read_one(reading, "session", kGet, {id, tenant, now}, read_record);
 }
 
-Result<std::vector<std::pair<Id, Record>>> list(const Reading& reading, const TenantId& tenant, UnixTime now, std::uint32_t limit) {
-  return read_all(reading, kList, {tenant, now, limit}, [](Rows& rows) {
+Result<std::vector<std::pair<Id, Record>>> list(const Reading& reading, const TenantId& tenant, UnixTime now, std::uint32_t limit,
+                                                bool attested_only) {
+  return read_all(reading, kList, {tenant, now, limit, attested_only}, [](Rows& rows) {
     const auto id = rows.array<16>();
     return std::pair{id, read_record(rows)};
   });

@@ -83,6 +83,9 @@ TEST_F(BrokerSessionsTest, AreListedWhileTheyLast) {
   EXPECT_FALSE(all[1].second.attempted);
   EXPECT_EQ(broker_sessions::list(read(), tenant("default"), at(1), 1)->size(), 1U);
   EXPECT_EQ(broker_sessions::list(read(), tenant("default"), at(300), 10)->size(), 1U);
+  const auto attested = broker_sessions::list(read(), tenant("default"), at(1), 10, true).value();
+  ASSERT_EQ(attested.size(), 1U);
+  EXPECT_EQ(attested[0].first, kOther);
   EXPECT_TRUE(broker_sessions::list(read(), tenant("other"), at(1), 10)->empty());
   EXPECT_EQ(broker_sessions::count(read(), at(1)).value(), 2U);
   EXPECT_EQ(broker_sessions::count(read(), at(300)).value(), 1U);

@@ -55,8 +55,8 @@ class Brokers {
   [[nodiscard]] Broker& main() noexcept { return *main_; }
   /// `not_found` for a tenant that never had an administrator; the errors of `Broker::open`.
   [[nodiscard]] Result<Broker*> find(const TenantId& tenant);
-  /// Whether that of this tenant was opened.
-  [[nodiscard]] bool opened(const TenantId& tenant);
+  /// That of this tenant where it was opened, else null. Waits for nothing.
+  [[nodiscard]] Broker* opened(const TenantId& tenant);
   [[nodiscard]] const Meters& meters() const noexcept { return services_.meters; }
 
  private:
@@ -64,7 +64,8 @@ class Brokers {
   Services services_;
   Options options_;
   Broker* main_ = nullptr;
-  std::mutex mutex_;  // guards the one below
+  std::mutex opening_;  // one at a time; the others are served meanwhile
+  std::mutex mutex_;    // guards the one below
   std::map<TenantId, std::unique_ptr<Broker>> brokers_;  // what is in it stays
 };
 

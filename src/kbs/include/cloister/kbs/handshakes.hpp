@@ -51,8 +51,9 @@ class Handshakes {
     std::optional<AttestedGuest> guest;  // where it has a token that is still good
     bool revoked = false;                // such a guest
   };
-  /// Those that have not expired, at most `limit`, the youngest first.
-  [[nodiscard]] Result<std::vector<Session>> sessions(std::uint32_t limit, UnixTime now) const;
+  /// Those that have not expired, or of these only those that got a token, since strangers can begin any number; at most
+  /// `limit`, the youngest first.
+  [[nodiscard]] Result<std::vector<Session>> sessions(std::uint32_t limit, bool attested_only, UnixTime now) const;
 
  private:
   struct Appraised;

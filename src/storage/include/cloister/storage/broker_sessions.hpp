@@ -30,9 +30,9 @@ struct Record {
                                std::string_view tee, UnixTime expires);
 /// `not_found`, also for one that has expired (at `expires` it has), and for another tenant's.
 [[nodiscard]] Result<Record> get(const Reading& reading, const TenantId& tenant, const Id& id, UnixTime now);
-/// Those of a tenant that have not expired, at most `limit`, the last to expire first.
+/// Those of a tenant that have not expired, or of these only those with a token; at most `limit`, the last to expire first.
 [[nodiscard]] Result<std::vector<std::pair<Id, Record>>> list(const Reading& reading, const TenantId& tenant, UnixTime now,
-                                                              std::uint32_t limit);
+                                                              std::uint32_t limit, bool attested_only = false);
 /// How many there are of all tenants.
 [[nodiscard]] Result<std::uint64_t> count(const Reading& reading, UnixTime now);
 /// The one attempt, with its token if it succeeded. `nonce_invalid` when there was one before, and for a session that is
