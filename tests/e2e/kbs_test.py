@@ -189,7 +189,7 @@ class KeyBroker(harness.System):
         signed.deserialize(token, keys.get_key(header["kid"]))
         claims = json.loads(signed.payload)
         self.assertEqual(claims["eat_profile"], "tag:github.com,2024:confidential-containers/Trustee")
-        self.assertEqual((claims["iss"], claims["aud"]), (self.server["server_id"], self.server["server_id"]))
+        self.assertEqual((claims["iss"], claims["aud"]), (self.server["server_id"], self.server["server_id"] + "/default"))
         self.assertEqual(claims["exp"] - claims["iat"], 300)
         self.assertNotIn("nbf", claims)
         self.assertTrue(claims["cloister.sample"] and claims["cloister.lab"])
