@@ -296,6 +296,7 @@ class KeyBroker(harness.System):
         self.assertEqual(guest.send("GET", "/resource/default/key/1")[0], 200)
         listed = json.loads(self.ok("guest", "list", "--json", *self.connection))["guests"]
         self.assertEqual([one["state"] for one in listed], ["attested", "attested"])
+        self.assertEqual(self.ok("guest", "list", *self.connection).count(" attested "), 2)
         cookie, = [cookie.value for cookie in guest.cookies]
         name = hashlib.sha256(bytes.fromhex(cookie)).hexdigest()
         self.assertIn(name, [one["session"] for one in listed])
@@ -314,6 +315,7 @@ class KeyBroker(harness.System):
         self.refused(guest.send("GET", "/resource/default/key/1"), "TokenVerifierError", "was revoked")
         entry, = json.loads(self.ok("revocation", "list", "--json", *self.connection))["revocations"]
         self.assertEqual((entry["id"], entry["reason"], entry["by"]), (made["id"], "lost", "admin"))
+        self.assertIn(made["id"], self.ok("revocation", "list", *self.connection))
         self.stop_server()
         newest = {file: file.read_bytes() for file in data.glob("cloister.db*")}
 
@@ -520,6 +522,22 @@ class Defaults(harness.System):
         with self.assertRaises(AssertionError):
             self.start_server()
         self.assertIn("bad.rego:", self.log("server"))
+
+
+@unittest.skipIf(jwe is None, "needs jwcrypto: scripts/setup installs Debian's python3-jwcrypto")
+class Limits(harness.System):
+    settings = "[key_broker]\n[limits]\nrequests_per_second_per_tenant = 1\n"
+
+    def test_guests_of_a_tenant_are_told_when_to_come_back_and_its_operators_are_served(self):
+        self.start_platform()
+        self.start_server()
+        guest = Guest(self.server["url"])
+        answers = [guest.send("GET", "/resource/default/key/1") for _ in range(30)]
+        self.assertEqual({answer[0] for answer in answers}, {401, 429})
+        for _, body, headers in (answer for answer in answers if answer[0] == 429):
+            self.assertEqual(headers["Retry-After"], "1")
+            refusal(body)
+        self.ok("guest", "list", *self.connection)
 
 
 if __name__ == "__main__":
