@@ -13,7 +13,8 @@ namespace {
 constexpr std::array kCommands = {
     add_demo,  add_dev,     add_login,    add_profile, add_challenge, add_job,     add_validator, add_instance,
     add_secret, add_token,  add_audit,    add_receipt, add_verify,    add_inspect, add_measure,   add_lab,
-    add_collateral, add_derived_key, add_server, add_resource, add_data_key, add_policy, add_reference_value,
+    add_collateral, add_derived_key, add_server, add_resource, add_data_key, add_policy, add_reference_value, add_revocation,
+    add_guest,
 };
 
 constexpr std::string_view kExitCodes =
@@ -38,6 +39,7 @@ std::string_view remedy_of(const Error& error) {
       {Errc::audit_key_not_trusted, "the trust file must name the server's audit key"},
       {Errc::measurement_mismatch, "compare the reference value in your trust file with the version's"},
       {Errc::idempotency_conflict, "another --key makes it another job"},
+      {Errc::attestation_revoked, "the administrators of the broker revoked it: `cloister revocation list`"},
       {Errc::key_invalid, "--secret-file names the secret of the client that submitted it"},
   };
   const auto* const found = std::ranges::find(kRemedies, code, &std::pair<Errc, std::string_view>::first);

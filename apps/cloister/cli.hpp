@@ -48,6 +48,8 @@ void add_demo(CLI::App& app, Context& context);
 void add_login(CLI::App& app, Context& context);
 void add_profile(CLI::App& app, Context& context);
 void add_token(CLI::App& app, Context& context);
+void add_revocation(CLI::App& app, Context& context);
+void add_guest(CLI::App& app, Context& context);
 void add_audit(CLI::App& app, Context& context);
 void add_receipt(CLI::App& app, Context& context);
 void add_lab(CLI::App& app, Context& context);

@@ -1,9 +1,9 @@
-#include <charconv>
 #include <memory>
 
 #include "cli.hpp"
 #include "connection.hpp"
 #include "files.hpp"
+#include "lifetime.hpp"
 #include "token_verify.hpp"
 
 namespace cloister::cli {
@@ -22,21 +22,6 @@ struct Options {
   std::string id;
   bool json = false;
 };
-
-/// "90s", "30m", "24h", "7d" as seconds.
-Result<std::chrono::seconds> parse_lifetime(std::string_view text) {
-  std::int64_t number = 0;
-  const auto* const end = text.data() + text.size();
-  const auto [stopped, failure] = std::from_chars(text.data(), end, number);
-  constexpr std::pair<char, std::int64_t> kUnits[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
-  constexpr std::int64_t kMost = 1'000'000;  // of any unit; the server has a limit of its own
-  if (failure == std::errc{} && number > 0 && number <= kMost && stopped + 1 == end) {
-    for (const auto& [unit, seconds] : kUnits) {
-      if (*stopped == unit) return std::chrono::seconds{number * seconds};
-    }
-  }
-  return Error{Errc::invalid_argument, "--lifetime: a number and s, m, h or d expected, such as 24h; got " + std::string{text}};
-}
 
 std::string member(const json::Value& value, std::string_view name) {
   const auto* found = value.find(name);

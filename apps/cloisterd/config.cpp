@@ -161,6 +161,7 @@ void read_limits(const toml::table& from, Limits& limits, std::vector<std::strin
   table.count("pending_requests", limits.pending_requests, 1, 65'536);
   table.count("requests_per_second_per_address", limits.requests_per_second_per_address, 1, 1'000'000);
   table.count("requests_per_second_per_token", limits.requests_per_second_per_token, 1, 1'000'000);
+  table.count("requests_per_second_per_tenant", limits.requests_per_second_per_tenant, 1, 1'000'000);
   table.refuse_unknown();
 }
 

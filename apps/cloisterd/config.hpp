@@ -21,6 +21,7 @@ struct Limits {
   std::uint32_t pending_requests = 512;
   std::uint32_t requests_per_second_per_address = 200;  // of one IPv4 address or IPv6 /64; loopback has no limit
   std::uint32_t requests_per_second_per_token = 1000;
+  std::uint32_t requests_per_second_per_tenant = 0;  // of its operators together, and of its guests together; 0: no limit
 };
 
 /// Where the server gets collateral by itself. What it gives is verified like what a file gives.
@@ -87,6 +88,7 @@ struct Tee {
 ///   pending_requests = 512
 ///   requests_per_second_per_address = 200
 ///   requests_per_second_per_token = 1000
+///   requests_per_second_per_tenant = 500   # without it there is no limit
 struct Config {
   std::filesystem::path data;
   std::string address = "127.0.0.1";

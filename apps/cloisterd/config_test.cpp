@@ -61,6 +61,7 @@ connections = 7
 pending_requests = 8
 requests_per_second_per_address = 9
 requests_per_second_per_token = 10
+requests_per_second_per_tenant = 7
 )", "/e");
   ASSERT_TRUE(config) << config.error().text();
   EXPECT_EQ(config->address, "::1");
@@ -88,6 +89,7 @@ requests_per_second_per_token = 10
   EXPECT_EQ(config->limits.pending_requests, 8U);
   EXPECT_EQ(config->limits.requests_per_second_per_address, 9U);
   EXPECT_EQ(config->limits.requests_per_second_per_token, 10U);
+  EXPECT_EQ(config->limits.requests_per_second_per_tenant, 7U);
 }
 
 TEST(Config, ReportsEveryMistakeAtOnce) {

@@ -179,6 +179,8 @@ class Server {
         });
     CLOISTER_TRY(result_keys, keyring::Keyring::open({*database_, *sealer_, *log_, random_}, kResultLifetime, now()));
     result_keys_ = std::move(result_keys);
+    revoked_ = std::make_unique<revocation::List>(revocation::List::Services{*database_, *log_, random_}, std::nullopt);
+    CLOISTER_CHECK(revoked_->load());
     CLOISTER_TRY(inputs, read_inputs(config_));
     CLOISTER_TRY(anchors, anchors_of(config_, inputs));
     anchors_ = std::move(anchors);
@@ -201,6 +203,8 @@ class Server {
     options.limits.requests_per_address = config_.limits.requests_per_second_per_address;
     options.limits.requests_per_token = config_.limits.requests_per_second_per_token;
     if (guests_) options.limits.max_header = kGuestHeader;
+    options.limits.requests_per_group = config_.limits.requests_per_second_per_tenant;
+    options.group_of = api::make_group_of(*services_);
     if (config_.tls_certificate) options.tls = http::TlsFiles{*config_.tls_certificate, *config_.tls_key};
     options.upload_directory = config_.data;
     options.authenticator = api::make_authenticator(*services_);
@@ -307,7 +311,7 @@ class Server {
     auto find = [this](const evidence::Quote& quote) {
       return fetcher_ ? fetcher_->find(quote) : collateral_->find(quote);
     };
-    attestor_ = std::make_unique<links::Attestor>(links::Attestor::Services{*sessions_, pool_, clock_, logger_, &known_},
+    attestor_ = std::make_unique<links::Attestor>(links::Attestor::Services{*sessions_, pool_, clock_, logger_, &known_, revoked_.get()},
                                                   find, anchors_, policy::Policy{});
     dispatcher_ = std::make_unique<scheduler::Dispatcher>(*jobs_, pool_, clock_, logger_);
     tokens_ = std::make_unique<session::OperatorTokens>(crypto::Ed25519Key::from_seed(keys_->token.seed().clone()),
@@ -322,7 +326,7 @@ class Server {
                                clock_, random_, logger_},
         std::move(fleet), strand_);
     services_.emplace(api::Services{*database_, *blobs_, *log_, *registry_, *broker_, *jobs_, *dispatcher_, *fleet_,
-                                    *tokens_, *result_keys_, pool_, readers_, clock_, random_, *monitor_, logger_, anchors_, find,
+                                    *tokens_, *result_keys_, *revoked_, pool_, readers_, clock_, random_, *monitor_, logger_, anchors_, find,
                                     keys_->server_id, CLOISTER_VERSION});
     services_->cache = &known_;
     services_->endorsements = [this](const evidence::SnpReport& report, const evidence::SnpEndorsements& known) {
@@ -341,7 +345,8 @@ class Server {
     };
     sources.endorsements = services_->endorsements;
     sources.remote = services_->fetches;
-    kbs::Services services{*database_, *sealer_, *log_, refusals_, *result_keys_, anchors_, std::move(sources), random_, &known_};
+    kbs::Services services{*database_, *sealer_, *log_, refusals_, *result_keys_, anchors_, std::move(sources), random_,
+                           *revoked_, guest_meters_, &known_};
     CLOISTER_TRY(guests, kbs::Brokers::open(std::move(services), std::move(options)));
     guests_ = std::move(guests);
     services_->guests = guests_.get();
@@ -513,7 +518,8 @@ class Server {
       CLOISTER_TRY(transaction, database_->write());
       CLOISTER_TRY(swept, storage::nonces::sweep(transaction, now()));
       CLOISTER_TRY(ended_sessions, storage::broker_sessions::sweep(transaction, now()));
-      if (swept + ended_sessions > 0) CLOISTER_CHECK(transaction.commit());
+      CLOISTER_TRY(ended_revocations, storage::revocations::sweep(transaction, now()));
+      if (swept + ended_sessions + ended_revocations > 0) CLOISTER_CHECK(transaction.commit());
     }
     const auto head = log_->advance(now());
     return head ? Result<void>{} : Result<void>{head.error()};
@@ -531,6 +537,8 @@ class Server {
   std::unique_ptr<storage::BlobStore> blobs_;
   std::unique_ptr<audit::Log> log_;
   std::unique_ptr<keyring::Keyring> result_keys_;
+  std::unique_ptr<revocation::List> revoked_;  // of all tenants
+  kbs::Meters guest_meters_;
   audit::Refusals refusals_;
   std::unique_ptr<CollateralFiles> collateral_;  // this, or the fetcher
   std::unique_ptr<CollateralFetcher> fetcher_;

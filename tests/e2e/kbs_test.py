@@ -6,6 +6,7 @@ import hashlib
 import http.cookiejar
 import json
 import pathlib
+import subprocess
 import unittest
 import urllib.error
 import urllib.request
@@ -288,6 +289,73 @@ class KeyBroker(harness.System):
         self.assertEqual(attested.send("GET", "/resource/default/key/1", headers=bearer)[0], 200)
         self.assertEqual(waiting.attest(waiting.message(nonce))[0], 200)
 
+    def test_what_is_revoked_opens_nothing_even_after_a_restart_and_never_from_an_older_database(self):
+        guest, other = self.guest(), self.guest()
+        bearer = {"Authorization": "Bearer " + json.loads(guest.handshake()[1])["token"]}
+        self.assertEqual(other.handshake()[0], 200)
+        self.assertEqual(guest.send("GET", "/resource/default/key/1")[0], 200)
+        listed = json.loads(self.ok("guest", "list", "--json", *self.connection))["guests"]
+        self.assertEqual([one["state"] for one in listed], ["attested", "attested"])
+        self.assertEqual(self.ok("guest", "list", *self.connection).count(" attested "), 2)
+        cookie, = [cookie.value for cookie in guest.cookies]
+        name = hashlib.sha256(bytes.fromhex(cookie)).hexdigest()
+        self.assertIn(name, [one["session"] for one in listed])
+        self.assertNotIn(cookie, json.dumps(listed))
+        self.stop_server()
+        data = self.home / "server"
+        backup = {file: file.read_bytes() for file in data.glob("cloister.db*")}
+        self.restart()
+
+        made = json.loads(self.ok("revocation", "add", "session", name, "--reason", "lost", "--json", *self.connection))
+        self.refused(guest.send("GET", "/resource/default/key/1"), "TokenVerifierError", "was revoked")
+        self.refused(self.guest().send("GET", "/resource/default/key/1", headers=bearer), "TokenVerifierError", "was revoked")
+        self.assertEqual(other.send("GET", "/resource/default/key/1")[0], 200)
+        self.kill("server")
+        self.restart()
+        self.refused(guest.send("GET", "/resource/default/key/1"), "TokenVerifierError", "was revoked")
+        entry, = json.loads(self.ok("revocation", "list", "--json", *self.connection))["revocations"]
+        self.assertEqual((entry["id"], entry["reason"], entry["by"]), (made["id"], "lost", "admin"))
+        self.assertIn(made["id"], self.ok("revocation", "list", *self.connection))
+        self.stop_server()
+        newest = {file: file.read_bytes() for file in data.glob("cloister.db*")}
+
+        # In the database of before, nothing is revoked: with it the server does not start, and says what to do.
+        self.put_back(data, backup)
+        for _ in range(2):
+            done = subprocess.run([harness.BIN / "cloisterd", "--config", self.home / "cloisterd.toml"], capture_output=True, text=True,
+                                  cwd=self.home, timeout=harness.PATIENCE)
+            self.assertEqual((done.returncode, done.stdout), (1, ""), done.stderr)
+            for word in ("database_behind_head", "restore the newest backup"):
+                self.assertIn(word, done.stderr)
+        self.put_back(data, newest)
+        self.restart()
+        self.refused(guest.send("GET", "/resource/default/key/1"), "TokenVerifierError", "was revoked")
+        self.assertIn("lifted", self.ok("revocation", "lift", made["id"], *self.connection))
+        self.assertEqual(guest.send("GET", "/resource/default/key/1")[0], 200)
+        code, _, err = self.cloister("revocation", "lift", made["id"], *self.connection)
+        self.assertEqual(code, 1)
+        self.assertIn("no such revocation", err)
+        code, _, err = self.cloister("revocation", "add", "chip", "00" * 64, "--reason", "x", *self.connection)
+        self.assertEqual(code, 1)
+        self.assertIn("not all of them 0", err)
+
+    def restart(self):
+        self.listen = "127.0.0.1:" + self.url.rsplit(":", 1)[1]
+        self.start_server()
+
+    def stop_server(self):
+        child = self.processes["server"]
+        self.children.remove(child)
+        child.send_signal(harness.signal.SIGTERM)
+        child.wait(harness.PATIENCE)
+        child.stdout.close()
+
+    def put_back(self, data, files):
+        for file in data.glob("cloister.db*"):
+            file.unlink()
+        for file, content in files.items():
+            file.write_bytes(content)
+
     def test_resources(self):
         guest = self.guest()
         guest.handshake()
@@ -467,6 +535,22 @@ class Defaults(harness.System):
         with self.assertRaises(AssertionError):
             self.start_server()
         self.assertIn("bad.rego:", self.log("server"))
+
+
+@unittest.skipIf(jwe is None, "needs jwcrypto: scripts/setup installs Debian's python3-jwcrypto")
+class Limits(harness.System):
+    settings = "[key_broker]\n[limits]\nrequests_per_second_per_tenant = 1\n"
+
+    def test_guests_of_a_tenant_are_told_when_to_come_back_and_its_operators_are_served(self):
+        self.start_platform()
+        self.start_server()
+        guest = Guest(self.server["url"])
+        answers = [guest.send("GET", "/resource/default/key/1") for _ in range(30)]
+        self.assertEqual({answer[0] for answer in answers}, {401, 429})
+        for _, body, headers in (answer for answer in answers if answer[0] == 429):
+            self.assertEqual(headers["Retry-After"], "1")
+            refusal(body)
+        self.ok("guest", "list", *self.connection)
 
 
 if __name__ == "__main__":

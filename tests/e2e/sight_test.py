@@ -65,7 +65,7 @@ class Sight(harness.System):
                 suffix = "(_bucket|_sum|_count)?" if families[family] == "histogram" else ""
                 self.assertRegex(name[1], f"^{family}{suffix}$")
                 self.assertRegex(name[1], r"(_seconds|_bytes|_total|_info|_size|_length|_fds|_threads|_ready|_jobs|"
-                                 r"_instances|_validators|_channels|_connections|_bucket|_sum|_count)$")
+                                 r"_instances|_validators|_channels|_connections|_sessions|_revocations|_bucket|_sum|_count)$")
 
     def lines(self, name):
         """Every line of a program's log, as the object that it must be."""

@@ -1,6 +1,7 @@
 // The fleet over real connections: what it asks of hosts, what it refuses, and what becomes of instances.
 #include <gtest/gtest.h>
 
+#include "cloister/codec/text.hpp"
 #include "cloister/storage/challenges.hpp"
 #include "cloister/storage/fleet.hpp"
 #include "fleet_world.hpp"
@@ -418,6 +419,25 @@ TEST_F(Fleet, EndsAnInstanceThatAttestsAgainWithOtherKeys) {
   EXPECT_EQ(td.expect<protocol::Refused>().code, "conflict");
   expect_state(id, InstanceState::refused);
   EXPECT_EQ(host.expect<host::Stop>().instance, id);
+}
+
+TEST_F(Fleet, GivesNoFurtherSessionToWhatIsRevoked) {
+  HostEnd host{w};
+  host.join();
+  host.verify();
+  const auto id = asked(host);
+  auto td = host.started(id);
+  const auto machine = w.world.launch();
+  ASSERT_TRUE(td.become_ready(machine));
+  expect_state(id, InstanceState::ready);
+  const auto chip = codec::to_hex(w.world.platform.fmspc());
+  ASSERT_TRUE(w.revoked.add({revocation::Kind::chip, chip, "recalled", std::nullopt}, "root", w.clock.now()));
+  EXPECT_EQ(w.instance(id).state, InstanceState::ready);  // the session that it has goes on
+  w.clock.advance(std::chrono::minutes{31});
+  w.fleet->wake();
+  EXPECT_TRUE(td.send(td.answer(machine, td.expect<protocol::Challenge>())));
+  EXPECT_EQ(td.expect<protocol::Refused>().code, "attestation_revoked");
+  expect_state(id, InstanceState::refused);
 }
 
 TEST_F(Fleet, EndsAnInstanceThatDoesNotAttestAgain) {

@@ -24,7 +24,7 @@ FleetWorld::FleetWorld(std::chrono::milliseconds session_lifetime) : strand{io.s
   sessions = std::make_unique<session::AttestedSessions>(*world.database, *world.sealer, *world.log, random,
                                                          session_lifetime);
   attestor = std::make_unique<links::Attestor>(
-      links::Attestor::Services{*sessions, pool, clock, logger, &known},
+      links::Attestor::Services{*sessions, pool, clock, logger, &known, &revoked},
       [this](const evidence::Quote&) -> Result<evidence::QuoteCollateral> {
         ++collateral_asked;
         return world.collateral;

@@ -82,6 +82,7 @@ class FleetWorld {
   runtime::BlockingPool pool{2, 256};
   runtime::Executor strand;
   std::unique_ptr<session::AttestedSessions> sessions;
+  revocation::List revoked{revocation::List::Services{*world.database, *world.log, random}, std::nullopt};
   std::unique_ptr<links::Attestor> attestor;
   std::unique_ptr<scheduler::Dispatcher> dispatcher;
   std::unique_ptr<runtime::TaskGroup> tasks;

@@ -70,15 +70,20 @@ class KeyBrokerTest : public testing::Test {
                                world.clock, random, logger},
         std::move(fleet_options), strand);
     keys = keyring::Keyring::open({*world.database, *world.sealer, *world.log, random}, std::chrono::minutes{5}, world.clock.now()).value();
+    revoked = std::make_unique<revocation::List>(revocation::List::Services{*world.database, *world.log, random}, std::nullopt);
     services.emplace(api::Services{*world.database, *world.blobs, *world.log, *world.registry, *world.broker, *world.jobs,
-                                   dispatcher, *fleet, tokens, *keys, pool, readers, world.clock, random, monitor, logger,
+                                   dispatcher, *fleet, tokens, *keys, *revoked, pool, readers, world.clock, random, monitor, logger,
                                    world.anchors,
                                    [this](const evidence::Quote&) -> Result<evidence::QuoteCollateral> { return world.collateral; },
                                    kServerId, "0.0.0"});
+    services->patience = patience;
     configure(options());
     http::ServerOptions server_options;
     server_options.authenticator = api::make_authenticator(*services);
     server_options.handlers = strand;
+    server_options.group_of = api::make_group_of(*services);
+    server_options.clock = &world.clock;
+    server_options.limits.requests_per_group = requests_per_tenant;
     auto listening = http::Server::listen(io, std::move(server_options), api::make_router(*services), logger);
     ASSERT_TRUE(listening.ok());
     server = std::move(*listening);
@@ -113,13 +118,14 @@ class KeyBrokerTest : public testing::Test {
   }
   /// Between requests only.
   void configure(kbs::Options with) {
+    ASSERT_TRUE(revoked->load().ok());
     auto opened = kbs::Brokers::open(
-        kbs::Services{*world.database, *world.sealer, *world.log, refusals, *keys, world.anchors,
+        kbs::Services{*world.database, guests_sealer ? *guests_sealer : *world.sealer, *world.log, refusals, *keys, world.anchors,
                               {[this](const evidence::Quote&) {
                                  return verdict::shared(evidence::parse_documents(world.collateral));
                                },
                                nullptr, false},
-                              random},
+                              random, *revoked, meters},
         std::move(with));
     ASSERT_TRUE(opened.ok()) << opened.error().text();
     brokers = *std::move(opened);
@@ -203,6 +209,9 @@ class KeyBrokerTest : public testing::Test {
     return merkle::decode_audit_leaf(world.log->leaf(*index).value()).value();
   }
 
+  // To be set before `SetUp`.
+  std::uint32_t requests_per_tenant = 0;
+  std::chrono::milliseconds patience{20'000};
   World world;
   World::Td td = world.launch();
   SystemRandom random;
@@ -220,6 +229,9 @@ class KeyBrokerTest : public testing::Test {
   scheduler::Dispatcher dispatcher{*world.jobs, pool, world.clock, logger};
   std::unique_ptr<fleet::Fleet> fleet;
   std::unique_ptr<keyring::Keyring> keys;
+  std::unique_ptr<revocation::List> revoked;
+  std::unique_ptr<storage::Sealer> guests_sealer;  // instead of the world's, from the next `configure` on
+  kbs::Meters meters;
   std::optional<api::Services> services;
   std::unique_ptr<kbs::Brokers> brokers;
   std::unique_ptr<http::Server> server;

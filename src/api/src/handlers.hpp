@@ -148,6 +148,7 @@ void add_resource_routes(Routes& routes, const Services& services);
 /// Keys that stored values are sealed under.
 void add_data_key_routes(Routes& routes, const Services& services);
 void add_policy_routes(Routes& routes, const Services& services);
+void add_revocation_routes(Routes& routes, const Services& services);
 /// The protocol of Confidential Containers' guests, which is not of our making: outside the OpenAPI document, since what it
 /// answers has other forms (docs/keybroker.md).
 void add_kbs_routes(http::Router& router, const Services& services);

@@ -127,6 +127,11 @@ Result<rcar::ResourcePath> path_of(const Request& request) {
   return rcar::ResourcePath::make(request.param("repository"), request.param("type"), request.param("tag"));
 }
 
+RefusalKind kind_of(Errc code, RefusalKind other) {
+  if (code == Errc::permission_denied) return RefusalKind::policy_deny;
+  return code == Errc::attestation_revoked ? RefusalKind::token_verifier_error : other;
+}
+
 /// Whoever is not authorised learns nothing of which resources there are.
 Result<Response> give(const Services& s, kbs::Broker& broker, const Request& request) {
   const auto now = s.clock.now();
@@ -140,15 +145,24 @@ Result<Response> give(const Services& s, kbs::Broker& broker, const Request& req
     return say_no(none ? RefusalKind::token_not_found : RefusalKind::token_verifier_error, 401, guest.error());
   }
   auto decision = broker.gate().decide(*guest, *ask, now);
-  if (!decision) {
-    const bool denied = decision.error().code() == Errc::permission_denied;
-    return say_no(denied ? RefusalKind::policy_deny : RefusalKind::policy_engine_error, 401, decision.error());
-  }
+  if (!decision) return say_no(kind_of(decision.error().code(), RefusalKind::policy_engine_error), 401, decision.error());
   const auto reply = broker.gate().release(*guest, *std::move(decision), now);
   if (reply) return http::bytes_response("application/json", to_bytes(*reply));
   if (reply.error().code() == Errc::not_found) return say_no(RefusalKind::plugin_internal_error, 404, reply.error());
-  const bool denied = reply.error().code() == Errc::permission_denied;
-  return say_no(denied ? RefusalKind::policy_deny : RefusalKind::jwe_error, 401, reply.error());
+  return say_no(kind_of(reply.error().code(), RefusalKind::jwe_error), 401, reply.error());
+}
+
+/// The same, counted. A refusal has its cause.
+Result<Response> give_counted(const Services& s, kbs::Broker& broker, const Request& request) {
+  auto response = give(s, broker, request);
+  std::string_view code = "released";
+  if (!response) {
+    code = to_string(response.error().code());
+  } else if (response->cause) {
+    code = to_string(response->cause->code());
+  }
+  broker.meters().releases.with({broker.tenant().str(), code}).add();
+  return response;
 }
 
 Result<Response> put(const Services& s, kbs::Broker& broker, const Request& request) {
@@ -239,7 +253,7 @@ void add_kbs_routes(http::Router& router, const Services& services) {
     const auto resource = at("/resource/{repository}/{type}/{tag}");
     router.add(Method::post, at("/auth"), http::kPublic, blocking(services, with_broker(open)), small);
     router.add(Method::post, at("/attest"), http::kPublic, blocking(services, with_broker(attest)), large);
-    router.add(Method::get, resource, http::kPublic, blocking(services, with_broker(give)));  // its credentials are the guest's
+    router.add(Method::get, resource, http::kPublic, blocking(services, with_broker(give_counted)));  // its credentials are the guest's
     router.add(Method::post, resource, admin, blocking(services, administering(put)), large);
     router.add(Method::del, resource, admin, blocking(services, administering(remove)));
     router.add(Method::get, at("/resource"), admin, reading(services, administering(list)));

@@ -16,6 +16,21 @@ void add_document_route(Routes& routes) {
 
 }  // namespace
 
+http::GroupOf make_group_of(const Services& services) {
+  return [&services](const http::Request& request) -> std::optional<std::string> {
+    if (request.principal) {
+      if (request.principal->has_role(session::kHostRole)) return std::nullopt;
+      return request.principal->tenant + "/operators";
+    }
+    if (services.guests == nullptr || request.route.find("/kbs/v0/") == std::string::npos) return std::nullopt;
+    const auto named = request.params.find("tenant");
+    const auto tenant = named == request.params.end() ? Result<TenantId>{services.guests->main().tenant()} : TenantId::parse(named->second);
+    // Where nobody was served yet, there is nothing to share.
+    if (!tenant || services.guests->opened(*tenant) == nullptr) return std::nullopt;
+    return tenant->str() + "/guests";
+  };
+}
+
 http::Router make_router(const Services& services) {
   Routes routes;
   add_system_routes(routes, services);
@@ -30,6 +45,7 @@ http::Router make_router(const Services& services) {
   add_resource_routes(routes, services);
   add_data_key_routes(routes, services);
   add_policy_routes(routes, services);
+  add_revocation_routes(routes, services);
   add_document_route(routes);
   auto router = std::move(routes).router();
   if (services.guests != nullptr) add_kbs_routes(router, services);

@@ -401,11 +401,39 @@ constexpr std::string_view kPolicies = R"json({
 "NewReferenceValue": {"type": "object", "required": ["value"], "additionalProperties": false, "properties": {"value": {}}}
 })json";
 
+constexpr std::string_view kGuests = R"json({
+"RevocationKind": {"type": "string", "enum": ["session", "token", "measurement", "chip"]},
+"NewRevocation": {"type": "object", "required": ["kind", "value", "reason"], "additionalProperties": false,
+  "properties": {"kind": {"$ref": "#/components/schemas/RevocationKind"},
+    "value": {"type": "string", "description": "What /api/v1/guests calls it: docs/keybroker.md"},
+    "reason": {"type": "string", "minLength": 1, "maxLength": 256},
+    "everywhere": {"type": "boolean", "default": false, "description": "Of all tenants: a measurement or a chip"},
+    "lifetime_s": {"type": "integer", "minimum": 3600, "maximum": 316224000,
+      "description": "Without: a day for sessions and tokens, which end before that; else until it is lifted"}}},
+"Revocation": {"type": "object", "required": ["id", "kind", "value", "reason", "by", "created", "everywhere"],
+  "properties": {"id": {"$ref": "#/components/schemas/Id"}, "kind": {"$ref": "#/components/schemas/RevocationKind"},
+    "value": {"type": "string"}, "reason": {"type": "string"}, "by": {"$ref": "#/components/schemas/Id"},
+    "created": {"$ref": "#/components/schemas/Time"}, "everywhere": {"type": "boolean"},
+    "expires": {"$ref": "#/components/schemas/Time"}}},
+"RevocationList": {"type": "object", "required": ["revocations"],
+  "properties": {"revocations": {"type": "array", "items": {"$ref": "#/components/schemas/Revocation"}},
+    "next": {"$ref": "#/components/schemas/Cursor"}}},
+"Guest": {"type": "object", "required": ["session", "tee", "state", "expires", "revoked"],
+  "properties": {"session": {"type": "string", "description": "SHA-256 of the session's id, hex", "pattern": "^[0-9a-f]{64}$"},
+    "tee": {"type": "string"}, "state": {"type": "string", "enum": ["waiting", "attested", "ended"]},
+    "expires": {"$ref": "#/components/schemas/Time"}, "revoked": {"type": "boolean"},
+    "token": {"$ref": "#/components/schemas/Id"},
+    "measurements": {"type": "array", "items": {"type": "string"}},
+    "chips": {"type": "array", "items": {"type": "string"}}}},
+"GuestList": {"type": "object", "required": ["guests"],
+  "properties": {"guests": {"type": "array", "items": {"$ref": "#/components/schemas/Guest"}}}}
+})json";
+
 }  // namespace
 
 codec::json::Value schemas() {
   codec::json::Object out;
-  for (const auto group : {kValues, kChallenges, kDerivedKeys, kFleet, kJobs, kResources, kAccess, kPolicies}) {
+  for (const auto group : {kValues, kChallenges, kDerivedKeys, kFleet, kJobs, kResources, kAccess, kPolicies, kGuests}) {
     auto parsed = codec::json::parse(group);
     CLOISTER_ASSERT(parsed.ok());
     for (auto& member : *parsed->as_object()) out.push_back(std::move(member));

@@ -1,7 +1,9 @@
 #include <array>
 
 #include "cloister/metrics/process.hpp"
+#include "cloister/storage/broker_sessions.hpp"
 #include "cloister/storage/fleet.hpp"
+#include "cloister/storage/revocations.hpp"
 #include "handlers.hpp"
 
 namespace cloister::api {
@@ -33,6 +35,8 @@ struct Census {
   std::vector<Amount> validators;
   std::vector<Amount> instances;
   std::vector<Amount> jobs;
+  std::vector<storage::revocations::Count> revocations;
+  std::uint64_t guest_sessions = 0;
   storage::Database::Sizes sizes;
   [[nodiscard]] std::uint64_t count(const std::vector<Amount>& amounts, std::string_view state) const {
     for (const auto& amount : amounts) {
@@ -57,6 +61,10 @@ Result<Census> take_census(const Services& s) {
   }
   CLOISTER_TRY(load, storage::jobs::load(snapshot));
   out.jobs = {{"queued", load.queued}, {"awaiting_rewrap", load.awaiting_rewrap}, {"leased", load.leased}};
+  CLOISTER_TRY(revocations, storage::revocations::count(snapshot, s.clock.now()));
+  out.revocations = std::move(revocations);
+  CLOISTER_TRY(sessions, storage::broker_sessions::count(snapshot, s.clock.now()));
+  out.guest_sessions = sessions;
   CLOISTER_TRY(sizes, s.database.sizes());
   out.sizes = sizes;
   return out;
@@ -67,10 +75,26 @@ void write_amounts(TextWriter& out, std::string_view name, std::string_view help
   for (const auto& [state, count] : amounts) out.sample(name, {{"state", state}}, static_cast<double>(count));
 }
 
+void write_revocations(TextWriter& out, const std::vector<storage::revocations::Count>& counts) {
+  constexpr std::string_view kName = "cloister_revocations";
+  out.family(kName, Type::gauge, "What is revoked of guests, of one tenant's or of all.");
+  for (const auto kind : revocation::kKinds) {
+    for (const bool everywhere : {false, true}) {
+      const auto is_it = [&](const auto& count) { return count.kind == to_string(kind) && count.everywhere == everywhere; };
+      const auto found = std::ranges::find_if(counts, is_it);
+      const auto entries = found == counts.end() ? 0 : found->entries;
+      out.sample(kName, {{"kind", to_string(kind)}, {"scope", everywhere ? "all" : "tenant"}}, static_cast<double>(entries));
+    }
+  }
+}
+
 void write_census(TextWriter& out, const Census& census) {
   write_amounts(out, "cloister_validators", "Enrolled validators.", census.validators);
   write_amounts(out, "cloister_instances", "Instances, those that ended included.", census.instances);
   write_amounts(out, "cloister_jobs", "Unfinished jobs.", census.jobs);
+  write_revocations(out, census.revocations);
+  out.single("cloister_guest_sessions", Type::gauge, "Sessions of guests with the key broker that have not expired.",
+             static_cast<double>(census.guest_sessions));
   out.family("cloister_database_size_bytes", Type::gauge, "Files of the database.");
   out.sample("cloister_database_size_bytes", {{"file", "database"}}, static_cast<double>(census.sizes.database));
   out.sample("cloister_database_size_bytes", {{"file", "log"}}, static_cast<double>(census.sizes.log));
@@ -95,6 +119,7 @@ Task<Response> metrics_of(const Services* services, Request request) {
   s.monitor.write_metrics(out);
   if (census) write_census(out, *census);
   s.fleet.write_metrics(out);
+  if (s.guests != nullptr) s.guests->meters().write(out);
   s.jobs.write_metrics(out);
   out.single("cloister_audit_log_size", Type::gauge, "Leaves under the newest head of the audit log.",
              static_cast<double>(s.log.head().head.tree_size));

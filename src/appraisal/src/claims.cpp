@@ -145,6 +145,13 @@ void add_tcb(json::Object& out, const attestation::AuthenticEvidence& evidence) 
   out.emplace_back("tcb_evaluation_data_number", tcb.tcb_info_number);  // ours
 }
 
+/// Ours: which machine it is, as its PCK certificate says.
+json::Object platform_of(const evidence::PckExtension& pck) {
+  json::Object out{{"ppid", hex(pck.ppid)}, {"fmspc", hex(pck.fmspc)}, {"pce_id", hex(pck.pce_id)}};
+  if (pck.platform_instance_id) out.emplace_back("platform_instance_id", hex(*pck.platform_instance_id));
+  return out;
+}
+
 }  // namespace
 
 json::Value claims_of(const attestation::AuthenticEvidence& evidence) {
@@ -165,7 +172,10 @@ json::Value claims_of(const attestation::AuthenticEvidence& evidence) {
     tee = "snp";
     of_tee = snp_claims(*claims.snp());
   }
-  if (claims.dcap() != nullptr) add_tcb(of_tee, evidence);
+  if (const auto* dcap = claims.dcap()) {
+    add_tcb(of_tee, evidence);
+    of_tee.emplace_back("platform", platform_of(*dcap->platform));  // which authentic evidence always has
+  }
   of_tee.emplace_back("lab", evidence.lab());  // ours
   return json::Value{json::Object{{std::string{tee}, std::move(of_tee)}, {"report_data", hex(claims.report_data())}}};
 }

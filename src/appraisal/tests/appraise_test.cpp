@@ -195,6 +195,9 @@ TEST(Claims, OfATdHaveTrusteesNames) {
   EXPECT_EQ(claim(claims, {"tdx", "td_attributes", "debug"}), "false");
   EXPECT_EQ(claim(claims, {"tdx", "td_attributes", "septve_disable"}), "true");
   EXPECT_EQ(claim(claims, {"tdx", "tcb_status"}), "UpToDate");
+  EXPECT_EQ(claim(claims, {"tdx", "platform", "fmspc"}), codec::to_hex(platform.platform->fmspc));
+  EXPECT_EQ(claim(claims, {"tdx", "platform", "ppid"}), codec::to_hex(platform.platform->ppid));
+  EXPECT_EQ(claim(claims, {"tdx", "platform", "pce_id"}), codec::to_hex(platform.platform->pce_id));
   EXPECT_EQ(claim(claims, {"tdx", "advisory_ids"}), R"(["INTEL-SA-00001"])");
   EXPECT_EQ(claim(claims, {"tdx", "collateral_expiration_status"}), "0");
   EXPECT_EQ(claim(claims, {"report_data"}).size(), 128U);

@@ -233,6 +233,20 @@ Result<void> Orchestrator::revoke_token(std::string_view id) {
   return {};
 }
 
+Result<json::Value> Orchestrator::revoke(const Revocation& what) {
+  json::Value body = json::Object{{"kind", what.kind}, {"value", what.value}, {"reason", what.reason}};
+  if (what.lifetime) body.set("lifetime_s", std::int64_t{what.lifetime->count()});
+  if (what.everywhere) body.set("everywhere", true);
+  return call(Method::post, "/api/v1/revocations", std::move(body));
+}
+
+Result<void> Orchestrator::lift_revocation(std::string_view id) {
+  if (!valid_id(id)) return Error{Errc::invalid_argument, "the id of a revocation expected, rev-…"};
+  CLOISTER_TRY(value, call(Method::del, "/api/v1/revocations/" + std::string{id}));
+  static_cast<void>(value);
+  return {};
+}
+
 Result<json::Value> Orchestrator::rotate_result_keys() { return call(Method::post, "/api/v1/attestation/keys/rotate"); }
 
 Result<json::Value> Orchestrator::put(std::string_view path, json::Value body, const IfMatch& if_match) {

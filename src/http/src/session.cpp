@@ -284,6 +284,9 @@ runtime::Task<bool> Session::serve_one() {
   if (exchange.preflight) co_return co_await respond(exchange, preflight_response(exchange.request.headers));
   const auto authorised = co_await authorise(exchange);
   if (!authorised) co_return co_await respond(exchange, problem(authorised.error(), exchange.request.request_id));
+  if (const auto within = admit_group(exchange.request); !within) {
+    co_return co_await respond(exchange, problem(within.error(), exchange.request.request_id));
+  }
   if (exchange.route->websocket) co_return co_await serve_websocket(exchange);
   const auto body = co_await receive_body(exchange);
   if (!body) {
@@ -345,6 +348,12 @@ Result<void> Session::plan(Exchange& exchange) {
     exchange.offer = offer_of(request.headers);
   }
   return {};
+}
+
+Result<void> Session::admit_group(const Request& request) {
+  if (!service_->options.group_of) return {};
+  const auto group = service_->options.group_of(request);
+  return group ? service_->traffic.admit_group(*group) : Result<void>{};
 }
 
 runtime::Task<Result<void>> Session::authorise(Exchange& exchange) {

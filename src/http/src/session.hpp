@@ -18,7 +18,7 @@ struct Service {
   const ServerOptions options;
   const Router router;
   log::Logger& logger;
-  Traffic traffic{options.limits};
+  Traffic traffic{options.limits, options.clock};
 };
 
 /// One connection of a server, from its handshake to its end. Runs on its transport's executor.
@@ -39,6 +39,7 @@ class Session : public std::enable_shared_from_this<Session> {
   [[nodiscard]] runtime::Task<Result<void>> await_request();
   [[nodiscard]] runtime::Task<Response> answer(Exchange& exchange);
   [[nodiscard]] Result<void> plan(Exchange& exchange);
+  [[nodiscard]] Result<void> admit_group(const Request& request);
   [[nodiscard]] runtime::Task<Result<void>> authorise(Exchange& exchange);
   [[nodiscard]] runtime::Task<Result<void>> receive_body(Exchange& exchange);
   [[nodiscard]] runtime::Task<Response> handle(Exchange& exchange);

@@ -63,15 +63,20 @@ ConnectionCounts::Slot::~Slot() {
 
 Result<void> Traffic::admit_address(const std::string& remote_address) {
   const auto key = address_key(remote_address);
-  if (!key || per_address_.admit(*key, std::chrono::steady_clock::now())) return {};
+  if (!key || per_address_.admit(*key, now())) return {};
   return Error{Errc::rate_limited, "more requests from this address than " +
                                        std::to_string(limits_.requests_per_address) + " a second"};
 }
 
 Result<void> Traffic::admit_token(const std::string& token_id) {
-  if (per_token_.admit(token_id, std::chrono::steady_clock::now())) return {};
+  if (per_token_.admit(token_id, now())) return {};
   return Error{Errc::rate_limited, "more requests with this token than " + std::to_string(limits_.requests_per_token) +
                                        " a second"};
+}
+
+Result<void> Traffic::admit_group(const std::string& group) {
+  if (per_group_.admit(group, now())) return {};
+  return Error{Errc::rate_limited, "more requests of this tenant than " + std::to_string(limits_.requests_per_group) + " a second"};
 }
 
 bool Traffic::Share::grow(std::size_t more, std::size_t limit) {

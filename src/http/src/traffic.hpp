@@ -71,8 +71,13 @@ class ConnectionCounts {
 /// What a server takes at once, over all of its connections. Thread-safe.
 class Traffic {
  public:
-  explicit Traffic(const ServerLimits& limits)
-      : limits_{limits}, per_address_{limits.requests_per_address}, per_token_{limits.requests_per_token} {}
+  /// `clock`: the system's when null.
+  explicit Traffic(const ServerLimits& limits, const Clock* clock = nullptr)
+      : limits_{limits},
+        clock_{clock},
+        per_address_{limits.requests_per_address},
+        per_token_{limits.requests_per_token},
+        per_group_{limits.requests_per_group} {}
 
   [[nodiscard]] ConnectionCounts::Slot add_connection(const std::string& remote_address) {
     return connections_.add(remote_address);
@@ -80,6 +85,7 @@ class Traffic {
   /// `rate_limited`.
   [[nodiscard]] Result<void> admit_address(const std::string& remote_address);
   [[nodiscard]] Result<void> admit_token(const std::string& token_id);
+  [[nodiscard]] Result<void> admit_group(const std::string& group);
 
   /// A part of a limited amount that is given back at the end.
   class Share {
@@ -110,10 +116,13 @@ class Traffic {
   [[nodiscard]] Result<void> grow_body(Share& body, std::size_t more) const;
 
  private:
+  [[nodiscard]] SteadyTime now() const { return clock_ == nullptr ? std::chrono::steady_clock::now() : clock_->steady(); }
   const ServerLimits& limits_;
+  const Clock* clock_;
   ConnectionCounts connections_;
   RateLimiter per_address_;
   RateLimiter per_token_;
+  RateLimiter per_group_;
   std::atomic<std::size_t> working_{0};
   std::atomic<std::size_t> body_bytes_{0};
 };

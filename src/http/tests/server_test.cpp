@@ -342,6 +342,38 @@ TEST_F(HttpServer, LimitsTheRateOfAToken) {
   EXPECT_EQ(status_of(get("/public")), 200);
 }
 
+TEST_F(HttpServer, LimitsTheRateOfAGroup) {
+  cloister::test::FakeClock clock{UnixTime{}};
+  options.clock = &clock;
+  options.limits.requests_per_group = 1;
+  options.group_of = [](const Request& request) -> std::optional<std::string> {
+    if (request.principal) return request.principal->tenant + "/operators";
+    const auto named = request.params.find("tenant");
+    return named == request.params.end() ? std::nullopt : std::optional{named->second};
+  };
+  router.add(Method::get, "/", require({}), [](Request) { return say("x"); });
+  router.add(Method::post, "/t/{tenant}", kPublic, echo);
+  router.add(Method::get, "/public", kPublic, [](Request) { return say("x"); });
+  serve();
+  const auto post = [this](const std::string& path) {
+    return exchange("POST " + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1\r\n\r\na");
+  };
+  EXPECT_EQ(status_of(post("/t/acme")), 200);
+  EXPECT_EQ(status_of(post("/t/acme")), 200);
+  const auto refused = post("/t/acme");
+  EXPECT_EQ(status_of(refused), 429);
+  EXPECT_EQ(field_of(refused, "Retry-After"), "1");
+  EXPECT_EQ(code_of(refused), "rate_limited");
+  EXPECT_EQ(status_of(post("/t/other")), 200);
+  EXPECT_EQ(status_of(get("/", "Authorization: Bearer good\r\n")), 200);
+  EXPECT_EQ(status_of(get("/", "Authorization: Bearer good\r\n")), 200);
+  EXPECT_EQ(status_of(get("/", "Authorization: Bearer good\r\n")), 429);
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(status_of(get("/public")), 200);
+  clock.advance(std::chrono::seconds{1});
+  EXPECT_EQ(status_of(post("/t/acme")), 200);
+  EXPECT_EQ(status_of(post("/t/acme")), 429);
+}
+
 TEST_F(HttpServer, RefusesWorkAboveItsCapacity) {
   options.limits.max_pending = 1;
   runtime::AsyncEvent release;

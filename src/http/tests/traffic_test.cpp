@@ -4,6 +4,8 @@
 
 #include <memory>
 
+#include "support/support.hpp"
+
 namespace cloister::http {
 namespace {
 
@@ -102,6 +104,22 @@ TEST(Traffic, LimitsAnAddressAndAToken) {
   refused = 0;
   for (int i = 0; i < 10; ++i) refused += traffic.admit_token("tok-a").ok() ? 0 : 1;
   EXPECT_GE(refused, 7);
+}
+
+TEST(Traffic, LimitsAGroupByTheClockThatItIsGiven) {
+  ServerLimits limits;
+  limits.requests_per_group = 2;
+  test::FakeClock clock{UnixTime{}};
+  Traffic traffic{limits, &clock};
+  for (int i = 0; i < 4; ++i) EXPECT_TRUE(traffic.admit_group("acme/guests").ok()) << i;
+  EXPECT_EQ(traffic.admit_group("acme/guests").error().code(), Errc::rate_limited);
+  EXPECT_TRUE(traffic.admit_group("acme/operators").ok());
+  clock.advance(milliseconds{500});
+  EXPECT_TRUE(traffic.admit_group("acme/guests").ok());
+  EXPECT_FALSE(traffic.admit_group("acme/guests").ok());
+  // The wall clock's jumps count for nothing.
+  clock.set(UnixTime{} + std::chrono::hours{1});
+  EXPECT_FALSE(traffic.admit_group("acme/guests").ok());
 }
 
 TEST(Traffic, GivesWorkAndMemoryBack) {

@@ -9,14 +9,16 @@ Broker::Broker(Services services, Options options)
       options_{std::move(options)},
       rules_{services_, options_},
       tokens_{services_, options_},
-      handshakes_{services_, options_, rules_, tokens_},
+      revocations_{services_, options_},
+      handshakes_{services_, options_, rules_, tokens_, revocations_},
       vault_{services_, options_},
-      gate_{services_, options_, rules_, handshakes_, tokens_, vault_},
+      gate_{services_, options_, rules_, handshakes_, tokens_, revocations_, vault_},
       advisor_{services_, rules_, tokens_, vault_} {}
 
 Result<std::unique_ptr<Broker>> Broker::open(Services services, Options options) {
   std::unique_ptr<Broker> out{new Broker{std::move(services), std::move(options)}};
   CLOISTER_CHECK(out->rules_.load());
+  CLOISTER_CHECK(out->revocations_.own().load());
   return out;
 }
 
@@ -28,9 +30,16 @@ Result<std::unique_ptr<Brokers>> Brokers::open(Services services, Options option
   return out;
 }
 
-Result<Broker*> Brokers::find(const TenantId& tenant) {
+Broker* Brokers::opened(const TenantId& tenant) {
   const std::scoped_lock lock{mutex_};
-  if (const auto found = brokers_.find(tenant); found != brokers_.end()) return found->second.get();
+  const auto found = brokers_.find(tenant);
+  return found == brokers_.end() ? nullptr : found->second.get();
+}
+
+Result<Broker*> Brokers::find(const TenantId& tenant) {
+  if (auto* known = opened(tenant)) return known;
+  const std::scoped_lock opening{opening_};
+  if (auto* known = opened(tenant)) return known;
   {
     CLOISTER_TRY(snapshot, services_.database.read());
     CLOISTER_TRY(known, storage::tokens::administered(snapshot, tenant));
@@ -39,6 +48,7 @@ Result<Broker*> Brokers::find(const TenantId& tenant) {
   auto options = options_;
   options.tenant = tenant;
   CLOISTER_TRY(broker, Broker::open(services_, std::move(options)));
+  const std::scoped_lock lock{mutex_};
   return brokers_.emplace(tenant, std::move(broker)).first->second.get();
 }
 

@@ -78,7 +78,7 @@ Result<Attested> appraise_tee(std::string_view tee, std::string_view evidence, c
   judge_further(attester, further, [&](const appraisal::Policy& policy, const appraisal::How& how) {
     return appraisal::decide(policy, judged.bound->authentic(), terms.reference_values, bound_terms.more, how);
   });
-  return Attested{std::move(attester), std::move(measured)};
+  return Attested{std::move(attester), std::move(measured), judged.appraising};
 }
 
 Result<Attested> appraise_sample(rcar::Tee tee, const json::Value& evidence, const Digest48& report_data,
@@ -100,12 +100,14 @@ Result<Attested> appraise_sample(rcar::Tee tee, const json::Value& evidence, con
     measured = codec::to_base64(init_data->digest);
     input.set("init_data", measured).set("init_data_claims", init_data->claims);
   }
+  const auto begin = std::chrono::steady_clock::now();
   const auto appraisal = appraisal::decide_sample(rules.policy, input, rules.reference_values, {rego::Explain::no});
+  const std::chrono::nanoseconds appraising = std::chrono::steady_clock::now() - begin;
   CLOISTER_TRY(attester, token::Attester::of_sample(annotated, appraisal));
   judge_further(attester, rules.further, [&](const appraisal::Policy& policy, const appraisal::How& how) {
     return appraisal::decide_sample(policy, input, rules.reference_values, how);
   });
-  return Attested{std::move(attester), std::move(measured)};
+  return Attested{std::move(attester), std::move(measured), appraising};
 }
 
 }  // namespace cloister::kbs

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <chrono>
+
 #include "cloister/appraisal/appraisal.hpp"
 #include "cloister/codec/json.hpp"
 #include "cloister/core/bytes.hpp"
@@ -20,10 +22,11 @@ struct SampleRules {
   Further further;
 };
 
-/// An attester, and what its evidence has in the place of init-data (null for none).
+/// An attester, what its evidence has in the place of init-data (null for none), and how long the policy took.
 struct Attested {
   token::Attester attester;
   codec::json::Value init_data;
+  std::chrono::nanoseconds appraising{};
 };
 
 /// Evidence of a TEE, as Trustee's attesters write it: JSON with the quote or report, and beside it the event log or the

@@ -1,5 +1,7 @@
 #include "cloister/kbs/gate.hpp"
 
+#include <chrono>
+
 #include "leaves.hpp"
 
 namespace cloister::kbs {
@@ -13,19 +15,24 @@ codec::json::Object to_object(const std::map<std::string, std::string>& texts) {
 
 }  // namespace
 
-Result<std::string> Gate::token_of(const Credentials& credentials, UnixTime now) const {
+Result<AttestedGuest> Gate::guest_of(const Credentials& credentials, UnixTime now) const {
   if (credentials.session) {
-    auto token = handshakes_.token_of(*credentials.session, now);
-    if (token || token.error().code() != Errc::unauthenticated) return token;
+    const auto token = handshakes_.token_of(*credentials.session, now);
+    if (!token && token.error().code() != Errc::unauthenticated) return token.error();
+    if (token) {
+      auto guest = tokens_.verify_again(*token, now);
+      if (guest || !credentials.token) return guest;
+    }
   }
-  if (credentials.token) return *credentials.token;
+  if (credentials.token) return tokens_.verify_again(*credentials.token, now);
   return Error{Errc::unauthenticated, "an attested session or a token expected"};
 }
 
 Result<AttestedGuest> Gate::authenticate(const Credentials& credentials, UnixTime now) const {
-  CLOISTER_TRY(text, token_of(credentials, now));
-  auto guest = tokens_.verify_again(text, now);
-  if (!guest) services_.refusals.note(guest.error().code(), now);
+  auto guest = guest_of(credentials, now);
+  if (!guest && guest.error().code() != Errc::unauthenticated && http_status(guest.error().code()) < 500) {
+    services_.refusals.note(guest.error().code(), now);
+  }
   return guest;
 }
 
@@ -44,11 +51,19 @@ Result<void> Gate::record_refusal(const AttestedGuest& guest, const Ask& ask, Er
   return transaction.commit();
 }
 
+Result<bool> Gate::allows(const AttestedGuest& guest, const ResourcePolicy& policy, const Ask& ask, UnixTime now) const {
+  CLOISTER_CHECK(revocations_.check(guest, now));
+  CLOISTER_TRY(labels, vault_.labels(ask.path));
+  const auto begin = std::chrono::steady_clock::now();
+  auto allowed = policy.allows(guest.claims(), ask.path, to_object(ask.query), to_object(labels));
+  services_.meters.policies.with({"resource"}).observe(std::chrono::steady_clock::now() - begin);
+  return allowed;
+}
+
 Result<ReleaseDecision> Gate::decide(const AttestedGuest& guest, const Ask& ask, UnixTime now) {
   const auto current = rules_.current();
   const auto& rule = current->deciding(ask.path);
-  CLOISTER_TRY(labels, vault_.labels(ask.path));
-  const auto allowed = rule.policy.allows(guest.claims(), ask.path, to_object(ask.query), to_object(labels));
+  const auto allowed = allows(guest, rule.policy, ask, now);
   if (allowed && *allowed) return ReleaseDecision{guest.token_id(), ask, rule.ref};
   const auto why = allowed ? Error{Errc::permission_denied, "Access denied by policy"} : allowed.error();
   CLOISTER_CHECK(record_refusal(guest, ask, why.code(), rule.ref, now));
@@ -75,11 +90,21 @@ Result<std::string> Gate::release(const AttestedGuest& guest, ReleaseDecision de
                   {"version", found->version},
                   {"policy", digest_bytes(decision.policy_.digest)},
                   {"policy_name", decision.policy_.name}};
+  auto held = record_release(guest, leaf, now);
+  if (held) return crypto::jose::write(sealed);
+  if (held.error().code() == Errc::attestation_revoked) {
+    CLOISTER_CHECK(record_refusal(guest, ask, held.error().code(), decision.policy_, now));
+  }
+  return held.error();
+}
+
+/// Nothing is revoked between the question whether it is and the leaf.
+Result<void> Gate::record_release(const AttestedGuest& guest, const merkle::AuditLeaf& leaf, UnixTime now) {
   CLOISTER_TRY(transaction, services_.database.write());
+  CLOISTER_CHECK(revocations_.check(guest, now));
   CLOISTER_TRY(index, services_.log.append(transaction, leaf));
   static_cast<void>(index);
-  CLOISTER_CHECK(transaction.commit());
-  return crypto::jose::write(sealed);
+  return transaction.commit();
 }
 
 }  // namespace cloister::kbs

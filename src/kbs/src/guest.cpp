@@ -5,6 +5,7 @@
 #include "cloister/crypto/hash.hpp"
 #include "cloister/crypto/jose.hpp"
 #include "cloister/token/verify.hpp"
+#include "subjects.hpp"
 
 namespace cloister::kbs {
 namespace {
@@ -26,9 +27,9 @@ Result<codec::json::Value> readable(std::string_view text) {
 GuestTokens::GuestTokens(const Services& services, const Options& options)
     : services_{services}, options_{options}, audience_{options.server_id + "/" + options.tenant.str()} {}
 
-Result<std::string> GuestTokens::issue(const token::Attester& cpu, const std::vector<token::Attester>& devices,
-                                       const token::GuestData& guest, const crypto::jose::EncryptionKey& tee_key,
-                                       const std::string& id, UnixTime now) const {
+Result<GuestTokens::Issued> GuestTokens::issue(const token::Attester& cpu, const std::vector<token::Attester>& devices,
+                                                const token::GuestData& guest, const crypto::jose::EncryptionKey& tee_key,
+                                                const std::string& id, UnixTime now) const {
   const auto key = services_.keys.current();
   const token::Issuer issuer{options_.server_id, options_.build, key->key_id, key->key};
   const token::TokenTerms terms{now, services_.keys.lifetime(), audience_, std::nullopt};
@@ -37,9 +38,10 @@ Result<std::string> GuestTokens::issue(const token::Attester& cpu, const std::ve
   const auto* expires = claims.find("exp");
   const auto seconds = expires == nullptr ? std::nullopt : expires->as_int();
   CLOISTER_ASSERT(seconds.has_value());  // it was written a line before
-  remember(crypto::sha256(as_bytes(text)),
-           AttestedGuest{{id, tee_key, std::move(claims), now, UnixTime{std::chrono::seconds{*seconds}}}});
-  return text;
+  auto subjects = subjects_in(claims);
+  const AttestedGuest known{{id, tee_key, std::move(claims), std::move(subjects), now, UnixTime{std::chrono::seconds{*seconds}}}};
+  remember(crypto::sha256(as_bytes(text)), known);
+  return Issued{std::move(text), known};
 }
 
 std::optional<AttestedGuest> GuestTokens::known(const Digest32& token, UnixTime now) const {
@@ -91,7 +93,7 @@ Result<AttestedGuest> GuestTokens::verify(std::string_view text, UnixTime now) c
   }
   auto key = crypto::jose::EncryptionKey::parse(*jwk);
   if (!key) return key.error().in("token");
-  return AttestedGuest{{*id->as_string(), *std::move(key), claims, verified.issued(), verified.expires()}};
+  return AttestedGuest{{*id->as_string(), *std::move(key), claims, subjects_in(claims), verified.issued(), verified.expires()}};
 }
 
 }  // namespace cloister::kbs

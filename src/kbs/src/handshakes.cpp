@@ -15,6 +15,11 @@ namespace json = codec::json;
 namespace sessions = storage::broker_sessions;
 using rcar::Tee;
 
+constexpr std::string_view kNoTee = "none";  // of a handshake that did not get so far as to say
+
+/// How administrators and tokens call a session, whose id is a credential.
+Digest32 digest_of(const sessions::Id& id) { return crypto::sha256(ByteView{id}); }
+
 Result<sessions::Id> session_id(std::string_view text) {
   auto id = codec::array_from_hex<16>(text);
   if (!id) return Error{Errc::unauthenticated, "a session of this server expected: begin with a request"};
@@ -58,6 +63,12 @@ Result<void> Handshakes::verified_here(Tee tee) const {
 }
 
 Result<Handshakes::Opened> Handshakes::begin(std::string_view text, UnixTime now) {
+  auto opened = open(text, now);
+  if (!opened) services_.meters.handshakes.with({kNoTee, to_string(opened.error().code())}).add();
+  return opened;
+}
+
+Result<Handshakes::Opened> Handshakes::open(std::string_view text, UnixTime now) {
   CLOISTER_TRY(request, rcar::parse_request(text));
   CLOISTER_CHECK(verified_here(request.tee));
   const auto id = new_session_id(services_.random);
@@ -81,8 +92,10 @@ Result<sessions::Record> Handshakes::pending(const sessions::Id& id, UnixTime no
 }
 
 Result<std::string> Handshakes::attest(std::string_view session, std::string_view text, UnixTime now) {
+  auto tee = std::string{kNoTee};
   const auto refused = [&](const Error& error) {
     services_.refusals.note(error.code(), now);
+    services_.meters.handshakes.with({tee, to_string(error.code())}).add();
     return error;
   };
   const auto id = session_id(session);
@@ -91,8 +104,10 @@ Result<std::string> Handshakes::attest(std::string_view session, std::string_vie
   if (!message) return refused(message.error());
   const auto waiting = pending(*id, now);
   if (!waiting) return refused(waiting.error());
+  tee = waiting->tee;
   auto token = conclude(*id, *message, appraise(*waiting, *message, now), now);
   if (!token) return refused(token.error());
+  services_.meters.handshakes.with({tee, "ok"}).add();
   return token;
 }
 
@@ -123,9 +138,11 @@ Result<Handshakes::Appraised> Handshakes::appraise(const sessions::Record& sessi
     CLOISTER_TRY(device, appraise_sample(one.device, one.evidence, device_data, std::nullopt,
                                          {current->judging(kDevicePolicy).policy, current->reference_values,
                                           current->further(AttesterClass::device)}));
+    services_.meters.policies.with({"attestation"}).observe(device.appraising);
     others.push_back(std::move(device.attester));
   }
   const auto whole = [&](Attested cpu) {
+    services_.meters.policies.with({"attestation"}).observe(cpu.appraising);
     return Appraised{cpu_policy.ref, std::move(cpu.attester), std::move(others), std::move(cpu.init_data),
                      init_data ? init_data->claims : json::Value{}};
   };
@@ -151,19 +168,27 @@ Result<Handshakes::Appraised> Handshakes::appraise(const sessions::Record& sessi
 Result<std::string> Handshakes::conclude(const sessions::Id& id, const rcar::Attestation& message, const Result<Appraised>& appraised,
                                      UnixTime now) {
   const auto token_id = random_id("tok", services_.random);
+  const auto session = digest_of(id);
+  std::optional<AttestedGuest> guest;
   const auto issue = [&]() -> Result<std::string> {
     if (!appraised) return appraised.error();
-    const token::GuestData guest{message.nonce, message.tee_key.to_json(), message.additional_evidence, appraised->init_data,
-                                 appraised->init_data_claims};
-    return tokens_.issue(appraised->cpu, appraised->devices, guest, message.tee_key, token_id, now);
+    const token::GuestData said{message.nonce, message.tee_key.to_json(), message.additional_evidence, appraised->init_data,
+                                appraised->init_data_claims, codec::to_hex(session)};
+    CLOISTER_TRY(issued, tokens_.issue(appraised->cpu, appraised->devices, said, message.tee_key, token_id, now));
+    guest = std::move(issued.guest);
+    return std::move(issued.token);
   };
   auto token = issue();
   CLOISTER_TRY(transaction, services_.database.write());
+  // Nothing is revoked between this question and the leaf.
+  if (token) {
+    if (const auto held = revocations_.check(*guest, now); !held) token = held.error();
+  }
   CLOISTER_CHECK(sessions::conclude(transaction, id, token ? std::optional{*token} : std::nullopt, now));
   if (token) {
     auto leaf = leaf_of(kAttested, token_id, now);
     leaf.details = {{"tenant", options_.tenant.str()},
-                    {"session", digest_bytes(crypto::sha256(ByteView{id}))},  // which is a credential itself
+                    {"session", digest_bytes(session)},
                     {"key", key_digest(message.tee_key)},
                     {"status", std::string{to_string(appraised->cpu.status())}},
                     {"policy", digest_bytes(appraised->policy.digest)},
@@ -184,6 +209,24 @@ Result<std::string> Handshakes::token_of(std::string_view session, UnixTime now)
   if (!found && found.error().code() != Errc::not_found) return found.error();
   if (found && found->token) return *std::move(found->token);
   return Error{Errc::unauthenticated, "an attested session expected"};
+}
+
+Result<std::vector<Handshakes::Session>> Handshakes::sessions(std::uint32_t limit, bool attested_only, UnixTime now) const {
+  const auto read = [&]() -> Result<std::vector<std::pair<sessions::Id, sessions::Record>>> {
+    CLOISTER_TRY(snapshot, services_.database.read());
+    return sessions::list(snapshot, options_.tenant, now, limit, attested_only);
+  };
+  CLOISTER_TRY(held, read());
+  std::vector<Session> out;
+  for (const auto& [id, record] : held) {
+    auto& one = out.emplace_back(Session{codec::to_hex(digest_of(id)), record.tee, record.attempted, record.expires, std::nullopt, false});
+    if (!record.token) continue;
+    auto guest = tokens_.verify(*record.token, now);
+    if (!guest) continue;
+    one.revoked = !revocations_.check(*guest, now);
+    one.guest = *std::move(guest);
+  }
+  return out;
 }
 
 }  // namespace cloister::kbs

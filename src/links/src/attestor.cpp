@@ -95,6 +95,9 @@ Result<session::AttestedSession> Attestor::appraise(const protocol::Attest& answ
     const policy::TdSubmission submission{answer.evidence, answer.event_log, answer.configuration, answer.preimage};
     CLOISTER_TRY(td, policy::appraise_td(submission, documents, anchors_, policy_, {&expectation.reference, 1}, now,
                                          services_.cache));
+    if (services_.revoked != nullptr) {
+      CLOISTER_CHECK(services_.revoked->check(revocation::subjects_of(td.appraised().claims()), now));
+    }
     model::InstanceEvidence shown;
     shown.evidence = answer.evidence;
     shown.event_log = answer.event_log;

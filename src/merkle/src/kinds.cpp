@@ -41,6 +41,8 @@ constexpr std::array kKinds = std::to_array<LeafKind>({
     {"resource.stored", "path", "a resource was stored"},
     {"resource.undeleted", "path", "a deleted resource or version is there again"},
     {"result.accepted", "job", "the result of a job was accepted"},
+    {"revocation.added", "revocation", "a guest, a measurement or a chip was revoked"},
+    {"revocation.lifted", "revocation", "a revocation was lifted"},
     {"secret.refused", "path", "an instance was refused a secret"},
     {"secret.released", "path", "an instance was given a secret"},
     {"secret.removed", "path", "a secret was removed"},

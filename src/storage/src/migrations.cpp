@@ -323,13 +323,30 @@ CREATE INDEX session_by_data_key ON session (tenant, data_key);
 CREATE INDEX derived_key_by_data_key ON derived_key (tenant, data_key);
 )sql";
 
+// What was revoked of guests. Tenant: of whose; '' (which no tenant is called): of all.
+constexpr const char* kRevocations = R"sql(
+CREATE TABLE revocation (
+  id TEXT PRIMARY KEY,
+  tenant TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  value TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  revoked_by TEXT NOT NULL,
+  created INTEGER NOT NULL,
+  expires INTEGER,
+  UNIQUE (tenant, kind, value)
+) STRICT;
+CREATE INDEX revocation_by_expiry ON revocation (expires) WHERE expires IS NOT NULL;
+)sql";
+
 constexpr Migration kSteps[] = {{1, "initial", kInitial},
                                 {2, "unfinished_jobs", kUnfinishedJobs},
                                 {3, "evidence_of_results", kEvidenceOfResults},
                                 {4, "key_broker", kKeyBroker},
                                 {5, "broker_tenants", kBrokerTenants},
                                 {6, "derived_keys", kDerivedKeys},
-                                {7, "resource_versions", kResourceVersions}};
+                                {7, "resource_versions", kResourceVersions},
+                                {8, "revocations", kRevocations}};
 
 }  // namespace
 

@@ -71,6 +71,26 @@ TEST_F(BrokerSessionsTest, EndWithTheirTime) {
   EXPECT_TRUE(add(kId).ok());
 }
 
+TEST_F(BrokerSessionsTest, AreListedWhileTheyLast) {
+  ASSERT_TRUE(add(kId, 300));
+  ASSERT_TRUE(add(kOther, 301));
+  ASSERT_TRUE(conclude(kOther, "a.b.c", 1));
+  const auto all = broker_sessions::list(read(), tenant("default"), at(1), 10).value();
+  ASSERT_EQ(all.size(), 2U);
+  EXPECT_EQ(all[0].first, kOther);
+  EXPECT_EQ(all[0].second.token, "a.b.c");
+  EXPECT_EQ(all[1].first, kId);
+  EXPECT_FALSE(all[1].second.attempted);
+  EXPECT_EQ(broker_sessions::list(read(), tenant("default"), at(1), 1)->size(), 1U);
+  EXPECT_EQ(broker_sessions::list(read(), tenant("default"), at(300), 10)->size(), 1U);
+  const auto attested = broker_sessions::list(read(), tenant("default"), at(1), 10, true).value();
+  ASSERT_EQ(attested.size(), 1U);
+  EXPECT_EQ(attested[0].first, kOther);
+  EXPECT_TRUE(broker_sessions::list(read(), tenant("other"), at(1), 10)->empty());
+  EXPECT_EQ(broker_sessions::count(read(), at(1)).value(), 2U);
+  EXPECT_EQ(broker_sessions::count(read(), at(300)).value(), 1U);
+}
+
 TEST_F(BrokerSessionsTest, OfManyAttemptsAtOnceOneWins) {
   ASSERT_TRUE(add(kId));
   std::atomic<int> won = 0;

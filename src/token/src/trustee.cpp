@@ -130,6 +130,7 @@ Result<std::string> issue_trustee(const Attester& cpu, std::span<const Attester>
   payload.set("ear.verifier-id", json::Object{{"developer", "Cloister"}, {"build", issuer.build}});
   payload.set(kLabClaim, lab);
   if (sample) payload.set(kSampleClaim, true);
+  if (!guest.session.empty()) payload.set(kSessionClaim, guest.session);
   payload.set("submods", std::move(submodules));
   return crypto::jose::sign_es256(issuer.key, issuer.key_id, "JWT", payload);
 }

@@ -43,10 +43,12 @@ class Trustee : public testing::Test {
     const json::Value claims = json::Object{{"sample", json::Object{{"svn", "1"}}}, {"report_data", "00"}};
     return Attester::of_sample(claims, appraisal::decide_sample(policy(kAffirms), claims, {})).value();
   }
-  [[nodiscard]] Result<std::string> issue(const Attester& cpu, std::span<const Attester> devices = {}) const {
+  [[nodiscard]] Result<std::string> issue(const Attester& cpu, std::span<const Attester> devices = {},
+                                          std::string session = {}) const {
     const Issuer issuer{"srv-a", "cloisterd 0.1.0", "key-1", key};
     const TokenTerms terms{SyntheticPlatform::now(), std::chrono::minutes{5}, "srv-a", std::nullopt};
-    const GuestData guest{"bm9uY2U=", json::Object{{"kty", "EC"}}, ""};
+    GuestData guest{"bm9uY2U=", json::Object{{"kty", "EC"}}, ""};
+    guest.session = std::move(session);
     return issue_trustee(cpu, devices, guest, issuer, "tok-1", terms);
   }
   [[nodiscard]] Result<Verified> verified(const Result<std::string>& token, bool allow_lab = false) const {
@@ -108,6 +110,12 @@ TEST_F(Trustee, TokensSayWhatThePolicySaid) {
   EXPECT_EQ(status("package policy\ntrust_claims := {\"hardware\": 2, \"executables\": 33}"), Tier::warning);
   EXPECT_EQ(status("package policy\ntrust_claims := {\"hardware\": 97}"), Tier::contraindicated);
   EXPECT_EQ(status("package policy\ntrust_claims := {}"), Tier::none);
+}
+
+TEST_F(Trustee, NameTheSessionThatTheyCameOf) {
+  const auto cpu = attester(kAffirms).value();
+  EXPECT_EQ(verified(issue(cpu))->claims().find(kSessionClaim), nullptr);
+  EXPECT_EQ(*verified(issue(cpu, {}, "ab12"))->claims().find(kSessionClaim), json::Value{"ab12"});
 }
 
 TEST_F(Trustee, GiveNoTokenWhenThePolicySaidNothing) {

@@ -201,7 +201,9 @@ Result<Verdict> judge(ByteView evidence, std::string_view tee, const Terms& term
   if (!verdict.error && verdict.event_log && !*verdict.event_log) verdict.error = verdict.event_log->error();
   if (verdict.error || !*authentic) return verdict;
   if (terms.rego) {
+    const auto begin = std::chrono::steady_clock::now();
     verdict.appraisal = appraisal::decide(*terms.rego, **authentic, terms.reference_values, terms.more, {terms.explain});
+    verdict.appraising = std::chrono::steady_clock::now() - begin;
     verdict.decision = decision_of(*verdict.appraisal);
     if (terms.report_data) {
       CLOISTER_TRY(bound, attestation::bind(**std::move(authentic), *terms.report_data));

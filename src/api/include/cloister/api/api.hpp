@@ -20,6 +20,7 @@
 #include "cloister/keyring/keyring.hpp"
 #include "cloister/links/attestor.hpp"
 #include "cloister/protocol/server_proof.hpp"
+#include "cloister/revocation/list.hpp"
 #include "cloister/runtime/blocking_pool.hpp"
 #include "cloister/scheduler/dispatcher.hpp"
 #include "cloister/scheduler/job_service.hpp"
@@ -52,6 +53,7 @@ struct Services {
   fleet::Fleet& fleet;
   const session::OperatorTokens& tokens;
   keyring::Keyring& result_keys;  // that sign attestation results
+  revocation::List& revoked;      // of all tenants' guests
   /// What writes or computes, and what only reads: readers do not wait behind a disk that takes no writes. Both are
   /// stopped before what is named here ends.
   runtime::BlockingPool& pool;
@@ -79,6 +81,9 @@ struct Services {
 
 /// The bearer tokens of operators, clients and hosts: signature, times, and whether it was revoked.
 [[nodiscard]] http::Authenticator make_authenticator(const Services& services);
+/// Whose limit a request counts against: a tenant's operators have one, its guests another, so that these do not keep those
+/// out. Hosts, strangers, and tenants that nobody administers have none of their own.
+[[nodiscard]] http::GroupOf make_group_of(const Services& services);
 /// Every route.
 [[nodiscard]] http::Router make_router(const Services& services);
 

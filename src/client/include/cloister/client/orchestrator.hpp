@@ -18,6 +18,15 @@
 
 namespace cloister::client {
 
+/// What is to be revoked of a key broker's guests (docs/keybroker.md).
+struct Revocation {
+  std::string kind;
+  std::string value;
+  std::string reason;
+  std::optional<std::chrono::seconds> lifetime;
+  bool everywhere = false;
+};
+
 /// The orchestrator's API as calls. Errors are the server's problems (their code and detail), or those of the
 /// connection. Thread-safe.
 class Orchestrator {
@@ -65,6 +74,9 @@ class Orchestrator {
                                                        std::chrono::seconds lifetime,
                                                        const std::optional<std::string>& tenant = std::nullopt);
   [[nodiscard]] Result<void> revoke_token(std::string_view id);
+  /// {"id":…,…}.
+  [[nodiscard]] Result<codec::json::Value> revoke(const Revocation& what);
+  [[nodiscard]] Result<void> lift_revocation(std::string_view id);
   /// {"key_id":…}: the key that signs attestation results from now on.
   [[nodiscard]] Result<codec::json::Value> rotate_result_keys();
   /// What a change is made to: the ETag of what was seen, "*" for whatever there is; nothing: only of what nobody has set.

@@ -12,6 +12,7 @@
 
 #include "cloister/core/bytes.hpp"
 #include "cloister/core/log.hpp"
+#include "cloister/core/time.hpp"
 #include "cloister/http/router.hpp"
 #include "cloister/runtime/io_context.hpp"
 #include "cloister/runtime/task.hpp"
@@ -35,6 +36,10 @@ struct RequestMetric {
 /// Called on the connection's strand; must be quick and thread-safe.
 using MetricsHook = std::function<void(const RequestMetric&)>;
 
+/// Which requests share one limit; nothing: this one counts with none. Called with the principal, where the route demands
+/// one, and before the body is read; must be quick and thread-safe, and give few names.
+using GroupOf = std::function<std::optional<std::string>(const Request&)>;
+
 /// PEM files. TLS 1.3 only. A certificate that has expired is refused.
 struct TlsFiles {
   std::filesystem::path certificate;  // with its chain
@@ -52,6 +57,7 @@ struct ServerLimits {
   std::uint32_t requests_per_address = 0;  // a second, of one IPv4 address or IPv6 /64, twice that at once; above it:
                                            // 429 with Retry-After. Loopback has no limit. 0: none
   std::uint32_t requests_per_token = 0;    // the same, of one token
+  std::uint32_t requests_per_group = 0;    // the same, of one group: `ServerOptions::group_of`. From loopback too
   std::chrono::milliseconds handshake_timeout{10'000};
   std::chrono::milliseconds header_timeout{10'000};  // from its first byte, or from the connection's begin
   std::chrono::milliseconds idle_timeout{60'000};    // between two requests of a connection
@@ -70,6 +76,8 @@ struct ServerOptions {
   std::vector<std::string> allowed_origins;
   Authenticator authenticator = deny_all();
   MetricsHook metrics;
+  GroupOf group_of;
+  const Clock* clock = nullptr;  // of the limits a second; the system's when null. Outlives the server
   /// Where handlers and the authenticator run; the connection's own strand when empty. Its context outlives the server.
   runtime::Executor handlers;
 };

@@ -10,6 +10,7 @@
 #include "cloister/kbs/gate.hpp"
 #include "cloister/kbs/guest.hpp"
 #include "cloister/kbs/handshakes.hpp"
+#include "cloister/kbs/revocations.hpp"
 #include "cloister/kbs/rule_book.hpp"
 #include "cloister/kbs/services.hpp"
 #include "cloister/kbs/vault.hpp"
@@ -31,6 +32,8 @@ class Broker {
   [[nodiscard]] Handshakes& handshakes() noexcept { return handshakes_; }
   [[nodiscard]] Gate& gate() noexcept { return gate_; }
   [[nodiscard]] Vault& vault() noexcept { return vault_; }
+  [[nodiscard]] Revocations& revocations() noexcept { return revocations_; }
+  [[nodiscard]] Meters& meters() noexcept { return services_.meters; }
 
  private:
   Broker(Services services, Options options);
@@ -38,6 +41,7 @@ class Broker {
   Options options_;
   RuleBook rules_;
   GuestTokens tokens_;
+  Revocations revocations_;
   Handshakes handshakes_;
   Vault vault_;
   Gate gate_;
@@ -54,13 +58,17 @@ class Brokers {
   [[nodiscard]] Broker& main() noexcept { return *main_; }
   /// `not_found` for a tenant that never had an administrator; the errors of `Broker::open`.
   [[nodiscard]] Result<Broker*> find(const TenantId& tenant);
+  /// That of this tenant where it was opened, else null. Waits for nothing.
+  [[nodiscard]] Broker* opened(const TenantId& tenant);
+  [[nodiscard]] const Meters& meters() const noexcept { return services_.meters; }
 
  private:
   Brokers(Services services, Options options) : services_{std::move(services)}, options_{std::move(options)} {}
   Services services_;
   Options options_;
   Broker* main_ = nullptr;
-  std::mutex mutex_;  // guards the one below
+  std::mutex opening_;  // one at a time; the others are served meanwhile
+  std::mutex mutex_;    // guards the one below
   std::map<TenantId, std::unique_ptr<Broker>> brokers_;  // what is in it stays
 };
 

@@ -14,6 +14,7 @@
 #include "cloister/core/time.hpp"
 #include "cloister/crypto/jwe.hpp"
 #include "cloister/kbs/services.hpp"
+#include "cloister/revocation/subjects.hpp"
 #include "cloister/token/trustee.hpp"
 
 namespace cloister::kbs {
@@ -24,6 +25,8 @@ class AttestedGuest {
   [[nodiscard]] const std::string& token_id() const noexcept { return what_->token_id; }
   [[nodiscard]] const crypto::jose::EncryptionKey& key() const noexcept { return what_->key; }
   [[nodiscard]] const codec::json::Value& claims() const noexcept { return what_->claims; }
+  /// What it can be revoked by.
+  [[nodiscard]] const revocation::Subjects& subjects() const noexcept { return what_->subjects; }
   [[nodiscard]] UnixTime issued() const noexcept { return what_->issued; }
   [[nodiscard]] UnixTime expires() const noexcept { return what_->expires; }
 
@@ -33,6 +36,7 @@ class AttestedGuest {
     std::string token_id;
     crypto::jose::EncryptionKey key;
     codec::json::Value claims;
+    revocation::Subjects subjects;
     UnixTime issued;
     UnixTime expires;
   };
@@ -45,11 +49,15 @@ class GuestTokens {
  public:
   GuestTokens(const Services& services, const Options& options);
 
+  struct Issued {
+    std::string token;
+    AttestedGuest guest;
+  };
   /// A token, signed, for `key`; `id` is its "jti". The errors of parsing for one that nobody could read, since there is too
   /// much in it. Who gets it need not have it verified again (`verify_again`).
-  [[nodiscard]] Result<std::string> issue(const token::Attester& cpu, const std::vector<token::Attester>& devices,
-                                          const token::GuestData& guest, const crypto::jose::EncryptionKey& key,
-                                          const std::string& id, UnixTime now) const;
+  [[nodiscard]] Result<Issued> issue(const token::Attester& cpu, const std::vector<token::Attester>& devices,
+                                     const token::GuestData& guest, const crypto::jose::EncryptionKey& key, const std::string& id,
+                                     UnixTime now) const;
   /// This server's own tokens, for this tenant, and none of sample evidence unless that is allowed. The errors of
   /// `token::verify`.
   [[nodiscard]] Result<AttestedGuest> verify(std::string_view token, UnixTime now) const;

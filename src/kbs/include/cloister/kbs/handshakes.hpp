@@ -3,10 +3,12 @@
 #include <chrono>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cloister/core/result.hpp"
 #include "cloister/core/time.hpp"
 #include "cloister/kbs/guest.hpp"
+#include "cloister/kbs/revocations.hpp"
 #include "cloister/kbs/rule_book.hpp"
 #include "cloister/kbs/services.hpp"
 #include "cloister/rcar/attestation.hpp"
@@ -18,8 +20,9 @@ namespace cloister::kbs {
 /// Request, challenge, attestation: from a guest's evidence to its token. Thread-safe.
 class Handshakes {
  public:
-  Handshakes(const Services& services, const Options& options, const RuleBook& rules, const GuestTokens& tokens)
-      : services_{services}, options_{options}, rules_{rules}, tokens_{tokens} {}
+  Handshakes(const Services& services, const Options& options, const RuleBook& rules, const GuestTokens& tokens,
+             const Revocations& revocations)
+      : services_{services}, options_{options}, rules_{rules}, tokens_{tokens}, revocations_{revocations} {}
 
   struct Opened {
     std::string session;  // 32 hex digits: the cookie
@@ -33,14 +36,28 @@ class Handshakes {
   /// The token of evidence that is authentic and bound to the session's nonce and the guest's key, whatever the
   /// attestation policy says of it: the token says that. A message that can be read uses the session up, whether it
   /// succeeds or not; of two at once one wins. `unauthenticated` without a session; `nonce_invalid` for one that was used,
-  /// and for another nonce; `report_data_mismatch`; the errors of `rcar::parse_attestation` and of verifiers.
+  /// and for another nonce; `report_data_mismatch`; `attestation_revoked`; the errors of `rcar::parse_attestation` and of verifiers.
   [[nodiscard]] Result<std::string> attest(std::string_view session, std::string_view message, UnixTime now);
 
   /// The token of a session that was attested; `unauthenticated` where there is none; of the storage.
   [[nodiscard]] Result<std::string> token_of(std::string_view session, UnixTime now) const;
 
+  /// A session as administrators see it: without its id, which is a credential.
+  struct Session {
+    std::string name;  // SHA-256 of its id, hex
+    std::string tee;
+    bool attempted = false;
+    UnixTime expires{};
+    std::optional<AttestedGuest> guest;  // where it has a token that is still good
+    bool revoked = false;                // such a guest
+  };
+  /// Those that have not expired, or of these only those that got a token, since strangers can begin any number; at most
+  /// `limit`, the youngest first.
+  [[nodiscard]] Result<std::vector<Session>> sessions(std::uint32_t limit, bool attested_only, UnixTime now) const;
+
  private:
   struct Appraised;
+  [[nodiscard]] Result<Opened> open(std::string_view request, UnixTime now);
   [[nodiscard]] Result<void> verified_here(rcar::Tee tee) const;
   [[nodiscard]] Result<storage::broker_sessions::Record> pending(const storage::broker_sessions::Id& id, UnixTime now) const;
   [[nodiscard]] Result<Appraised> appraise(const storage::broker_sessions::Record& session, const rcar::Attestation& message,
@@ -51,6 +68,7 @@ class Handshakes {
   const Options& options_;
   const RuleBook& rules_;
   const GuestTokens& tokens_;
+  const Revocations& revocations_;
 };
 
 }  // namespace cloister::kbs

@@ -11,8 +11,10 @@
 #include "cloister/codec/json.hpp"
 #include "cloister/core/ids.hpp"
 #include "cloister/core/random.hpp"
+#include "cloister/kbs/meters.hpp"
 #include "cloister/kbs/resource_policy.hpp"
 #include "cloister/keyring/keyring.hpp"
+#include "cloister/revocation/list.hpp"
 #include "cloister/storage/database.hpp"
 #include "cloister/storage/sealing.hpp"
 #include "cloister/verdict/verdict.hpp"
@@ -29,6 +31,8 @@ struct Services {
   const attestation::TrustAnchors& anchors;
   verdict::Sources sources;  // of what evidence needs beside it
   Random& random;
+  const revocation::List& revoked;  // of all tenants
+  Meters& meters;
   attestation::VerificationCache* cache = nullptr;
 };
 

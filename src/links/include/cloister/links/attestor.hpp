@@ -14,6 +14,7 @@
 #include "cloister/links/td_link.hpp"
 #include "cloister/metrics/families.hpp"
 #include "cloister/policy/policy.hpp"
+#include "cloister/revocation/list.hpp"
 #include "cloister/runtime/blocking_pool.hpp"
 #include "cloister/session/attested.hpp"
 
@@ -42,6 +43,7 @@ class Attestor {
     const Clock& clock;
     log::Logger& logger;
     attestation::VerificationCache* cache = nullptr;  // of platforms that were seen before; may be null
+    const revocation::List* revoked = nullptr;        // TDs that are refused whatever they prove; null: none
   };
   Attestor(Services services, CollateralFinder collateral, attestation::TrustAnchors anchors, policy::Policy policy)
       : services_{services}, collateral_{std::move(collateral)}, anchors_{std::move(anchors)}, policy_{std::move(policy)} {}

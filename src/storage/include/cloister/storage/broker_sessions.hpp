@@ -3,6 +3,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "cloister/core/bytes.hpp"
 #include "cloister/core/ids.hpp"
@@ -28,6 +30,11 @@ struct Record {
                                std::string_view tee, UnixTime expires);
 /// `not_found`, also for one that has expired (at `expires` it has), and for another tenant's.
 [[nodiscard]] Result<Record> get(const Reading& reading, const TenantId& tenant, const Id& id, UnixTime now);
+/// Those of a tenant that have not expired, or of these only those with a token; at most `limit`, the last to expire first.
+[[nodiscard]] Result<std::vector<std::pair<Id, Record>>> list(const Reading& reading, const TenantId& tenant, UnixTime now,
+                                                              std::uint32_t limit, bool attested_only = false);
+/// How many there are of all tenants.
+[[nodiscard]] Result<std::uint64_t> count(const Reading& reading, UnixTime now);
 /// The one attempt, with its token if it succeeded. `nonce_invalid` when there was one before, and for a session that is
 /// not there or has expired: of two at once, one gets here first.
 [[nodiscard]] Result<void> conclude(Transaction& transaction, const Id& id, const std::optional<std::string>& token, UnixTime now);

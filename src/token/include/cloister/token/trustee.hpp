@@ -23,6 +23,9 @@ inline constexpr std::string_view kSampleClaim = "cloister.sample";
 /// and has "error", a code, so that neither a demand nor an exclusion lets anything through that it did not see.
 inline constexpr std::string_view kPoliciesClaim = "cloister.policies";
 
+/// Of ours at the top of a token: which session it came of, by the SHA-256 of its id, hex.
+inline constexpr std::string_view kSessionClaim = "cloister.session";
+
 /// What the guest said, that its evidence is bound to.
 struct GuestData {
   std::string nonce;
@@ -30,6 +33,7 @@ struct GuestData {
   std::string additional_evidence;
   codec::json::Value init_data{};         // as the evidence has it; null for none
   codec::json::Value init_data_claims{};  // an object, checked against it
+  std::string session = {};               // `kSessionClaim`; empty for none
 };
 
 /// One attester of a token: the TEE, or a device of it.

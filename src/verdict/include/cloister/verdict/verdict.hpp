@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -44,7 +45,8 @@ struct Verdict {
   std::optional<Result<codec::json::Value>> event_log;  // the claims of the log beside it; absent without one
   /// Only of authentic evidence whose event log, if any, is its own; that of the Rego policy where one was given.
   std::optional<policy::Decision> decision;
-  std::optional<appraisal::Appraisal> appraisal;  // of a Rego policy
+  std::optional<appraisal::Appraisal> appraisal;  // of a Rego policy,
+  std::chrono::nanoseconds appraising{};          // and how long it took
   std::optional<Error> error;                // why it is not accepted
   std::optional<policy::Appraised> appraised;  // of accepted evidence, where report data was expected
   /// Of evidence that a Rego policy appraised, whatever it said, where report data was expected.
