@@ -95,7 +95,7 @@ TEST_F(AuditActs, ADataKeyIsMadeWithItsLeafOrNotAtAll) {
                            static_cast<void>(index);
                            return {};
                          }};
-  keybroker::Broker broker{*world.database, sealer, *world.log, world.random};
+  keybroker::Broker broker{*world.database, sealer, *world.kms, *world.log, world.random};
   const auto fresh = *TenantId::parse("fresh");
   EXPECT_EQ(code_of(broker.put(fresh, "a/b", to_bytes("x"), "tester", now())), Errc::storage_failure);
   EXPECT_TRUE(broker.list(fresh)->empty());

@@ -638,6 +638,7 @@ class Unpluggable final : public kms::Kms {
     if (gone_) return gone();
     return keeper_.sign(name, message);
   }
+  [[nodiscard]] Result<void> probe() const override { return gone_ ? Result<void>{gone()} : keeper_.probe(); }
 
  private:
   static Error gone() { return Error{Errc::unavailable, "unplugged"}; }

@@ -45,7 +45,9 @@ class KbsResources : public KeyBrokerTest {
     return value ? std::string{as_text(value->reveal())} : std::string{to_string(value.error().code())};
   }
   void set_policy(const std::string& rules) {
-    ASSERT_TRUE(brokers->main().rules().set_resource_policy("package policy\nimport rego.v1\ndefault allow := false\n" + rules, "tester", world.clock.now()).ok());
+    kbs::RuleBook::NewPolicy policy{kbs::PolicyKind::resource, std::string{kbs::kDefaultResourcePolicy}, "",
+                                    "package policy\nimport rego.v1\ndefault allow := false\n" + rules};
+    ASSERT_TRUE(brokers->main().rules().set(std::move(policy), kbs::Seen::whatever(), "tester", world.clock.now()).ok());
   }
   [[nodiscard]] std::size_t leaves(std::string_view kind) const {
     std::size_t out = 0;
