@@ -23,15 +23,16 @@ TEST(LeafKinds, AreAllThatTheSourcesName) {
   namespace fs = std::filesystem;
   const auto* root = std::getenv("CLOISTER_SOURCE_DIR");
   ASSERT_NE(root, nullptr);
-  const std::regex constant{R"re(string_view k\w+ = "([a-z_]+\.[a-z_]+)";)re"};
+  const std::regex constant{R"re(string_view (k\w+) = "([a-z_]+\.[a-z_]+)";)re"};
   std::size_t found = 0;
-  for (const auto* folder : {"src/session", "src/keybroker", "src/kbs", "src/keyring", "src/challenge", "src/scheduler",
+  for (const auto* folder : {"src/session", "src/keybroker", "src/kbs", "src/revocation", "src/keyring", "src/challenge", "src/scheduler",
                              "src/fleet", "src/api", "src/audit", "apps/cloisterd"}) {
     for (const auto& entry : fs::recursive_directory_iterator{fs::path{root} / folder}) {
       if (entry.path().extension() != ".cpp" && entry.path().extension() != ".hpp") continue;
       const std::string text{as_text(test::read_file(entry.path()))};
       for (std::sregex_iterator at{text.begin(), text.end(), constant}, end; at != end; ++at) {
-        EXPECT_NE(find_leaf_kind((*at)[1].str()), nullptr) << entry.path() << ": " << (*at)[1] << " is not in leaf_kinds()";
+        if ((*at)[1].str().ends_with("File")) continue;  // names of files have a dot too
+        EXPECT_NE(find_leaf_kind((*at)[2].str()), nullptr) << entry.path() << ": " << (*at)[2] << " is not in leaf_kinds()";
         ++found;
       }
     }
