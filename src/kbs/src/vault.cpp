@@ -321,8 +321,12 @@ Result<storage::Resources::Value> Vault::first_use(const rcar::ResourcePath& pat
   }
   CLOISTER_TRY(transaction, services_.database.write());
   CLOISTER_TRY(now_there, find(transaction, path));
-  // Another guest may have been the first meanwhile.
-  if (!awaited(now_there)) return resources_.get(transaction, options_.tenant, path.str());
+  if (!awaited(now_there)) {
+    // Another guest was the first meanwhile, and what it made may not be on disk yet.
+    CLOISTER_TRY(value, resources_.get(transaction, options_.tenant, path.str()));
+    CLOISTER_CHECK(transaction.commit());
+    return value;
+  }
   CLOISTER_TRY(version, generate(transaction, path, now_there, now));
   CLOISTER_TRY(value, resources_.get(transaction, options_.tenant, path.str(), version));
   auto leaf = leaf_of(kGenerated, subject_of(path), now);

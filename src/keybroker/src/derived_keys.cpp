@@ -108,7 +108,10 @@ Result<DerivedKeys::Put> DerivedKeys::put(const TenantId& tenant, const Challeng
   CLOISTER_TRY(there, keys_.versions(transaction, tenant, challenge, purpose));
   CLOISTER_CHECK(check_history(transaction, tenant, challenge, purpose, there));
   if (const auto same = std::ranges::find(there, version, &DerivedKeyVersion::version); same != there.end()) {
-    if (same->conditions == conditions && !same->revoked) return Put{std::move(*same), false};
+    if (same->conditions == conditions && !same->revoked) {
+      CLOISTER_CHECK(transaction.commit());  // it may be another's, that is not on disk yet
+      return Put{std::move(*same), false};
+    }
     return Error{Errc::conflict, name_of(challenge, purpose) + ": version " + std::to_string(version) +
                                      (same->revoked ? " is revoked" : " has other conditions, which never change") +
                                      "; the next version is " + std::to_string(there.back().version + 1)};
