@@ -1,8 +1,9 @@
 #include "cloister/rego/policy.hpp"
 
 #include <algorithm>
+#include <chrono>
+#include <condition_variable>
 #include <mutex>
-#include <shared_mutex>
 
 #include "cloister/crypto/hash.hpp"
 #include "cloister_rust/rego.h"
@@ -70,27 +71,62 @@ class Room {
  public:
   template <class Work>
   [[nodiscard]] auto beside_others(Work work) {
-    std::unique_lock turn{turn_};
-    const std::shared_lock together{inside_};
-    turn.unlock();
+    const Stay stay{*this, enter()};
     return work();
   }
-  /// Nobody enters before it. `limit_exceeded` when others do not leave in time.
+  /// Nobody enters once it waits. `limit_exceeded` when others do not leave in time.
   template <class Work>
   [[nodiscard]] auto alone(Work work) -> decltype(work()) {
-    std::unique_lock turn{turn_, kPatience};
-    if (!turn) return busy();
-    const std::unique_lock all{inside_, kPatience};
-    if (!all) return busy();
-    turn.unlock();
+    if (!claim()) return Error{Errc::limit_exceeded, "policies hold more memory than they may, together"};
+    const Stay stay{*this, &Room::give_up};
     return work();
   }
 
  private:
+  using Leaving = void (Room::*)();
+  /// Ends with the scope, also by an exception.
+  struct Stay {
+    Room& room;
+    Leaving leaving;
+    ~Stay() { (room.*leaving)(); }
+  };
   static constexpr std::chrono::seconds kPatience{1};
-  static Error busy() { return Error{Errc::limit_exceeded, "policies hold more memory than they may, together"}; }
-  std::timed_mutex turn_;  // held while waiting
-  std::shared_timed_mutex inside_;
+
+  Leaving enter() {
+    std::unique_lock held{mutex_};
+    changed_.wait(held, [this] { return !claimed_; });
+    ++inside_;
+    return &Room::leave;
+  }
+  void leave() {
+    {
+      const std::lock_guard held{mutex_};
+      --inside_;
+    }
+    changed_.notify_all();
+  }
+  [[nodiscard]] bool claim() {
+    std::unique_lock held{mutex_};
+    const auto limit = std::chrono::steady_clock::now() + kPatience;
+    if (!changed_.wait_until(held, limit, [this] { return !claimed_; })) return false;
+    claimed_ = true;
+    if (changed_.wait_until(held, limit, [this] { return inside_ == 0; })) return true;
+    held.unlock();
+    give_up();
+    return false;
+  }
+  void give_up() {
+    {
+      const std::lock_guard held{mutex_};
+      claimed_ = false;
+    }
+    changed_.notify_all();
+  }
+
+  std::mutex mutex_;  // guards the two below
+  std::condition_variable changed_;
+  std::size_t inside_ = 0;
+  bool claimed_ = false;  // by somebody who is alone, or waits for it
 };
 
 Room& room() {

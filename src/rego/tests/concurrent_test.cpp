@@ -2,6 +2,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <thread>
 #include <vector>
 
@@ -37,14 +38,16 @@ TEST(PolicyCacheConcurrent, EveryThreadGetsItsOwnAnswers) {
 
 // The limit is the process's: beside those that stay just below it, another would be refused for the little that it needs.
 TEST(CompiledPolicyConcurrent, NobodyIsRefusedForWhatOthersHold) {
-  const auto compiled = [](const std::string& rules) {
+  Limits limits;
+  const auto compiled = [&limits](const std::string& rules) {
     const auto text = "package policy\nk := concat(\"\", [\"0123456789\" | numbers.range(1, 10000)[_]])\n" + rules;
-    return CompiledPolicy::compile(std::array{Module{"p.rego", text}}, std::array{std::string{"data.policy.answer"}}).value();
+    return CompiledPolicy::compile(std::array{Module{"p.rego", text}}, std::array{std::string{"data.policy.answer"}}, limits).value();
   };
   const auto holds = compiled(R"(
 held := [concat("", [k, sprintf("%d", [i])]) | some i in numbers.range(1, 250)]
 answer := count([1 | some i in numbers.range(1, 100000); some j in numbers.range(1, 100000); i * j == count(held)])
 )");
+  limits.time = std::chrono::seconds{30};  // it is about memory, however slow the machine is
   const auto modest = compiled("answer := count([x | some i in numbers.range(1, 150); x := concat(\"\", [k, sprintf(\"%d\", [i])])])\n");
   set_memory_limit(64U << 20);
   std::atomic<bool> done = false;
