@@ -345,8 +345,8 @@ class Server {
     };
     sources.endorsements = services_->endorsements;
     sources.remote = services_->fetches;
-    kbs::Services services{*database_, *sealer_, *log_, refusals_, *result_keys_, anchors_, std::move(sources), random_,
-                           *revoked_, guest_meters_, &known_};
+    kbs::Services services{*database_, *sealer_, *log_, refusals_, *result_keys_, anchors_, std::move(sources),
+                           keys_->guest_sessions, random_, *revoked_, guest_meters_, &known_};
     CLOISTER_TRY(guests, kbs::Brokers::open(std::move(services), std::move(options)));
     guests_ = std::move(guests);
     services_->guests = guests_.get();

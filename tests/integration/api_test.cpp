@@ -116,7 +116,7 @@ class Api : public testing::Test {
     ASSERT_TRUE(listening.ok());
     server = std::move(*listening);
     auto opened = kbs::Brokers::open(kbs::Services{*world.database, *world.sealer, *world.log, refusals, *result_keys, world.anchors,
-                                                   {nullptr, nullptr, false}, random, *revocations, guest_meters},
+                                                   {nullptr, nullptr, false}, session_key, random, *revocations, guest_meters},
                                      {.tenant = world.tenant, .server_id = kServerId, .build = "test",
                                       .reference_values = json::Object{{"none", 1}}});
     ASSERT_TRUE(opened.ok());
@@ -211,6 +211,7 @@ class Api : public testing::Test {
   World world;
   RealWaits clock{world.clock};
   SystemRandom random;
+  crypto::Secret<32> session_key = crypto::Secret<32>::random(random);
   log::NullLogger logger;
   audit::Refusals refusals;
   AheadClock monitor_clock{clock};

@@ -125,7 +125,7 @@ class KeyBrokerTest : public testing::Test {
                                  return verdict::shared(evidence::parse_documents(world.collateral));
                                },
                                nullptr, false},
-                              random, *revoked, meters},
+                              session_key, random, *revoked, meters},
         std::move(with));
     ASSERT_TRUE(opened.ok()) << opened.error().text();
     brokers = *std::move(opened);
@@ -215,6 +215,7 @@ class KeyBrokerTest : public testing::Test {
   World world;
   World::Td td = world.launch();
   SystemRandom random;
+  crypto::Secret<32> session_key = crypto::Secret<32>::random(random);
   log::NullLogger logger;
   audit::Refusals refusals;
   api::Monitor monitor{*world.database, world.clock, {}};

@@ -11,6 +11,7 @@
 #include "cloister/codec/json.hpp"
 #include "cloister/core/ids.hpp"
 #include "cloister/core/random.hpp"
+#include "cloister/crypto/secret.hpp"
 #include "cloister/kbs/meters.hpp"
 #include "cloister/kbs/resource_policy.hpp"
 #include "cloister/keyring/keyring.hpp"
@@ -30,6 +31,7 @@ struct Services {
   const keyring::Keyring& keys;  // that sign tokens
   const attestation::TrustAnchors& anchors;
   verdict::Sources sources;  // of what evidence needs beside it
+  const crypto::Secret<32>& session_key;  // that marks sessions of guests as this server's; the same after a restart
   Random& random;
   const revocation::List& revoked;  // of all tenants
   Meters& meters;
