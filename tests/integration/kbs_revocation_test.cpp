@@ -197,7 +197,9 @@ TEST_F(GuestsTest, ADecisionIsWorthNothingAfterARevocation) {
   auto decision = gate().decide(known, path("default/key/1"), now);
   ASSERT_TRUE(decision.ok());
   revoke("token", id_of(token));
-  EXPECT_EQ(gate().release(known, *std::move(decision), now).error().code(), Errc::attestation_revoked);
+  auto release = gate().release(known, *std::move(decision), now);
+  ASSERT_TRUE(release.ok());
+  EXPECT_EQ(std::move(*release).record(*world.database).error().code(), Errc::attestation_revoked);
   EXPECT_FALSE(leaf(kbs::kReleased, "default/key/1"));
   EXPECT_EQ(*leaf(kbs::kRefused, "default/key/1")->detail<std::string>("code"), "attestation_revoked");
 }

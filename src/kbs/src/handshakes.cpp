@@ -72,22 +72,37 @@ Result<SessionCookies::Session> Handshakes::pending(std::string_view cookie, Uni
   return session;
 }
 
+Result<Unrecorded<std::string>> Handshakes::attempt(std::string_view session, std::string_view text, UnixTime now,
+                                                    std::string& tee) const {
+  tee = kNoTee;
+  CLOISTER_TRY(waiting, pending(session, now));
+  tee = rcar::to_string(waiting.tee);
+  CLOISTER_TRY(message, rcar::parse_attestation(text));
+  return conclude(waiting, message, appraise(waiting, message, now), now);
+}
+
+void Handshakes::count(const Result<std::string>& token, const std::string& tee, UnixTime now) const {
+  if (!token) services_.refusals.note(token.error().code(), now);
+  services_.meters.handshakes.with({tee, token ? "ok" : to_string(token.error().code())}).add();
+}
+
 Result<std::string> Handshakes::attest(std::string_view session, std::string_view text, UnixTime now) {
-  auto tee = std::string{kNoTee};
-  const auto refused = [&](const Error& error) {
-    services_.refusals.note(error.code(), now);
-    services_.meters.handshakes.with({tee, to_string(error.code())}).add();
-    return error;
-  };
-  const auto waiting = pending(session, now);
-  if (!waiting) return refused(waiting.error());
-  tee = rcar::to_string(waiting->tee);
-  const auto message = rcar::parse_attestation(text);
-  if (!message) return refused(message.error());
-  auto token = conclude(*waiting, *message, appraise(*waiting, *message, now), now);
-  if (!token) return refused(token.error());
-  services_.meters.handshakes.with({tee, "ok"}).add();
+  std::string tee;
+  auto attempted = attempt(session, text, now, tee);
+  auto token = attempted ? std::move(*attempted).record(services_.database) : Result<std::string>{attempted.error()};
+  count(token, tee, now);
   return token;
+}
+
+void Handshakes::attest(std::string_view session, std::string_view text, UnixTime now, std::function<void(Result<std::string>)> done) {
+  std::string tee;
+  auto attempted = attempt(session, text, now, tee);
+  auto told = [this, tee, now, done = std::move(done)](Result<std::string> token) {
+    count(token, tee, now);
+    done(std::move(token));
+  };
+  if (!attempted) return told(attempted.error());
+  std::move(*attempted).record(services_.writes, std::move(told));
 }
 
 Result<Handshakes::Appraised> Handshakes::appraise(const SessionCookies::Session& session, const rcar::Attestation& message, UnixTime now) const {
@@ -142,42 +157,49 @@ Result<Handshakes::Appraised> Handshakes::appraise(const SessionCookies::Session
 }
 
 /// The session's one attempt, its token and its leaf, or nothing of it.
-Result<std::string> Handshakes::conclude(const SessionCookies::Session& session, const rcar::Attestation& message,
-                                         const Result<Appraised>& appraised, UnixTime now) {
+Unrecorded<std::string> Handshakes::conclude(const SessionCookies::Session& session, const rcar::Attestation& message,
+                                             const Result<Appraised>& appraised, UnixTime now) const {
   const auto token_id = random_id("tok", services_.random);
   const auto name = digest_of(session.id);
-  std::optional<AttestedGuest> guest;
-  const auto issue = [&]() -> Result<std::string> {
+  struct Attempt {
+    Result<std::string> token;
+    std::optional<AttestedGuest> guest;
+    merkle::AuditLeaf leaf;
+  };
+  const auto issue = [&]() -> Result<GuestTokens::Issued> {
     if (!appraised) return appraised.error();
     const token::GuestData said{message.nonce, message.tee_key.to_json(), message.additional_evidence, appraised->init_data,
                                 appraised->init_data_claims, codec::to_hex(name)};
-    CLOISTER_TRY(issued, tokens_.issue(appraised->cpu, appraised->devices, said, message.tee_key, token_id, now));
-    guest = std::move(issued.guest);
-    return std::move(issued.token);
+    return tokens_.issue(appraised->cpu, appraised->devices, said, message.tee_key, token_id, now);
   };
-  auto token = issue();
-  CLOISTER_TRY(transaction, services_.database.write());
-  // Nothing is revoked between this question and the leaf.
-  if (token) {
-    if (const auto held = revocations_.check(*guest, now); !held) token = held.error();
+  auto issued = issue();
+  Attempt attempt{issued ? Result<std::string>{std::move(issued->token)} : issued.error(), std::nullopt, leaf_of(kAttested, token_id, now)};
+  if (issued) {
+    attempt.guest = std::move(issued->guest);
+    attempt.leaf.details = {{"tenant", options_.tenant.str()},
+                            {"session", digest_bytes(name)},
+                            {"key", digest_bytes(attempt.guest->key_digest())},
+                            {"status", std::string{to_string(appraised->cpu.status())}},
+                            {"policy", digest_bytes(appraised->policy.digest)},
+                            {"lab", std::uint64_t{appraised->cpu.lab() ? 1U : 0U}},
+                            {"sample", std::uint64_t{appraised->cpu.sample() ? 1U : 0U}}};
+    if (const auto said = statuses_of(appraised->cpu); !said.empty()) attempt.leaf.details.emplace_back("policies", said);
   }
-  const sessions::Record attempt{std::string{rcar::to_string(session.tee)}, session.expires, token ? std::optional{*token} : std::nullopt};
-  CLOISTER_CHECK(sessions::conclude(transaction, options_.tenant, session.id, attempt, now));
-  if (token) {
-    auto leaf = leaf_of(kAttested, token_id, now);
-    leaf.details = {{"tenant", options_.tenant.str()},
-                    {"session", digest_bytes(name)},
-                    {"key", key_digest(message.tee_key)},
-                    {"status", std::string{to_string(appraised->cpu.status())}},
-                    {"policy", digest_bytes(appraised->policy.digest)},
-                    {"lab", std::uint64_t{appraised->cpu.lab() ? 1U : 0U}},
-                    {"sample", std::uint64_t{appraised->cpu.sample() ? 1U : 0U}}};
-    if (const auto said = statuses_of(appraised->cpu); !said.empty()) leaf.details.emplace_back("policies", said);
-    CLOISTER_TRY(index, services_.log.append(transaction, leaf));
-    static_cast<void>(index);
-  }
-  CLOISTER_CHECK(transaction.commit());
-  return token;
+  const auto shared = std::make_shared<const Attempt>(std::move(attempt));
+  return Unrecorded<std::string>{[this, shared, session, now](storage::Transaction& transaction) -> Result<Result<std::string>> {
+    auto token = shared->token;
+    // Nothing is revoked between this question and the leaf.
+    if (token) {
+      if (const auto held = revocations_.check(*shared->guest, now); !held) token = held.error();
+    }
+    const sessions::Record attempted{std::string{rcar::to_string(session.tee)}, session.expires, token ? std::optional{*token} : std::nullopt};
+    CLOISTER_CHECK(sessions::conclude(transaction, options_.tenant, session.id, attempted, now));
+    if (token) {
+      CLOISTER_TRY(index, services_.log.append(transaction, shared->leaf));
+      static_cast<void>(index);
+    }
+    return token;
+  }};
 }
 
 Result<std::string> Handshakes::token_of(std::string_view session, UnixTime now) const {

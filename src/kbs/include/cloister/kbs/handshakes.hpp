@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "cloister/kbs/rule_book.hpp"
 #include "cloister/kbs/services.hpp"
 #include "cloister/kbs/session_cookies.hpp"
+#include "cloister/kbs/unrecorded.hpp"
 #include "cloister/rcar/attestation.hpp"
 #include "cloister/rcar/messages.hpp"
 
@@ -39,6 +41,8 @@ class Handshakes {
   /// succeeds or not; of two at once one wins. `unauthenticated` without a session of this server's, and for one that has
   /// expired; `nonce_invalid` for one that was used, and for another nonce; `report_data_mismatch`; `attestation_revoked`; the errors of `rcar::parse_attestation` and of verifiers.
   [[nodiscard]] Result<std::string> attest(std::string_view session, std::string_view message, UnixTime now);
+  /// The same for whoever does not wait for the disk: `done(Result<std::string>)` hears it, soon or on the queue's thread.
+  void attest(std::string_view session, std::string_view message, UnixTime now, std::function<void(Result<std::string>)> done);
 
   /// The token of a session that was attested; `unauthenticated` where there is none; of the storage.
   [[nodiscard]] Result<std::string> token_of(std::string_view session, UnixTime now) const;
@@ -62,8 +66,12 @@ class Handshakes {
   [[nodiscard]] Result<SessionCookies::Session> pending(std::string_view cookie, UnixTime now) const;
   [[nodiscard]] Result<Appraised> appraise(const SessionCookies::Session& session, const rcar::Attestation& message,
                                            UnixTime now) const;
-  [[nodiscard]] Result<std::string> conclude(const SessionCookies::Session& session, const rcar::Attestation& message,
-                                             const Result<Appraised>& appraised, UnixTime now);
+  /// What an attempt came to, and the name of the TEE once it is known. The error of one that is none.
+  [[nodiscard]] Result<Unrecorded<std::string>> attempt(std::string_view session, std::string_view message, UnixTime now,
+                                                        std::string& tee) const;
+  [[nodiscard]] Unrecorded<std::string> conclude(const SessionCookies::Session& session, const rcar::Attestation& message,
+                                                 const Result<Appraised>& appraised, UnixTime now) const;
+  void count(const Result<std::string>& token, const std::string& tee, UnixTime now) const;
   const Services& services_;
   const Options& options_;
   const RuleBook& rules_;

@@ -15,9 +15,11 @@
 #include "cloister/kbs/meters.hpp"
 #include "cloister/kbs/resource_policy.hpp"
 #include "cloister/keyring/keyring.hpp"
+#include "cloister/rego/recent_inputs.hpp"
 #include "cloister/revocation/list.hpp"
 #include "cloister/storage/database.hpp"
 #include "cloister/storage/sealing.hpp"
+#include "cloister/storage/write_queue.hpp"
 #include "cloister/verdict/verdict.hpp"
 
 namespace cloister::kbs {
@@ -25,6 +27,7 @@ namespace cloister::kbs {
 /// What brokers are made from; all of it is thread-safe and outlives them.
 struct Services {
   storage::Database& database;
+  storage::WriteQueue& writes;  // to that database
   storage::Sealer& sealer;
   audit::Log& log;
   audit::Refusals& refusals;
@@ -35,6 +38,7 @@ struct Services {
   Random& random;
   const revocation::List& revoked;  // of all tenants
   Meters& meters;
+  rego::RecentInputs& inputs;
   attestation::VerificationCache* cache = nullptr;
 };
 
