@@ -163,7 +163,10 @@ class Hsm(harness.System):
 
     def move(self, source, code=0):
         """What `cloisterd --move-keys-from` prints; its one line of complaint where it is to fail."""
-        done = subprocess.run(self.around(harness.BIN / "cloisterd", "--config", self.home / "cloisterd.toml", "--move-keys-from", source),
+        # SoftHSM 2.6 does not free the curve that it reads for each Ed25519 signature: not what the leak sanitizer is for.
+        leaks = self.write("leaks", "leak:libsofthsm2.so\n")
+        done = subprocess.run(self.around("env", f"LSAN_OPTIONS=suppressions={leaks}:print_suppressions=0:fast_unwind_on_malloc=0",
+                                          harness.BIN / "cloisterd", "--config", self.home / "cloisterd.toml", "--move-keys-from", source),
                               capture_output=True, text=True, cwd=self.home, timeout=harness.PATIENCE)
         self.assertEqual(done.returncode, code, done.stdout + done.stderr)
         return json.loads(done.stdout) if code == 0 else done.stderr
