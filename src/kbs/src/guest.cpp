@@ -13,7 +13,9 @@ namespace {
 
 namespace json = codec::json;
 
-constexpr std::size_t kMaxKnown = 1024;  // tokens that need not be verified again; some 10 KiB each
+// Tokens that need not be verified again: bytes of one, and of all. What is kept of them takes some times as many.
+constexpr std::size_t kMaxKnownToken = 32U << 10;
+constexpr std::size_t kMaxKnownBytes = 2U << 20;
 
 /// What whoever gets the token reads in it.
 Result<json::Value> readable(std::string_view text) {
@@ -42,7 +44,7 @@ Result<GuestTokens::Issued> GuestTokens::issue(const token::Attester& cpu, const
   const auto seconds = expires == nullptr ? std::nullopt : expires->as_int();
   CLOISTER_ASSERT(seconds.has_value());  // it was written a line before
   const auto known = guest_of(id, tee_key, std::move(claims), now, UnixTime{std::chrono::seconds{*seconds}});
-  remember(crypto::sha256(as_bytes(text)), known);
+  remember(crypto::sha256(as_bytes(text)), text.size(), known);
   return Issued{std::move(text), known};
 }
 
@@ -59,20 +61,24 @@ std::optional<AttestedGuest> GuestTokens::known(const Digest32& token, UnixTime 
   return found->second;
 }
 
-void GuestTokens::remember(const Digest32& token, const AttestedGuest& guest) const {
+void GuestTokens::remember(const Digest32& token, std::size_t size, const AttestedGuest& guest) const {
+  if (size > kMaxKnownToken) return;
   const std::scoped_lock lock{mutex_};
   if (!known_.emplace(token, guest).second) return;
-  order_.push_back(token);
-  if (order_.size() <= kMaxKnown) return;
-  known_.erase(order_.front());
-  order_.pop_front();
+  order_.push_back({token, size});
+  known_bytes_ += size;
+  while (known_bytes_ > kMaxKnownBytes) {
+    known_bytes_ -= order_.front().size;
+    known_.erase(order_.front().token);
+    order_.pop_front();
+  }
 }
 
 Result<AttestedGuest> GuestTokens::verify_again(std::string_view text, UnixTime now) const {
   const auto digest = crypto::sha256(as_bytes(text));
   if (auto guest = known(digest, now)) return *std::move(guest);
   auto guest = verify(text, now);
-  if (guest) remember(digest, *guest);
+  if (guest) remember(digest, text.size(), *guest);
   return guest;
 }
 

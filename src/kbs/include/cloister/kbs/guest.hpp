@@ -75,13 +75,18 @@ class GuestTokens {
   [[nodiscard]] static AttestedGuest guest_of(std::string id, crypto::jose::EncryptionKey key, codec::json::Value claims, UnixTime issued,
                                               UnixTime expires);
   [[nodiscard]] std::optional<AttestedGuest> known(const Digest32& token, UnixTime now) const;
-  void remember(const Digest32& token, const AttestedGuest& guest) const;
+  void remember(const Digest32& token, std::size_t size, const AttestedGuest& guest) const;
   const Services& services_;
   const Options& options_;
   std::string audience_;
-  mutable std::mutex mutex_;                         // guards the two below
+  struct Known {
+    Digest32 token;
+    std::size_t size;
+  };
+  mutable std::mutex mutex_;                         // guards the three below
   mutable std::map<Digest32, AttestedGuest> known_;  // by the digest of a token: spares its signature
-  mutable std::deque<Digest32> order_;               // oldest first
+  mutable std::deque<Known> order_;                  // oldest first
+  mutable std::size_t known_bytes_ = 0;              // of those tokens
 };
 
 }  // namespace cloister::kbs
