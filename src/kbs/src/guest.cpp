@@ -13,9 +13,8 @@ namespace {
 
 namespace json = codec::json;
 
-// Tokens that need not be verified again: bytes of one, and of all. What is kept of them takes some times as many.
-constexpr std::size_t kMaxKnownToken = 32U << 10;
-constexpr std::size_t kMaxKnownBytes = 2U << 20;
+// Bytes of the tokens of one tenant that need not be verified again. What is kept of them takes some times as many.
+constexpr std::size_t kKnownBytes = 2U << 20;
 
 /// What whoever gets the token reads in it.
 Result<json::Value> readable(std::string_view text) {
@@ -30,7 +29,7 @@ Result<json::Value> readable(std::string_view text) {
 
 /// Tokens of one tenant are not for another.
 GuestTokens::GuestTokens(const Services& services, const Options& options)
-    : services_{services}, options_{options}, audience_{options.server_id + "/" + options.tenant.str()} {}
+    : services_{services}, options_{options}, audience_{options.server_id + "/" + options.tenant.str()}, known_{kKnownBytes} {}
 
 Result<GuestTokens::Issued> GuestTokens::issue(const token::Attester& cpu, const std::vector<token::Attester>& devices,
                                                 const token::GuestData& guest, const crypto::jose::EncryptionKey& tee_key,
@@ -44,7 +43,7 @@ Result<GuestTokens::Issued> GuestTokens::issue(const token::Attester& cpu, const
   const auto seconds = expires == nullptr ? std::nullopt : expires->as_int();
   CLOISTER_ASSERT(seconds.has_value());  // it was written a line before
   const auto known = guest_of(id, tee_key, std::move(claims), now, UnixTime{std::chrono::seconds{*seconds}});
-  remember(crypto::sha256(as_bytes(text)), text.size(), known);
+  known_.keep(crypto::sha256(as_bytes(text)), known, text.size());
   return Issued{std::move(text), known};
 }
 
@@ -54,31 +53,11 @@ AttestedGuest GuestTokens::guest_of(std::string id, crypto::jose::EncryptionKey 
   return AttestedGuest{{std::move(id), std::move(key), digest, std::move(claims), std::move(subjects), issued, expires}};
 }
 
-std::optional<AttestedGuest> GuestTokens::known(const Digest32& token, UnixTime now) const {
-  const std::scoped_lock lock{mutex_};
-  const auto found = known_.find(token);
-  if (found == known_.end() || now < found->second.issued() || now >= found->second.expires()) return std::nullopt;
-  return found->second;
-}
-
-void GuestTokens::remember(const Digest32& token, std::size_t size, const AttestedGuest& guest) const {
-  if (size > kMaxKnownToken) return;
-  const std::scoped_lock lock{mutex_};
-  if (!known_.emplace(token, guest).second) return;
-  order_.push_back({token, size});
-  known_bytes_ += size;
-  while (known_bytes_ > kMaxKnownBytes) {
-    known_bytes_ -= order_.front().size;
-    known_.erase(order_.front().token);
-    order_.pop_front();
-  }
-}
-
 Result<AttestedGuest> GuestTokens::verify_again(std::string_view text, UnixTime now) const {
   const auto digest = crypto::sha256(as_bytes(text));
-  if (auto guest = known(digest, now)) return *std::move(guest);
+  if (auto known = known_.find(digest); known && now >= known->issued() && now < known->expires()) return *std::move(known);
   auto guest = verify(text, now);
-  if (guest) remember(digest, text.size(), *guest);
+  if (guest) known_.keep(digest, *guest, text.size());
   return guest;
 }
 

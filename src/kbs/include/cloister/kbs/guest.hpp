@@ -1,15 +1,13 @@
 #pragma once
 
-#include <deque>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "cloister/codec/json.hpp"
+#include "cloister/core/recent.hpp"
 #include "cloister/core/result.hpp"
 #include "cloister/core/time.hpp"
 #include "cloister/crypto/jwe.hpp"
@@ -74,19 +72,10 @@ class GuestTokens {
  private:
   [[nodiscard]] static AttestedGuest guest_of(std::string id, crypto::jose::EncryptionKey key, codec::json::Value claims, UnixTime issued,
                                               UnixTime expires);
-  [[nodiscard]] std::optional<AttestedGuest> known(const Digest32& token, UnixTime now) const;
-  void remember(const Digest32& token, std::size_t size, const AttestedGuest& guest) const;
   const Services& services_;
   const Options& options_;
   std::string audience_;
-  struct Known {
-    Digest32 token;
-    std::size_t size;
-  };
-  mutable std::mutex mutex_;                         // guards the three below
-  mutable std::map<Digest32, AttestedGuest> known_;  // by the digest of a token: spares its signature
-  mutable std::deque<Known> order_;                  // oldest first
-  mutable std::size_t known_bytes_ = 0;              // of those tokens
+  mutable Recent<Digest32, AttestedGuest> known_;  // by the digest of a token: spares its signature
 };
 
 }  // namespace cloister::kbs
