@@ -23,6 +23,19 @@ Bytes digest_of(const Labels& labels) {
   return digest_bytes(crypto::sha256(as_bytes(*text)));
 }
 
+/// Whatever became of a change, what was read before it is not given out any more.
+template <class Stored>
+class Forgetting {
+ public:
+  explicit Forgetting(Stored& stored) : stored_{stored} {}
+  Forgetting(const Forgetting&) = delete;
+  Forgetting& operator=(const Forgetting&) = delete;
+  ~Forgetting() { stored_.forget(); }
+
+ private:
+  Stored& stored_;
+};
+
 /// "1-3,7": numbers in ascending order, as many as a leaf holds.
 std::string ranges_of(const std::vector<std::uint64_t>& numbers) {
   constexpr std::size_t kMax = 4096;
@@ -43,6 +56,7 @@ std::string ranges_of(const std::vector<std::uint64_t>& numbers) {
 template <class Act>
 auto Vault::change(std::string_view kind, const rcar::ResourcePath& path, std::string_view who, UnixTime now, Act act)
     -> std::invoke_result_t<Act&, storage::Transaction&, Details&> {
+  const Forgetting forgetting{stored_};
   CLOISTER_TRY(transaction, services_.database.write());
   auto leaf = leaf_of(kind, subject_of(path), now);
   leaf.details = {{"tenant", options_.tenant.str()}, {"by", std::string{who}}};
@@ -309,8 +323,18 @@ Result<Labels> Vault::labels(const rcar::ResourcePath& path) const {
 }
 
 Result<storage::Resources::Value> Vault::get(const rcar::ResourcePath& path, std::optional<std::uint64_t> version) {
+  const Stored which{path.str(), version};
+  if (const auto known = stored_.find(which)) {
+    // Under a data key that was replaced it is stored otherwise by now.
+    if (auto value = resources_.open_again(options_.tenant, path.str(), **known)) return value;
+  }
+  const auto forgotten = stored_.forgotten();
   CLOISTER_TRY(snapshot, services_.database.read());
-  return resources_.get(snapshot, options_.tenant, path.str(), version);
+  CLOISTER_TRY(sealed, resources_.sealed(snapshot, options_.tenant, path.str(), version));
+  CLOISTER_TRY(value, resources_.open(snapshot, options_.tenant, path.str(), sealed));
+  const auto size = sealed.value.size() + path.str().size();
+  stored_.keep_unless_forgotten(which, std::make_shared<const storage::Resources::Sealed>(std::move(sealed)), size, forgotten);
+  return value;
 }
 
 Result<storage::Resources::Value> Vault::first_use(const rcar::ResourcePath& path, std::string_view token, UnixTime now) {
@@ -319,6 +343,7 @@ Result<storage::Resources::Value> Vault::first_use(const rcar::ResourcePath& pat
     CLOISTER_TRY(before, info(path));
     if (!awaited(before) && !before.current) return no_resource();
   }
+  const Forgetting forgetting{stored_};
   CLOISTER_TRY(transaction, services_.database.write());
   CLOISTER_TRY(now_there, find(transaction, path));
   if (!awaited(now_there)) {

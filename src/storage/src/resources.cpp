@@ -149,21 +149,30 @@ Result<Resources::Usage> Resources::usage(const Reading& reading, const TenantId
   });
 }
 
-Result<Resources::Value> Resources::get(const Reading& reading, const TenantId& tenant, std::string_view path,
-                                        std::optional<std::uint64_t> version) {
-  struct Sealed {
-    std::uint64_t version = 0;
-    Bytes value;
-  };
-  const auto read = [](Rows& rows) {
+Result<Resources::Sealed> Resources::sealed(const Reading& reading, const TenantId& tenant, std::string_view path,
+                                            std::optional<std::uint64_t> version) const {
+  return read_one(reading, "resource", kGet, {tenant, path, version}, [](Rows& rows) {
     Sealed row;
     row.version = rows.uint();
     row.value = rows.bytes();
     return row;
-  };
-  CLOISTER_TRY(row, read_one(reading, "resource", kGet, {tenant, path, version}, read));
-  CLOISTER_TRY(value, sealer_.open(reading, tenant, cell_of(path, row.version), row.value));
-  return Value{row.version, std::move(value)};
+  });
+}
+
+Result<Resources::Value> Resources::open(const Reading& reading, const TenantId& tenant, std::string_view path, const Sealed& sealed) {
+  CLOISTER_TRY(value, sealer_.open(reading, tenant, cell_of(path, sealed.version), sealed.value));
+  return Value{sealed.version, std::move(value)};
+}
+
+Result<Resources::Value> Resources::open_again(const TenantId& tenant, std::string_view path, const Sealed& sealed) const {
+  CLOISTER_TRY(value, sealer_.open_again(tenant, cell_of(path, sealed.version), sealed.value));
+  return Value{sealed.version, std::move(value)};
+}
+
+Result<Resources::Value> Resources::get(const Reading& reading, const TenantId& tenant, std::string_view path,
+                                        std::optional<std::uint64_t> version) {
+  CLOISTER_TRY(found, sealed(reading, tenant, path, version));
+  return open(reading, tenant, path, found);
 }
 
 Result<std::uint64_t> Resources::put(Transaction& transaction, const TenantId& tenant, std::string_view path, ByteView value,

@@ -85,12 +85,14 @@ Result<crypto::SecretBytes> open_value(const crypto::Secret<32>& data_key, const
                                        value.ciphertext);
 }
 
+Sealer::Key Sealer::find(const TenantId& tenant, const std::string& key_id) const {
+  const std::lock_guard held{mutex_};
+  const auto known = keys_.find({tenant, key_id});
+  return known == keys_.end() ? nullptr : known->second;
+}
+
 Result<Sealer::Key> Sealer::load(const Reading& reading, const TenantId& tenant, const std::string& key_id) {
-  {
-    const std::lock_guard held{mutex_};
-    const auto known = keys_.find({tenant, key_id});
-    if (known != keys_.end()) return known->second;
-  }
+  if (auto known = find(tenant, key_id)) return known;
   CLOISTER_TRY(rows, reading.query(kWrappedKey, {tenant, key_id}));
   CLOISTER_TRY(found, rows.next());
   if (!found) return Error{Errc::decryption_failed, "a sealed value names no data key of its tenant"};
@@ -131,6 +133,14 @@ Result<crypto::SecretBytes> Sealer::open(const Reading& reading, const TenantId&
   auto value = decode_sealed_value(sealed);
   if (!value) return Error{Errc::decryption_failed, value.error().text()};
   CLOISTER_TRY(key, load(reading, tenant, value->key_id));
+  return open_value(*key, tenant, cell, *value);
+}
+
+Result<crypto::SecretBytes> Sealer::open_again(const TenantId& tenant, const Cell& cell, ByteView sealed) const {
+  auto value = decode_sealed_value(sealed);
+  if (!value) return Error{Errc::decryption_failed, value.error().text()};
+  const auto key = find(tenant, value->key_id);
+  if (key == nullptr) return Error{Errc::unavailable, "the data key of a sealed value is not in memory"};
   return open_value(*key, tenant, cell, *value);
 }
 

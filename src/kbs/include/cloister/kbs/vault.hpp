@@ -2,11 +2,15 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cloister/core/bytes.hpp"
+#include "cloister/core/recent.hpp"
 #include "cloister/core/result.hpp"
 #include "cloister/core/time.hpp"
 #include "cloister/kbs/generator.hpp"
@@ -105,12 +109,16 @@ class Vault {
   [[nodiscard]] Result<void> check_quota(const storage::Reading& reading) const;
   [[nodiscard]] Result<std::vector<std::uint64_t>> erase(storage::Transaction& transaction, const rcar::ResourcePath& path);
 
+  static constexpr std::size_t kStoredBytes = 1U << 20;
   enum class Labelled { unknown, none, some };
   const Services& services_;
   const Options& options_;
   storage::Resources resources_;
   /// Whether any resource may have labels: where none has, guests wait for no reading of them. Set before labels are.
   mutable std::atomic<Labelled> labelled_{Labelled::unknown};
+  /// Versions as they are stored, of paths and numbers (none: the current one). All are forgotten once anything has changed.
+  using Stored = std::pair<std::string, std::optional<std::uint64_t>>;
+  Recent<Stored, std::shared_ptr<const storage::Resources::Sealed>> stored_{kStoredBytes};
 };
 
 }  // namespace cloister::kbs

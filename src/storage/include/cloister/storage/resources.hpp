@@ -70,6 +70,16 @@ class Resources {
   /// That version, or the current one. `not_found`, also for what is deleted or purged.
   [[nodiscard]] Result<Value> get(const Reading& reading, const TenantId& tenant, std::string_view path,
                                   std::optional<std::uint64_t> version = std::nullopt);
+  /// The same in two steps, for whoever keeps what it read: a version as it is stored, and its value without the database
+  /// (`unavailable` while its data key is not in memory, `decryption_failed`).
+  struct Sealed {
+    std::uint64_t version = 0;
+    Bytes value;
+  };
+  [[nodiscard]] Result<Sealed> sealed(const Reading& reading, const TenantId& tenant, std::string_view path,
+                                      std::optional<std::uint64_t> version) const;
+  [[nodiscard]] Result<Value> open(const Reading& reading, const TenantId& tenant, std::string_view path, const Sealed& sealed);
+  [[nodiscard]] Result<Value> open_again(const TenantId& tenant, std::string_view path, const Sealed& sealed) const;
 
   /// A new version of the resource at `path`, which the caller has checked, and which is made where there is none; it is the
   /// current one from now on, and nothing is pending any more. Returns its number. `limit_exceeded` beyond `kMaxValue`.

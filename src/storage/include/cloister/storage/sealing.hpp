@@ -58,6 +58,8 @@ class Sealer {
   /// `decryption_failed` for a value that was changed, stood elsewhere, or names no data key of the tenant.
   [[nodiscard]] Result<crypto::SecretBytes> open(const Reading& reading, const TenantId& tenant, const Cell& cell,
                                                  ByteView sealed);
+  /// The same without the database: `unavailable` while its data key is not in memory.
+  [[nodiscard]] Result<crypto::SecretBytes> open_again(const TenantId& tenant, const Cell& cell, ByteView sealed) const;
   /// A new data key for the tenant: what is sealed from now on is under it; older values still open (`data_keys` seals
   /// them again). Returns its id.
   [[nodiscard]] Result<std::string> rotate(Transaction& transaction, const TenantId& tenant);
@@ -68,11 +70,13 @@ class Sealer {
   using Key = std::shared_ptr<const crypto::Secret<32>>;  // shared: a reader may still use what the map drops
   [[nodiscard]] Result<std::string> active_key(Transaction& transaction, const TenantId& tenant);
   [[nodiscard]] Result<std::string> add_key(Transaction& transaction, const TenantId& tenant);
+  /// Null while it is not in memory.
+  [[nodiscard]] Key find(const TenantId& tenant, const std::string& key_id) const;
   [[nodiscard]] Result<Key> load(const Reading& reading, const TenantId& tenant, const std::string& key_id);
   const kms::Kms& kms_;
   Random& random_;
   OnKey on_key_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::map<std::pair<TenantId, std::string>, Key> keys_;
 };
 
