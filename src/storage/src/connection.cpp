@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string>
 
+#include "cloister/core/assert.hpp"
+
 namespace cloister::storage {
 namespace {
 
@@ -16,6 +18,13 @@ constexpr const char* kSettings =
     "PRAGMA temp_store = MEMORY;"
     "PRAGMA wal_autocheckpoint = 4000;"  // pages: what is written again and again is moved once
     "PRAGMA journal_size_limit = 67108864;";
+
+/// SQLite counts what it allocates behind one lock for all connections, unless it is told before its first use that nobody
+/// asks for the sum.
+void configure_once() {
+  static const int configured = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+  CLOISTER_ASSERT(configured == SQLITE_OK);
+}
 
 }  // namespace
 
@@ -37,6 +46,7 @@ Error sqlite_error(sqlite3* handle, int code) {
 }
 
 Result<std::unique_ptr<Connection>> Connection::open(const std::filesystem::path& file, bool readonly) {
+  configure_once();
   sqlite3* handle = nullptr;
   constexpr int kFlags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
   const int opened = sqlite3_open_v2(file.c_str(), &handle, kFlags, nullptr);
