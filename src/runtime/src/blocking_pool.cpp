@@ -1,9 +1,11 @@
 #include "cloister/runtime/blocking_pool.hpp"
 
+#include <semaphore.h>
+
 #include <algorithm>
 #include <atomic>
 #include <boost/asio.hpp>
-#include <condition_variable>
+#include <cerrno>
 #include <list>
 #include <mutex>
 #include <thread>
@@ -33,6 +35,22 @@ Result<void> result_of(Outcome outcome) {
   return Error{Errc::internal};
 }
 
+/// A semaphore without the standard one's spinning, which yields several times before it sleeps.
+class Calls {
+ public:
+  Calls() { CLOISTER_ASSERT(sem_init(&semaphore_, 0, 0) == 0); }
+  Calls(const Calls&) = delete;
+  Calls& operator=(const Calls&) = delete;
+  ~Calls() { sem_destroy(&semaphore_); }
+  void release() { CLOISTER_ASSERT(sem_post(&semaphore_) == 0); }
+  void acquire() {
+    while (sem_wait(&semaphore_) != 0) CLOISTER_ASSERT(errno == EINTR);
+  }
+
+ private:
+  sem_t semaphore_{};
+};
+
 Outcome attempt(const std::function<void()>& work) {
   try {
     work();
@@ -49,27 +67,44 @@ struct BlockingPool::Impl : std::enable_shared_from_this<Impl> {
 
   std::size_t queue_limit;
   mutable std::mutex mutex;
-  std::condition_variable changed;
+  // Threads sleep here: what wakes from a condition holds its mutex as one that others wait for, and enters the kernel to let go.
+  Calls calls;
   std::list<Waiting> queue;
   std::uint64_t next_number = 0;
   std::size_t free_threads = 0;
+  std::size_t called = 0;  // free threads that are to look and have not yet
   bool stopping = false;
   std::vector<std::thread> threads;
 
   void work() {
     std::unique_lock lock{mutex};
     while (true) {
-      changed.wait(lock, [this] { return stopping || !queue.empty(); });
+      while (!stopping && queue.empty()) {
+        lock.unlock();
+        calls.acquire();
+        lock.lock();
+        --called;
+      }
       if (stopping) return;
       --free_threads;
       std::optional<Waiting> next{std::move(queue.front())};
       queue.pop_front();
+      const bool more = call();
       lock.unlock();
+      if (more) calls.release();
       next->finish(attempt(next->work));
       next.reset();  // what it owns ends outside of the lock
       lock.lock();
       ++free_threads;
     }
+  }
+
+  /// Whether a thread is to be called, once `mutex` is free. One that is on its way takes what there is and calls the next, so
+  /// that work which comes in a burst does not wake more threads than there is work when they look.
+  [[nodiscard]] bool call() {
+    if (queue.empty() || called > 0 || free_threads == 0) return false;
+    ++called;
+    return true;
   }
 
   /// Calls `finish` once: from a thread of the pool, from the cancellation, or here.
@@ -81,7 +116,7 @@ struct BlockingPool::Impl : std::enable_shared_from_this<Impl> {
     auto finish = [held, executor, guard = asio::make_work_guard(executor)](Outcome outcome) {
       asio::post(executor, [held, outcome] { std::move (*held)(outcome); });
     };
-    const std::lock_guard lock{mutex};
+    std::unique_lock lock{mutex};
     if (stopping) return finish(Outcome::dropped);
     // Work that a free thread is about to take does not count as waiting.
     if (queue.size() >= queue_limit + free_threads) return finish(Outcome::full);
@@ -92,17 +127,21 @@ struct BlockingPool::Impl : std::enable_shared_from_this<Impl> {
       });
     }
     queue.push_back(Waiting{number, std::move(work), finish});
-    changed.notify_one();
+    const bool wake = call();
+    lock.unlock();
+    if (wake) calls.release();
   }
 
   /// Calls `finish` once, from a thread of the pool or from `drop`; its number.
   Result<std::uint64_t> add(std::function<void()> work, std::function<void(Outcome)> finish) {
-    const std::lock_guard lock{mutex};
+    std::unique_lock lock{mutex};
     if (stopping) return result_of(Outcome::dropped).error();
     if (queue.size() >= queue_limit + free_threads) return result_of(Outcome::full).error();
     const auto number = next_number++;
     queue.push_back(Waiting{number, std::move(work), std::move(finish)});
-    changed.notify_one();
+    const bool wake = call();
+    lock.unlock();
+    if (wake) calls.release();
     return number;
   }
 
@@ -132,8 +171,9 @@ void BlockingPool::stop() {
     impl_->stopping = true;
     for (const auto& waiting : impl_->queue) waiting.finish(Outcome::dropped);
     impl_->queue.clear();
+    impl_->called += impl_->threads.size();
   }
-  impl_->changed.notify_all();
+  for (std::size_t i = 0; i < impl_->threads.size(); ++i) impl_->calls.release();
   for (auto& thread : impl_->threads) thread.join();
   impl_->threads.clear();
 }

@@ -23,7 +23,10 @@ IoContext::~IoContext() {
 
 Executor IoContext::executor() { return impl_->context.get_executor(); }
 
-Executor IoContext::strand() { return asio::make_strand(impl_->context); }
+Executor IoContext::strand() {
+  if (impl_->thread_count == 1) return executor();  // runs one after the other by itself, and does without the bookkeeping
+  return asio::make_strand(impl_->context);
+}
 
 void IoContext::start() {
   CLOISTER_ASSERT(impl_->threads.empty());

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <barrier>
 #include <csignal>
 #include <future>
 #include <mutex>
@@ -524,6 +525,49 @@ TEST_F(Runtime, PoolPassesOnWhatOwningWorkGives) {
   blocked.release.set_value();
   EXPECT_EQ(*first.get(), 1);
   block_on(io, blocked.group.cancel_and_wait());
+}
+
+TEST_F(Runtime, PoolHearsAnAnswerThatComesLater) {
+  BlockingPool pool{1, 1};
+  std::promise<std::function<void(Result<int>)>> begun;
+  std::function<void(std::function<void(Result<int>)>)> work = [&](auto answer) { begun.set_value(std::move(answer)); };
+  auto waiting = std::async(std::launch::async, [&] { return block_on(io, pool.run_to_answer<int>(far(), work)); });
+  const auto answer = begun.get_future().get();
+  EXPECT_EQ(*block_on(io, pool.run_until(far(), one)), 1) << "no thread waits for it";
+  answer(7);
+  answer(8);  // is lost
+  EXPECT_EQ(*waiting.get(), 7);
+  std::function<void(std::function<void(Result<int>)>)> at_once = [](const auto& reply) { reply(Error{Errc::conflict}); };
+  EXPECT_EQ(block_on(io, pool.run_to_answer<int>(far(), at_once)).error().code(), Errc::conflict);
+}
+
+TEST_F(Runtime, PoolGoesOnWithoutAnAnswerThatIsLate) {
+  BlockingPool pool{1, 1};
+  std::function<void(Result<int>)> kept;
+  std::atomic<bool> begun = false;
+  std::function<void(std::function<void(Result<int>)>)> work = [&](auto answer) {
+    kept = std::move(answer);
+    begun = true;
+  };
+  // On a machine that is slow, it may not have begun by then.
+  while (!begun) EXPECT_EQ(block_on(io, pool.run_to_answer<int>(soon(), work)).error().code(), Errc::deadline_exceeded);
+  EXPECT_EQ(*block_on(io, pool.run_until(far(), one)), 1);
+  kept(7);  // nobody hears it, and what it would go to has ended
+  EXPECT_EQ(*block_on(io, pool.run_until(far(), one)), 1);
+  std::function<void(std::function<void(Result<int>)>)> throws = [](const auto&) { throw std::runtime_error{"no"}; };
+  EXPECT_EQ(block_on(io, pool.run_to_answer<int>(far(), throws)).error().code(), Errc::internal);
+}
+
+TEST(BlockingPool, ABurstWakesAsManyThreadsAsItNeeds) {
+  BlockingPool pool{4, 8};
+  // None of the four ends before all have begun: a thread that was called calls the next.
+  std::barrier all{5};
+  for (int i = 0; i < 4; ++i) pool.post([&all] { all.arrive_and_wait(); });
+  all.arrive_and_wait();
+  std::promise<void> after;
+  pool.post([&after] { after.set_value(); });
+  after.get_future().get();
+  EXPECT_EQ(pool.queued(), 0U);
 }
 
 TEST(BlockingPool, CancelsQueuedWorkAtItsEnd) {
