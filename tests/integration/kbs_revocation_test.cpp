@@ -552,12 +552,12 @@ TEST_F(GuestsTest, MetricsCountAndNameNothing) {
   EXPECT_EQ(send_to("/api/v1", Method::get, "/marked-route").status, 404);
 
   const auto text = send_to("", Method::get, "/metrics", as(admin)).text;
-  for (const auto* line : {R"(cloister_guest_handshakes_total{tee="tdx",code="ok"} 1)", R"(cloister_guest_handshakes_total{tee="none",code="nonce_invalid"} 1)",
+  for (const auto* line : {R"(cloister_guest_handshakes_total{tee="tdx",code="ok"} 1)", R"(cloister_guest_handshakes_total{tee="tdx",code="nonce_invalid"} 1)",
                            R"(cloister_guest_releases_total{tenant="default",code="released"} 1)",
                            R"(cloister_guest_releases_total{tenant="default",code="not_found"} 1)",
                            R"(cloister_guest_releases_total{tenant="default",code="unauthenticated"} 1)",
                            R"(cloister_guest_releases_total{tenant="default",code="attestation_revoked"} 1)",
-                           R"(cloister_guest_policy_duration_seconds_count{policy="attestation"} 1)",
+                           R"(cloister_guest_policy_duration_seconds_count{policy="attestation"} 2)",
                            R"(cloister_guest_policy_duration_seconds_count{policy="resource"} 2)",
                            R"(cloister_revocations{kind="token",scope="tenant"} 1)", R"(cloister_revocations{kind="chip",scope="all"} 0)",
                            "cloister_guest_sessions 1"}) {
