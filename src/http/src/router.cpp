@@ -47,23 +47,25 @@ std::string join(const std::vector<std::string>& segments, std::size_t from) {
   return out;
 }
 
-std::optional<Params> match_path(const std::vector<std::string>& pattern, const std::vector<std::string>& path) {
-  Params params;
+bool matches(const std::vector<std::string>& pattern, const std::vector<std::string>& path) {
+  for (std::size_t i = 0; i < pattern.size(); ++i) {
+    if (i >= path.size()) return false;
+    const auto kind = kind_of(pattern[i]);
+    if (kind == SegmentKind::rest) return true;
+    if (kind == SegmentKind::literal ? pattern[i] != path[i] : path[i].empty()) return false;
+  }
+  return pattern.size() == path.size();
+}
+
+/// Of a path that matches.
+Params params_of(const std::vector<std::string>& pattern, const std::vector<std::string>& path) {
+  Params out;
   for (std::size_t i = 0; i < pattern.size(); ++i) {
     const auto kind = kind_of(pattern[i]);
-    if (i >= path.size()) return std::nullopt;
-    if (kind == SegmentKind::rest) {
-      params[name_of(pattern[i])] = join(path, i);
-      return params;
-    }
-    if (kind == SegmentKind::literal && pattern[i] != path[i]) return std::nullopt;
-    if (kind == SegmentKind::parameter) {
-      if (path[i].empty()) return std::nullopt;
-      params[name_of(pattern[i])] = path[i];
-    }
+    if (kind == SegmentKind::rest) out[name_of(pattern[i])] = join(path, i);
+    if (kind == SegmentKind::parameter) out[name_of(pattern[i])] = path[i];
   }
-  if (pattern.size() != path.size()) return std::nullopt;
-  return params;
+  return out;
 }
 
 /// Patterns that match the same paths have the same shape.
@@ -157,16 +159,17 @@ Router::Match Router::match(std::string_view method_name, const std::vector<std:
   Match best;
   std::vector<std::string_view> allowed;
   for (const auto& route : routes_) {
-    auto params = match_path(route->segments, segments);
-    if (!params) continue;
+    if (!matches(route->segments, segments)) continue;
     allowed.push_back(to_string(route->method));
     if (route->method == Method::get && route->handler) allowed.push_back("HEAD");
     if (!method || !serves(route->method, *method) || (*method == Method::head && !route->handler)) continue;
     if (best.route && !more_specific(route->segments, best.route->segments)) continue;
     best.route = route;
-    best.params = std::move(*params);
   }
-  if (best.route) return best;
+  if (best.route) {
+    best.params = params_of(best.route->segments, segments);
+    return best;
+  }
   if (allowed.empty()) {
     best.error = Error{Errc::not_found, "no such path"};
     return best;
