@@ -27,7 +27,8 @@ class Registry {
       : database_{database}, blobs_{blobs}, log_{log}, platform_{std::move(platform)} {}
 
   /// Registers a version, or finds it. Its image must be in the blob store, whole; `not_found` names the blob that is
-  /// missing, `malformed` says what is wrong with the image.
+  /// missing, `malformed` says what is wrong with the image. A demand of the server's evidence must name roots that are
+  /// some, and a time that is not to come (`invalid_argument`, or what `policy::anchors_of` refuses).
   [[nodiscard]] Result<model::Version> add(const TenantId& tenant, const model::ChallengeSpec& spec,
                                            std::string_view who, UnixTime now);
   [[nodiscard]] Result<storage::challenges::StoredVersion> version(const VersionId& version) const;
