@@ -99,7 +99,7 @@ void appraise_sample(benchmark::State& state) {
   const auto policy = appraisal::Policy::builtin();
   const auto input = json::parse(R"({"sample":{"svn":"1","launch_digest":"abcde","debug":false,)"
                                  R"("platform_version":{"major":1,"minor":4}},"report_data":"00"})").value();
-  for (auto _ : state) benchmark::DoNotOptimize(appraisal::decide_sample(policy, input, json::Value{}, rego::Explain::no));
+  for (auto _ : state) benchmark::DoNotOptimize(appraisal::decide_sample(policy, input, json::Value{}, {rego::Explain::no}));
 }
 BENCHMARK(appraise_sample);
 

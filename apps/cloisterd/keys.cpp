@@ -27,6 +27,7 @@ constexpr std::size_t kMaxIdentity = 4096;
 constexpr std::string_view kCurrent = "channel-current";
 constexpr std::string_view kNext = "channel-next";
 constexpr std::string_view kToken = "token";
+constexpr std::string_view kGuestSessions = "guest-sessions";
 
 /// What binds a wrapped key to its use.
 Bytes bound_to(std::string_view use) { return codec::cbor::Writer{}.array(2).text(kIdentityDomain).text(use).take(); }
@@ -73,10 +74,12 @@ Result<Seeds> load_seeds(const kms::Kms& kms, const std::filesystem::path& file)
 Result<ServerKeys> load_keys(const kms::Kms& kms, const std::filesystem::path& data) {
   CLOISTER_TRY(seeds, load_seeds(kms, data / kIdentityFile));
   CLOISTER_TRY(audit, kms.public_key(audit::kSigningKey));
+  CLOISTER_TRY(guest_sessions, derive(kms, kGuestSessions));
   auto token = crypto::Ed25519Key::from_seed(std::move(seeds.token));
   auto id = id_of(token.public_key());
   return ServerKeys{std::move(id), crypto::X25519Key::from_private(std::move(seeds.current)),
-                    crypto::X25519Key::from_private(std::move(seeds.next)), std::move(token), audit};
+                    crypto::X25519Key::from_private(std::move(seeds.next)), std::move(token), audit,
+                    std::move(guest_sessions)};
 }
 
 Result<Bytes> wrap_keys(const kms::Kms& kms, const ServerKeys& keys) {

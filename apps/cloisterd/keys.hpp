@@ -18,6 +18,7 @@ struct ServerKeys {
   crypto::X25519Key channel_next;         // pinned beside it, so that rotation changes no measurement at once
   crypto::Ed25519Key token;               // signs tokens of operators, clients and hosts
   crypto::Ed25519Public audit;            // of the kms's key that signs audit heads
+  crypto::Secret<32> guest_sessions;      // marks the cookies of guests' sessions; always the master key's, so a move ends them
 };
 /// Those of a data directory: wrapped in its file "identity.cbor", or, where there is none, derived. `configuration_invalid` for a
 /// file that this keeper did not wrap.

@@ -171,6 +171,7 @@ class Server {
     CLOISTER_CHECK(check_identity());
     CLOISTER_TRY(blobs, storage::BlobStore::open(config_.data / "blobs", storage::BlobStore::Limits{}));
     blobs_ = std::move(blobs);
+    writes_ = std::make_unique<storage::WriteQueue>(*database_, kPoolQueue);
     CLOISTER_TRY(log, audit::Log::open(*database_, *kms_, random_, {config_.data / "audit-head.cbor", rollback == Rollback::accept},
                                         now()));
     log_ = std::move(log);
@@ -240,6 +241,7 @@ class Server {
     // Work that its request has left may go on; what it uses is here until then.
     pool_.stop();
     readers_.stop();
+    writes_->stop();
     proofs_.stop();
     guest_proofs_.stop();
     http_ = nullptr;
@@ -349,8 +351,8 @@ class Server {
     };
     sources.endorsements = services_->endorsements;
     sources.remote = services_->fetches;
-    kbs::Services services{*database_, *sealer_, *log_, refusals_, *result_keys_, anchors_, std::move(sources), random_,
-                           *revoked_, guest_meters_, &known_};
+    kbs::Services services{*database_, *writes_, *sealer_, *log_, refusals_, *result_keys_, anchors_, std::move(sources),
+                           keys_->guest_sessions, random_, *revoked_, guest_meters_, guest_inputs_, &known_};
     CLOISTER_TRY(guests, kbs::Brokers::open(std::move(services), std::move(options)));
     guests_ = std::move(guests);
     services_->guests = guests_.get();
@@ -540,9 +542,11 @@ class Server {
   std::unique_ptr<storage::Sealer> sealer_;
   std::unique_ptr<storage::BlobStore> blobs_;
   std::unique_ptr<audit::Log> log_;
+  std::unique_ptr<storage::WriteQueue> writes_;
   std::unique_ptr<keyring::Keyring> result_keys_;
   std::unique_ptr<revocation::List> revoked_;  // of all tenants
   kbs::Meters guest_meters_;
+  rego::RecentInputs guest_inputs_{std::size_t{4} << 20};
   audit::Refusals refusals_;
   std::unique_ptr<CollateralFiles> collateral_;  // this, or the fetcher
   std::unique_ptr<CollateralFetcher> fetcher_;

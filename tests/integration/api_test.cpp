@@ -115,8 +115,8 @@ class Api : public testing::Test {
     auto listening = http::Server::listen(io, std::move(options), api::make_router(*services), logger);
     ASSERT_TRUE(listening.ok());
     server = std::move(*listening);
-    auto opened = kbs::Brokers::open(kbs::Services{*world.database, *world.sealer, *world.log, refusals, *result_keys, world.anchors,
-                                                   {nullptr, nullptr, false}, random, *revocations, guest_meters},
+    auto opened = kbs::Brokers::open(kbs::Services{*world.database, writes, *world.sealer, *world.log, refusals, *result_keys, world.anchors,
+                                                   {nullptr, nullptr, false}, session_key, random, *revocations, guest_meters, guest_inputs},
                                      {.tenant = world.tenant, .server_id = kServerId, .build = "test",
                                       .reference_values = json::Object{{"none", 1}}});
     ASSERT_TRUE(opened.ok());
@@ -133,6 +133,7 @@ class Api : public testing::Test {
   void TearDown() override {
     if (server) runtime::block_on(io, server->stop());
     pool.stop();
+    writes.stop();
     readers.stop();
     proofs.stop();
   }
@@ -210,7 +211,9 @@ class Api : public testing::Test {
 
   World world;
   RealWaits clock{world.clock};
+  storage::WriteQueue writes{*world.database, 64};
   SystemRandom random;
+  crypto::Secret<32> session_key = crypto::Secret<32>::random(random);
   log::NullLogger logger;
   audit::Refusals refusals;
   AheadClock monitor_clock{clock};
@@ -231,6 +234,7 @@ class Api : public testing::Test {
   std::unique_ptr<revocation::List> revocations;
   std::optional<api::Services> services;
   kbs::Meters guest_meters;
+  rego::RecentInputs guest_inputs{1U << 20};
   std::unique_ptr<kbs::Brokers> brokers;
   std::unique_ptr<http::Server> server;
   std::unique_ptr<http::BlockingClient> http;

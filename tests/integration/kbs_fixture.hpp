@@ -97,6 +97,7 @@ class KeyBrokerTest : public testing::Test {
     if (server) runtime::block_on(io, server->stop());
     pool.stop();
     readers.stop();
+    writes.stop();
   }
 
   /// That the world's TDs are affirmed by the built-in policies, and nothing else is taken.
@@ -120,12 +121,12 @@ class KeyBrokerTest : public testing::Test {
   void configure(kbs::Options with) {
     ASSERT_TRUE(revoked->load().ok());
     auto opened = kbs::Brokers::open(
-        kbs::Services{*world.database, guests_sealer ? *guests_sealer : *world.sealer, *world.log, refusals, *keys, world.anchors,
+        kbs::Services{*world.database, writes, guests_sealer ? *guests_sealer : *world.sealer, *world.log, refusals, *keys, world.anchors,
                               {[this](const evidence::Quote&) {
                                  return verdict::shared(evidence::parse_documents(world.collateral));
                                },
                                nullptr, false},
-                              random, *revoked, meters},
+                              session_key, random, *revoked, meters, inputs},
         std::move(with));
     ASSERT_TRUE(opened.ok()) << opened.error().text();
     brokers = *std::move(opened);
@@ -214,7 +215,9 @@ class KeyBrokerTest : public testing::Test {
   std::chrono::milliseconds patience{20'000};
   World world;
   World::Td td = world.launch();
+  storage::WriteQueue writes{*world.database, 64};
   SystemRandom random;
+  crypto::Secret<32> session_key = crypto::Secret<32>::random(random);
   log::NullLogger logger;
   audit::Refusals refusals;
   api::Monitor monitor{*world.database, world.clock, {}};
@@ -232,6 +235,7 @@ class KeyBrokerTest : public testing::Test {
   std::unique_ptr<revocation::List> revoked;
   std::unique_ptr<storage::Sealer> guests_sealer;  // instead of the world's, from the next `configure` on
   kbs::Meters meters;
+  rego::RecentInputs inputs{1U << 20};
   std::optional<api::Services> services;
   std::unique_ptr<kbs::Brokers> brokers;
   std::unique_ptr<http::Server> server;

@@ -106,7 +106,7 @@ TEST_F(KeyBrokerTest, SpeaksByteForByte) {
   EXPECT_EQ(reply.status, 200);
   EXPECT_THAT(reply.text, testing::MatchesRegex(R"(\{"nonce":"[A-Za-z0-9+/]{43}=","extra-params":""\})"));
   EXPECT_THAT(std::string{reply.headers.find("Set-Cookie").value_or("")},
-              testing::MatchesRegex("kbs-session-id=[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}; Path=/kbs/v0; Max-Age=300; HttpOnly; "
+              testing::MatchesRegex("kbs-session-id=[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{49}; Path=/kbs/v0; Max-Age=300; HttpOnly; "
                                     "SameSite=Strict"));
   const auto stranger = get("default/key/1");
   EXPECT_EQ(stranger.status, 401);
@@ -180,7 +180,7 @@ TEST_F(KeyBrokerTest, SessionsEnd) {
   world.clock.advance(std::chrono::seconds{300});
   const auto late = attest(session.cookie, message);
   EXPECT_EQ(late.status, 401);
-  EXPECT_THAT(late.detail(), HasSubstr("it has expired"));
+  EXPECT_THAT(late.detail(), HasSubstr("the session has expired"));
   EXPECT_EQ(attest("kbs-session-id=00000000000040008000000000000000", message).status, 401);
   EXPECT_EQ(attest("kbs-session-id=../..", message).status, 401);
   EXPECT_EQ(send(Method::post, "/attest", {}, message).status, 401);

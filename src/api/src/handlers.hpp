@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <iterator>
 #include <memory>
 
@@ -21,6 +22,10 @@ inline http::Response refuse(const http::Request& request, const Error& error) {
   return response;
 }
 
+inline Error late() {
+  return Error{Errc::storage_failure, "the storage did not answer in time; what was asked for may yet come to pass"};
+}
+
 /// Runs work that owns what it uses. `storage_failure` when it is not done in time: it goes on by itself if it had begun.
 template <class Work>
 [[nodiscard]] Task<std::invoke_result_t<Work&>> run_in_time(runtime::BlockingPool& pool,
@@ -28,7 +33,7 @@ template <class Work>
   const Deadline deadline{std::chrono::steady_clock::now() + patience};
   auto out = co_await pool.run_until(deadline, std::move(work));
   if (out.ok() || out.error().code() != Errc::deadline_exceeded) co_return out;
-  co_return Error{Errc::storage_failure, "the storage did not answer in time; what was asked for may yet come to pass"};
+  co_return late();
 }
 
 /// A request that work on a pool shares with the handler, which may leave it.
@@ -51,6 +56,22 @@ template <class Work>
 template <class Work>
 [[nodiscard]] http::Handler blocking(const Services& services, Work work) {
   return on_pool(services, services.pool, services.patience, std::move(work));
+}
+
+/// The same for one that answers when others are done: `work(services, request, answer)`, where `request` is shared and
+/// `answer(Result<Response>)` is called once, from any thread.
+using Answer = std::function<void(Result<http::Response>)>;
+template <class Work>
+[[nodiscard]] http::Handler answering(const Services& services, Work work) {
+  return [&services, work](http::Request request) -> Task<http::Response> {
+    const SharedRequest shared = std::make_shared<http::Request>(std::move(request));
+    auto job = [&services, shared, work](Answer answer) { work(services, shared, std::move(answer)); };
+    const Deadline deadline{std::chrono::steady_clock::now() + services.patience};
+    auto response = co_await services.pool.template run_to_answer<http::Response>(deadline, std::move(job));
+    if (response) co_return *std::move(response);
+    if (response.error().code() != Errc::deadline_exceeded) co_return refuse(*shared, response.error());
+    co_return refuse(*shared, late());
+  };
 }
 
 /// The same for one that only reads, and so waits for nobody who writes.

@@ -1,3 +1,6 @@
+#include <functional>
+#include <variant>
+
 #include "cloister/rcar/administration.hpp"
 #include "cloister/rcar/refusal.hpp"
 #include "handlers.hpp"
@@ -94,6 +97,26 @@ template <class Work>
   };
 }
 
+/// The same for work that answers later.
+template <class Work>
+[[nodiscard]] auto with_broker_later(Work work) {
+  return [work](const Services& s, const SharedRequest& request, Answer answer) {
+    const auto broker = named_broker(s, *request);
+    if (!broker) return answer(say_no(RefusalKind::invalid_request_path, 404, broker.error()));
+    work(s, **broker, request, std::move(answer));
+  };
+}
+
+/// The same where it waits for nothing: with the broker that is always there.
+template <class Work>
+[[nodiscard]] http::Handler at_once(const Services& services, Work work) {
+  return [&services, work](Request request) -> Task<Response> {
+    auto response = work(services, services.guests->main(), request);
+    if (!response) co_return refuse(request, response.error());
+    co_return *std::move(response);
+  };
+}
+
 /// The same for administrators of its tenant alone.
 template <class Work>
 [[nodiscard]] auto administering(Work work) {
@@ -117,10 +140,12 @@ Result<Response> open(const Services& s, kbs::Broker& broker, const Request& req
   return response;
 }
 
-Result<Response> attest(const Services& s, kbs::Broker& broker, const Request& request) {
-  const auto token = broker.handshakes().attest(session_cookie(request).value_or(""), text_of(request), s.clock.now());
-  if (!token) return say_no(RefusalKind::attestation_error, 401, token.error());
-  return http::bytes_response("application/json", to_bytes(rcar::write_token(*token)));
+void attest(const Services& s, kbs::Broker& broker, const SharedRequest& request, Answer answer) {
+  auto done = [answer = std::move(answer)](Result<std::string> token) {
+    if (!token) return answer(say_no(RefusalKind::attestation_error, 401, token.error()));
+    answer(http::bytes_response("application/json", to_bytes(rcar::write_token(*token))));
+  };
+  broker.handshakes().attest(session_cookie(*request).value_or(""), text_of(*request), s.clock.now(), std::move(done));
 }
 
 Result<rcar::ResourcePath> path_of(const Request& request) {
@@ -132,8 +157,16 @@ RefusalKind kind_of(Errc code, RefusalKind other) {
   return code == Errc::attestation_revoked ? RefusalKind::token_verifier_error : other;
 }
 
+/// An answer, or a reply that is one once it is recorded.
+using Given = std::variant<Response, kbs::Unrecorded<std::string>>;
+
+Response no_release(const Error& error) {
+  if (error.code() == Errc::not_found) return say_no(RefusalKind::plugin_internal_error, 404, error);
+  return say_no(kind_of(error.code(), RefusalKind::jwe_error), 401, error);
+}
+
 /// Whoever is not authorised learns nothing of which resources there are.
-Result<Response> give(const Services& s, kbs::Broker& broker, const Request& request) {
+Given give(const Services& s, kbs::Broker& broker, const Request& request) {
   const auto now = s.clock.now();
   const auto path = path_of(request);
   if (!path) return say_no(RefusalKind::invalid_request_path, 404, path.error());
@@ -146,23 +179,24 @@ Result<Response> give(const Services& s, kbs::Broker& broker, const Request& req
   }
   auto decision = broker.gate().decide(*guest, *ask, now);
   if (!decision) return say_no(kind_of(decision.error().code(), RefusalKind::policy_engine_error), 401, decision.error());
-  const auto reply = broker.gate().release(*guest, *std::move(decision), now);
-  if (reply) return http::bytes_response("application/json", to_bytes(*reply));
-  if (reply.error().code() == Errc::not_found) return say_no(RefusalKind::plugin_internal_error, 404, reply.error());
-  return say_no(kind_of(reply.error().code(), RefusalKind::jwe_error), 401, reply.error());
+  auto reply = broker.gate().release(*guest, *std::move(decision), now);
+  if (!reply) return no_release(reply.error());
+  return *std::move(reply);
 }
 
 /// The same, counted. A refusal has its cause.
-Result<Response> give_counted(const Services& s, kbs::Broker& broker, const Request& request) {
-  auto response = give(s, broker, request);
-  std::string_view code = "released";
-  if (!response) {
-    code = to_string(response.error().code());
-  } else if (response->cause) {
-    code = to_string(response->cause->code());
-  }
-  broker.meters().releases.with({broker.tenant().str(), code}).add();
-  return response;
+void give_counted(const Services& s, kbs::Broker& broker, const SharedRequest& request, Answer answer) {
+  auto counted = [&broker, answer = std::move(answer)](Response response) {
+    const auto code = response.cause ? to_string(response.cause->code()) : "released";
+    broker.meters().releases.with({broker.tenant().str(), code}).add();
+    answer(std::move(response));
+  };
+  auto given = give(s, broker, *request);
+  if (auto* response = std::get_if<Response>(&given)) return counted(std::move(*response));
+  auto recorded = [counted = std::move(counted)](Result<std::string> reply) {
+    counted(reply ? http::bytes_response("application/json", to_bytes(*reply)) : no_release(reply.error()));
+  };
+  std::get<kbs::Unrecorded<std::string>>(std::move(given)).record(broker.writes(), std::move(recorded));
 }
 
 Result<Response> put(const Services& s, kbs::Broker& broker, const Request& request) {
@@ -251,9 +285,9 @@ void add_kbs_routes(http::Router& router, const Services& services) {
   for (const auto prefix : {kPrefix, kTenantPrefix}) {
     const auto at = [&](std::string_view path) { return std::string{prefix} + std::string{path}; };
     const auto resource = at("/resource/{repository}/{type}/{tag}");
-    router.add(Method::post, at("/auth"), http::kPublic, blocking(services, with_broker(open)), small);
-    router.add(Method::post, at("/attest"), http::kPublic, blocking(services, with_broker(attest)), large);
-    router.add(Method::get, resource, http::kPublic, blocking(services, with_broker(give_counted)));  // its credentials are the guest's
+    router.add(Method::post, at("/auth"), http::kPublic, prefix == kPrefix ? at_once(services, open) : blocking(services, with_broker(open)), small);
+    router.add(Method::post, at("/attest"), http::kPublic, answering(services, with_broker_later(attest)), large);
+    router.add(Method::get, resource, http::kPublic, answering(services, with_broker_later(give_counted)));  // its credentials are the guest's
     router.add(Method::post, resource, admin, blocking(services, administering(put)), large);
     router.add(Method::del, resource, admin, blocking(services, administering(remove)));
     router.add(Method::get, at("/resource"), admin, reading(services, administering(list)));

@@ -110,7 +110,7 @@ json::Array texts(const std::vector<std::string>& values) {
 json::Value to_json(const kbs::Handshakes::Session& session) {
   json::Object out{{"session", session.name},
                    {"tee", session.tee},
-                   {"state", session.guest ? "attested" : session.attempted ? "ended" : "waiting"},
+                   {"state", session.guest ? "attested" : "ended"},
                    {"expires", to_rfc3339(session.expires)},
                    {"revoked", session.revoked}};
   if (session.guest) {

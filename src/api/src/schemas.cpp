@@ -433,7 +433,7 @@ constexpr std::string_view kGuests = R"json({
     "next": {"$ref": "#/components/schemas/Cursor"}}},
 "Guest": {"type": "object", "required": ["session", "tee", "state", "expires", "revoked"],
   "properties": {"session": {"type": "string", "description": "SHA-256 of the session's id, hex", "pattern": "^[0-9a-f]{64}$"},
-    "tee": {"type": "string"}, "state": {"type": "string", "enum": ["waiting", "attested", "ended"]},
+    "tee": {"type": "string"}, "state": {"type": "string", "enum": ["attested", "ended"]},
     "expires": {"$ref": "#/components/schemas/Time"}, "revoked": {"type": "boolean"},
     "token": {"$ref": "#/components/schemas/Id"},
     "measurements": {"type": "array", "items": {"type": "string"}},

@@ -430,9 +430,14 @@ class Printer {
 
   void print_utf8(std::string_view text) {
     constexpr std::string_view kHex = "0123456789abcdef";
+    const auto plain = [](char c) { return static_cast<std::uint8_t>(c) >= 0x20 && c != '"' && c != '\\'; };
     out_.push_back('"');
-    for (const char c : text) {
-      switch (c) {
+    for (auto at = text.begin(); at != text.end(); ++at) {
+      const auto run = std::find_if_not(at, text.end(), plain);
+      out_.append(at, run);
+      if (run == text.end()) break;
+      at = run;
+      switch (const char c = *at) {
         case '"':
           out_ += "\\\"";
           break;
@@ -455,13 +460,9 @@ class Printer {
           out_ += "\\t";
           break;
         default:
-          if (static_cast<std::uint8_t>(c) < 0x20) {
-            out_ += "\\u00";
-            out_.push_back(kHex[static_cast<std::uint8_t>(c) >> 4U]);
-            out_.push_back(kHex[static_cast<std::uint8_t>(c) & 0xFU]);
-          } else {
-            out_.push_back(c);
-          }
+          out_ += "\\u00";
+          out_.push_back(kHex[static_cast<std::uint8_t>(c) >> 4U]);
+          out_.push_back(kHex[static_cast<std::uint8_t>(c) & 0xFU]);
       }
     }
     out_.push_back('"');

@@ -37,16 +37,20 @@ constexpr Table kFromHex = inverse_hex();
 std::uint8_t lookup(const Table& table, char c) noexcept { return table[static_cast<std::uint8_t>(c)]; }
 
 std::string encode64(ByteView bytes, std::string_view alphabet, bool pad) {
-  std::string out;
-  out.reserve((bytes.size() + 2) / 3 * 4);
-  std::uint32_t bits = 0;
-  unsigned held = 0;
-  for (const auto byte : bytes) {
-    bits = (bits << 8U | byte) & 0xFFFFU;
-    for (held += 8; held >= 6; held -= 6) out.push_back(alphabet[bits >> (held - 6) & 0x3FU]);
+  std::string out((bytes.size() + 2) / 3 * 4, '=');
+  auto* to = out.data();
+  for (; bytes.size() >= 3; bytes = bytes.subspan(3)) {
+    const auto bits = static_cast<std::uint32_t>(bytes[0] << 16U | bytes[1] << 8U | bytes[2]);
+    for (const auto shift : {18U, 12U, 6U, 0U}) *to++ = alphabet[bits >> shift & 0x3FU];
   }
-  if (held > 0) out.push_back(alphabet[bits << (6 - held) & 0x3FU]);
-  while (pad && out.size() % 4 != 0) out.push_back('=');
+  if (!bytes.empty()) {
+    const auto bits = static_cast<std::uint32_t>(bytes[0] << 16U | (bytes.size() > 1 ? bytes[1] << 8U : 0));
+    for (const auto shift : {18U, 12U, 6U}) {
+      if (shift == 6U && bytes.size() == 1) break;
+      *to++ = alphabet[bits >> shift & 0x3FU];
+    }
+  }
+  if (!pad) out.resize(static_cast<std::size_t>(to - out.data()));
   return out;
 }
 

@@ -14,6 +14,8 @@ namespace beast = boost::beast;
 namespace {
 
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+/// Room for what most requests are whole. What a connection has received is erased after each, and so what is made is little.
+constexpr std::size_t kFirstPiece = 4U << 10;
 constexpr std::size_t kLingerBytes = std::size_t{4} << 20;
 constexpr std::chrono::seconds kLinger{2};
 constexpr std::string_view kTokenProtocol = "bearer.";
@@ -247,7 +249,7 @@ runtime::Task<Result<void>> Session::await_request() {
   const auto& limits = service_->options.limits;
   if (buffer_.size() == 0) {
     transport_->expires_after(first_ ? limits.header_timeout : limits.idle_timeout);
-    const auto space = buffer_.prepare(kPiece);
+    const auto space = buffer_.prepare(kFirstPiece);
     const std::span<std::uint8_t> target{static_cast<std::uint8_t*>(space.data()), space.size()};
     auto got = co_await transport_->read_some(target);
     if (!got) co_return Error{Errc::peer_closed, "no further request"};

@@ -177,7 +177,7 @@ runtime::Task<Result<void>> read_body(Transport& transport, ReadBuffer& buffer, 
   };
   if (parser.content_length() && *parser.content_length() > max_body) co_return too_long();
   if (parser.is_done()) co_return Result<void>{};
-  crypto::CleansedBytes piece(kPiece);
+  crypto::CleansedBytes piece(static_cast<std::size_t>(std::min<std::uint64_t>(parser.content_length().value_or(kPiece), kPiece)));
   std::uint64_t total = 0;
   while (!parser.is_done()) {
     parser.get().body().data = piece.data();

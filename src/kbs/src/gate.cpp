@@ -1,6 +1,7 @@
 #include "cloister/kbs/gate.hpp"
 
 #include <chrono>
+#include <memory>
 
 #include "leaves.hpp"
 
@@ -36,15 +37,25 @@ Result<AttestedGuest> Gate::authenticate(const Credentials& credentials, UnixTim
   return guest;
 }
 
-Result<void> Gate::record_refusal(const AttestedGuest& guest, const Ask& ask, Errc code, const PolicyRef& policy, UnixTime now) {
-  auto leaf = leaf_of(kRefused, subject_of(ask.path), now);
+merkle::AuditLeaf Gate::leaf_for(std::string_view kind, const AttestedGuest& guest, const Ask& ask, const PolicyRef& policy,
+                                 UnixTime now) const {
+  auto leaf = leaf_of(kind, subject_of(ask.path), now);
   leaf.details = {{"tenant", options_.tenant.str()},
                   {"token", guest.token_id()},
-                  {"key", key_digest(guest.key())},
-                  {"code", std::string{to_string(code)}},
+                  {"key", digest_bytes(guest.key_digest())},
                   {"policy", digest_bytes(policy.digest)},
                   {"policy_name", policy.name}};
+  return leaf;
+}
+
+merkle::AuditLeaf Gate::refusal(const AttestedGuest& guest, const Ask& ask, Errc code, const PolicyRef& policy, UnixTime now) const {
+  auto leaf = leaf_for(kRefused, guest, ask, policy, now);
+  leaf.details.emplace_back("code", std::string{to_string(code)});
   if (ask.version) leaf.details.emplace_back("version", *ask.version);
+  return leaf;
+}
+
+Result<void> Gate::record(const merkle::AuditLeaf& leaf) const {
   CLOISTER_TRY(transaction, services_.database.write());
   CLOISTER_TRY(index, services_.log.append(transaction, leaf));
   static_cast<void>(index);
@@ -55,7 +66,9 @@ Result<bool> Gate::allows(const AttestedGuest& guest, const ResourcePolicy& poli
   CLOISTER_CHECK(revocations_.check(guest, now));
   CLOISTER_TRY(labels, vault_.labels(ask.path));
   const auto begin = std::chrono::steady_clock::now();
-  auto allowed = policy.allows(guest.claims(), ask.path, to_object(ask.query), to_object(labels));
+  const auto input = guest.input(services_.inputs);
+  auto allowed = input ? policy.allows(input, ask.path, to_object(ask.query), to_object(labels))
+                       : policy.allows(guest.claims(), ask.path, to_object(ask.query), to_object(labels));
   services_.meters.policies.with({"resource"}).observe(std::chrono::steady_clock::now() - begin);
   return allowed;
 }
@@ -66,11 +79,11 @@ Result<ReleaseDecision> Gate::decide(const AttestedGuest& guest, const Ask& ask,
   const auto allowed = allows(guest, rule.policy, ask, now);
   if (allowed && *allowed) return ReleaseDecision{guest.token_id(), ask, rule.ref};
   const auto why = allowed ? Error{Errc::permission_denied, "Access denied by policy"} : allowed.error();
-  CLOISTER_CHECK(record_refusal(guest, ask, why.code(), rule.ref, now));
+  CLOISTER_CHECK(record(refusal(guest, ask, why.code(), rule.ref, now)));
   return why;
 }
 
-Result<std::string> Gate::release(const AttestedGuest& guest, ReleaseDecision decision, UnixTime now) {
+Result<Unrecorded<std::string>> Gate::release(const AttestedGuest& guest, ReleaseDecision decision, UnixTime now) {
   if (decision.token_id_ != guest.token_id() || now >= guest.expires()) {
     return Error{Errc::permission_denied, "Access denied by policy"};
   }
@@ -79,32 +92,28 @@ Result<std::string> Gate::release(const AttestedGuest& guest, ReleaseDecision de
   if (!found && found.error().code() == Errc::not_found && !ask.version) found = vault_.first_use(ask.path, guest.token_id(), now);
   if (!found) {
     if (found.error().code() != Errc::not_found) return found.error();
-    CLOISTER_CHECK(record_refusal(guest, ask, Errc::not_found, decision.policy_, now));
+    CLOISTER_CHECK(record(refusal(guest, ask, Errc::not_found, decision.policy_, now)));
     return Error{Errc::not_found, "no such resource"};
   }
   CLOISTER_TRY(sealed, crypto::jose::encrypt(guest.key(), found->value.reveal(), services_.random));
-  auto leaf = leaf_of(kReleased, subject_of(ask.path), now);
-  leaf.details = {{"tenant", options_.tenant.str()},
-                  {"token", guest.token_id()},
-                  {"key", key_digest(guest.key())},
-                  {"version", found->version},
-                  {"policy", digest_bytes(decision.policy_.digest)},
-                  {"policy_name", decision.policy_.name}};
-  auto held = record_release(guest, leaf, now);
-  if (held) return crypto::jose::write(sealed);
-  if (held.error().code() == Errc::attestation_revoked) {
-    CLOISTER_CHECK(record_refusal(guest, ask, held.error().code(), decision.policy_, now));
-  }
-  return held.error();
-}
-
-/// Nothing is revoked between the question whether it is and the leaf.
-Result<void> Gate::record_release(const AttestedGuest& guest, const merkle::AuditLeaf& leaf, UnixTime now) {
-  CLOISTER_TRY(transaction, services_.database.write());
-  CLOISTER_CHECK(revocations_.check(guest, now));
-  CLOISTER_TRY(index, services_.log.append(transaction, leaf));
-  static_cast<void>(index);
-  return transaction.commit();
+  struct Release {
+    AttestedGuest guest;
+    std::string reply;
+    merkle::AuditLeaf leaf;
+    merkle::AuditLeaf refusal;
+  };
+  auto leaf = leaf_for(kReleased, guest, ask, decision.policy_, now);
+  leaf.details.emplace_back("version", found->version);
+  const auto release = std::make_shared<const Release>(
+      Release{guest, crypto::jose::write(sealed), std::move(leaf), refusal(guest, ask, Errc::attestation_revoked, decision.policy_, now)});
+  // Nothing is revoked between the question whether it is and the leaf.
+  return Unrecorded<std::string>{[this, release, now](storage::Transaction& transaction) -> Result<Result<std::string>> {
+    const auto held = revocations_.check(release->guest, now);
+    if (!held && held.error().code() != Errc::attestation_revoked) return held.error();
+    CLOISTER_TRY(index, services_.log.append(transaction, held ? release->leaf : release->refusal));
+    static_cast<void>(index);
+    return held ? Result<std::string>{release->reply} : held.error();
+  }};
 }
 
 }  // namespace cloister::kbs

@@ -5,15 +5,18 @@
 #include "cloister/crypto/hash.hpp"
 #include "cloister/crypto/jose.hpp"
 #include "cloister/token/verify.hpp"
+#include "leaves.hpp"
 #include "subjects.hpp"
 
 namespace cloister::kbs {
 namespace {
 
+namespace json = codec::json;
+
 constexpr std::size_t kMaxKnown = 1024;  // tokens that need not be verified again; some 10 KiB each
 
 /// What whoever gets the token reads in it.
-Result<codec::json::Value> readable(std::string_view text) {
+Result<json::Value> readable(std::string_view text) {
   const auto token = crypto::jose::parse_signed(text);
   if (!token) return token.error().in("the token of this evidence");
   auto claims = crypto::jose::payload_of(*token);
@@ -38,10 +41,15 @@ Result<GuestTokens::Issued> GuestTokens::issue(const token::Attester& cpu, const
   const auto* expires = claims.find("exp");
   const auto seconds = expires == nullptr ? std::nullopt : expires->as_int();
   CLOISTER_ASSERT(seconds.has_value());  // it was written a line before
-  auto subjects = subjects_in(claims);
-  const AttestedGuest known{{id, tee_key, std::move(claims), std::move(subjects), now, UnixTime{std::chrono::seconds{*seconds}}}};
+  const auto known = guest_of(id, tee_key, std::move(claims), now, UnixTime{std::chrono::seconds{*seconds}});
   remember(crypto::sha256(as_bytes(text)), known);
   return Issued{std::move(text), known};
+}
+
+AttestedGuest GuestTokens::guest_of(std::string id, crypto::jose::EncryptionKey key, json::Value claims, UnixTime issued, UnixTime expires) {
+  const auto digest = key_digest(key);
+  auto subjects = subjects_in(claims);
+  return AttestedGuest{{std::move(id), std::move(key), digest, std::move(claims), std::move(subjects), issued, expires}};
 }
 
 std::optional<AttestedGuest> GuestTokens::known(const Digest32& token, UnixTime now) const {
@@ -93,7 +101,7 @@ Result<AttestedGuest> GuestTokens::verify(std::string_view text, UnixTime now) c
   }
   auto key = crypto::jose::EncryptionKey::parse(*jwk);
   if (!key) return key.error().in("token");
-  return AttestedGuest{{*id->as_string(), *std::move(key), claims, subjects_in(claims), verified.issued(), verified.expires()}};
+  return guest_of(*id->as_string(), *std::move(key), claims, verified.issued(), verified.expires());
 }
 
 }  // namespace cloister::kbs

@@ -20,20 +20,6 @@ constexpr std::string_view kNoTee = "none";  // of a handshake that did not get 
 /// How administrators and tokens call a session, whose id is a credential.
 Digest32 digest_of(const sessions::Id& id) { return crypto::sha256(ByteView{id}); }
 
-Result<sessions::Id> session_id(std::string_view text) {
-  auto id = codec::array_from_hex<16>(text);
-  if (!id) return Error{Errc::unauthenticated, "a session of this server expected: begin with a request"};
-  return id;
-}
-
-/// A UUID of version 4 (RFC 9562 section 5.4), as clients know sessions.
-sessions::Id new_session_id(Random& random) {
-  auto id = random.array<16>();
-  id[6] = static_cast<std::uint8_t>((id[6] & 0x0FU) | 0x40U);
-  id[8] = static_cast<std::uint8_t>((id[8] & 0x3FU) | 0x80U);
-  return id;
-}
-
 /// What further policies say: "lax affirming, strict warning".
 std::string statuses_of(const token::Attester& attester) {
   std::string out;
@@ -71,48 +57,56 @@ Result<Handshakes::Opened> Handshakes::begin(std::string_view text, UnixTime now
 Result<Handshakes::Opened> Handshakes::open(std::string_view text, UnixTime now) {
   CLOISTER_TRY(request, rcar::parse_request(text));
   CLOISTER_CHECK(verified_here(request.tee));
-  const auto id = new_session_id(services_.random);
-  const rcar::Challenge challenge{services_.random.array<32>()};
-  CLOISTER_TRY(transaction, services_.database.write());
-  CLOISTER_CHECK(sessions::add(transaction, options_.tenant, id, challenge.nonce, rcar::to_string(request.tee), now + options_.session_lifetime));
-  CLOISTER_CHECK(transaction.commit());
-  return Opened{codec::to_hex(id), rcar::write(challenge), options_.session_lifetime};
+  auto made = cookies_.make(request.tee, services_.random, now);
+  return Opened{std::move(made.cookie), rcar::write(made.session.challenge), options_.session_lifetime};
 }
 
-Result<sessions::Record> Handshakes::pending(const sessions::Id& id, UnixTime now) const {
+/// A session that may have its attempt. Whether another one is at it, `conclude` knows.
+Result<SessionCookies::Session> Handshakes::pending(std::string_view cookie, UnixTime now) const {
+  CLOISTER_TRY(session, cookies_.read(cookie));
+  if (session.expires <= now) return Error{Errc::unauthenticated, "the session has expired: begin with a request"};
   CLOISTER_TRY(snapshot, services_.database.read());
-  auto session = sessions::get(snapshot, options_.tenant, id, now);
-  if (!session && session.error().code() == Errc::not_found) {
-    return Error{Errc::unauthenticated, "no such session, or it has expired: begin with a request"};
-  }
-  if (session && session->attempted) {
-    return Error{Errc::nonce_invalid, "this session's nonce was used: begin with a request"};
-  }
+  const auto used = sessions::get(snapshot, options_.tenant, session.id, now);
+  if (used) return Error{Errc::nonce_invalid, "this session's nonce was used: begin with a request"};
+  if (used.error().code() != Errc::not_found) return used.error();
   return session;
 }
 
+Result<Unrecorded<std::string>> Handshakes::attempt(std::string_view session, std::string_view text, UnixTime now,
+                                                    std::string& tee) const {
+  tee = kNoTee;
+  CLOISTER_TRY(waiting, pending(session, now));
+  tee = rcar::to_string(waiting.tee);
+  CLOISTER_TRY(message, rcar::parse_attestation(text));
+  return conclude(waiting, message, appraise(waiting, message, now), now);
+}
+
+void Handshakes::count(const Result<std::string>& token, const std::string& tee, UnixTime now) const {
+  if (!token) services_.refusals.note(token.error().code(), now);
+  services_.meters.handshakes.with({tee, token ? "ok" : to_string(token.error().code())}).add();
+}
+
 Result<std::string> Handshakes::attest(std::string_view session, std::string_view text, UnixTime now) {
-  auto tee = std::string{kNoTee};
-  const auto refused = [&](const Error& error) {
-    services_.refusals.note(error.code(), now);
-    services_.meters.handshakes.with({tee, to_string(error.code())}).add();
-    return error;
-  };
-  const auto id = session_id(session);
-  if (!id) return refused(id.error());
-  const auto message = rcar::parse_attestation(text);
-  if (!message) return refused(message.error());
-  const auto waiting = pending(*id, now);
-  if (!waiting) return refused(waiting.error());
-  tee = waiting->tee;
-  auto token = conclude(*id, *message, appraise(*waiting, *message, now), now);
-  if (!token) return refused(token.error());
-  services_.meters.handshakes.with({tee, "ok"}).add();
+  std::string tee;
+  auto attempted = attempt(session, text, now, tee);
+  auto token = attempted ? std::move(*attempted).record(services_.database) : Result<std::string>{attempted.error()};
+  count(token, tee, now);
   return token;
 }
 
-Result<Handshakes::Appraised> Handshakes::appraise(const sessions::Record& session, const rcar::Attestation& message, UnixTime now) const {
-  if (message.nonce != rcar::Challenge{session.nonce}.nonce_text()) {
+void Handshakes::attest(std::string_view session, std::string_view text, UnixTime now, std::function<void(Result<std::string>)> done) {
+  std::string tee;
+  auto attempted = attempt(session, text, now, tee);
+  auto told = [this, tee, now, done = std::move(done)](Result<std::string> token) {
+    count(token, tee, now);
+    done(std::move(token));
+  };
+  if (!attempted) return told(attempted.error());
+  std::move(*attempted).record(services_.writes, std::move(told));
+}
+
+Result<Handshakes::Appraised> Handshakes::appraise(const SessionCookies::Session& session, const rcar::Attestation& message, UnixTime now) const {
+  if (message.nonce != session.challenge.nonce_text()) {
     return Error{Errc::nonce_invalid, "attestation.runtime-data.nonce: that of this session's challenge expected"};
   }
   std::optional<rcar::MeasuredInitData> init_data;
@@ -120,9 +114,7 @@ Result<Handshakes::Appraised> Handshakes::appraise(const sessions::Record& sessi
     CLOISTER_TRY(read, rcar::read_init_data(*message.init_data));
     init_data = std::move(read);
   }
-  const auto tee = rcar::tee_from_string(session.tee);
-  if (!tee) return Error{Errc::storage_corrupt, "session: no TEE is called " + session.tee};
-  CLOISTER_CHECK(verified_here(*tee));
+  CLOISTER_CHECK(verified_here(session.tee));
   CLOISTER_TRY(devices, rcar::parse_additional_evidence(message.additional_evidence));
   CLOISTER_TRY(primary_data, rcar::primary_report_data(message.nonce, message.tee_key, message.additional_evidence));
   CLOISTER_TRY(device_data, rcar::device_report_data(message.nonce, message.tee_key));
@@ -146,9 +138,9 @@ Result<Handshakes::Appraised> Handshakes::appraise(const sessions::Record& sessi
     return Appraised{cpu_policy.ref, std::move(cpu.attester), std::move(others), std::move(cpu.init_data),
                      init_data ? init_data->claims : json::Value{}};
   };
-  if (*tee == Tee::sample) {
+  if (session.tee == Tee::sample) {
     CLOISTER_TRY(evidence, json::parse(message.primary_evidence));
-    CLOISTER_TRY(cpu, appraise_sample(*tee, evidence, primary_data, init_data,
+    CLOISTER_TRY(cpu, appraise_sample(session.tee, evidence, primary_data, init_data,
                                       {cpu_policy.policy, current->reference_values, current->further(AttesterClass::cpu)}));
     return whole(std::move(cpu));
   }
@@ -159,53 +151,61 @@ Result<Handshakes::Appraised> Handshakes::appraise(const sessions::Record& sessi
                              .rego = cpu_policy.policy,
                              .reference_values = current->reference_values,
                              .cache = services_.cache};
-  CLOISTER_TRY(cpu, appraise_tee(session.tee, message.primary_evidence, rcar::padded(primary_data), init_data, terms,
+  CLOISTER_TRY(cpu, appraise_tee(rcar::to_string(session.tee), message.primary_evidence, rcar::padded(primary_data), init_data, terms,
                                  services_.sources, current->further(AttesterClass::cpu)));
   return whole(std::move(cpu));
 }
 
 /// The session's one attempt, its token and its leaf, or nothing of it.
-Result<std::string> Handshakes::conclude(const sessions::Id& id, const rcar::Attestation& message, const Result<Appraised>& appraised,
-                                     UnixTime now) {
+Unrecorded<std::string> Handshakes::conclude(const SessionCookies::Session& session, const rcar::Attestation& message,
+                                             const Result<Appraised>& appraised, UnixTime now) const {
   const auto token_id = random_id("tok", services_.random);
-  const auto session = digest_of(id);
-  std::optional<AttestedGuest> guest;
-  const auto issue = [&]() -> Result<std::string> {
+  const auto name = digest_of(session.id);
+  struct Attempt {
+    Result<std::string> token;
+    std::optional<AttestedGuest> guest;
+    merkle::AuditLeaf leaf;
+  };
+  const auto issue = [&]() -> Result<GuestTokens::Issued> {
     if (!appraised) return appraised.error();
     const token::GuestData said{message.nonce, message.tee_key.to_json(), message.additional_evidence, appraised->init_data,
-                                appraised->init_data_claims, codec::to_hex(session)};
-    CLOISTER_TRY(issued, tokens_.issue(appraised->cpu, appraised->devices, said, message.tee_key, token_id, now));
-    guest = std::move(issued.guest);
-    return std::move(issued.token);
+                                appraised->init_data_claims, codec::to_hex(name)};
+    return tokens_.issue(appraised->cpu, appraised->devices, said, message.tee_key, token_id, now);
   };
-  auto token = issue();
-  CLOISTER_TRY(transaction, services_.database.write());
-  // Nothing is revoked between this question and the leaf.
-  if (token) {
-    if (const auto held = revocations_.check(*guest, now); !held) token = held.error();
+  auto issued = issue();
+  Attempt attempt{issued ? Result<std::string>{std::move(issued->token)} : issued.error(), std::nullopt, leaf_of(kAttested, token_id, now)};
+  if (issued) {
+    attempt.guest = std::move(issued->guest);
+    attempt.leaf.details = {{"tenant", options_.tenant.str()},
+                            {"session", digest_bytes(name)},
+                            {"key", digest_bytes(attempt.guest->key_digest())},
+                            {"status", std::string{to_string(appraised->cpu.status())}},
+                            {"policy", digest_bytes(appraised->policy.digest)},
+                            {"lab", std::uint64_t{appraised->cpu.lab() ? 1U : 0U}},
+                            {"sample", std::uint64_t{appraised->cpu.sample() ? 1U : 0U}}};
+    if (const auto said = statuses_of(appraised->cpu); !said.empty()) attempt.leaf.details.emplace_back("policies", said);
   }
-  CLOISTER_CHECK(sessions::conclude(transaction, id, token ? std::optional{*token} : std::nullopt, now));
-  if (token) {
-    auto leaf = leaf_of(kAttested, token_id, now);
-    leaf.details = {{"tenant", options_.tenant.str()},
-                    {"session", digest_bytes(session)},
-                    {"key", key_digest(message.tee_key)},
-                    {"status", std::string{to_string(appraised->cpu.status())}},
-                    {"policy", digest_bytes(appraised->policy.digest)},
-                    {"lab", std::uint64_t{appraised->cpu.lab() ? 1U : 0U}},
-                    {"sample", std::uint64_t{appraised->cpu.sample() ? 1U : 0U}}};
-    if (const auto said = statuses_of(appraised->cpu); !said.empty()) leaf.details.emplace_back("policies", said);
-    CLOISTER_TRY(index, services_.log.append(transaction, leaf));
-    static_cast<void>(index);
-  }
-  CLOISTER_CHECK(transaction.commit());
-  return token;
+  const auto shared = std::make_shared<const Attempt>(std::move(attempt));
+  return Unrecorded<std::string>{[this, shared, session, now](storage::Transaction& transaction) -> Result<Result<std::string>> {
+    auto token = shared->token;
+    // Nothing is revoked between this question and the leaf.
+    if (token) {
+      if (const auto held = revocations_.check(*shared->guest, now); !held) token = held.error();
+    }
+    const sessions::Record attempted{std::string{rcar::to_string(session.tee)}, session.expires, token ? std::optional{*token} : std::nullopt};
+    CLOISTER_CHECK(sessions::conclude(transaction, options_.tenant, session.id, attempted, now));
+    if (token) {
+      CLOISTER_TRY(index, services_.log.append(transaction, shared->leaf));
+      static_cast<void>(index);
+    }
+    return token;
+  }};
 }
 
 Result<std::string> Handshakes::token_of(std::string_view session, UnixTime now) const {
-  CLOISTER_TRY(id, session_id(session));
+  CLOISTER_TRY(known, cookies_.read(session));
   CLOISTER_TRY(snapshot, services_.database.read());
-  auto found = sessions::get(snapshot, options_.tenant, id, now);
+  auto found = sessions::get(snapshot, options_.tenant, known.id, now);
   if (!found && found.error().code() != Errc::not_found) return found.error();
   if (found && found->token) return *std::move(found->token);
   return Error{Errc::unauthenticated, "an attested session expected"};
@@ -219,7 +219,7 @@ Result<std::vector<Handshakes::Session>> Handshakes::sessions(std::uint32_t limi
   CLOISTER_TRY(held, read());
   std::vector<Session> out;
   for (const auto& [id, record] : held) {
-    auto& one = out.emplace_back(Session{codec::to_hex(digest_of(id)), record.tee, record.attempted, record.expires, std::nullopt, false});
+    auto& one = out.emplace_back(Session{codec::to_hex(digest_of(id)), record.tee, record.expires, std::nullopt, false});
     if (!record.token) continue;
     auto guest = tokens_.verify(*record.token, now);
     if (!guest) continue;

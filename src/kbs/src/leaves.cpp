@@ -23,10 +23,10 @@ std::string subject_of(std::string text) {
   return text.size() <= kMaxSubject ? text : "sha256:" + codec::to_hex(crypto::sha256(as_bytes(text)));
 }
 
-Bytes key_digest(const crypto::jose::EncryptionKey& key) {
+Digest32 key_digest(const crypto::jose::EncryptionKey& key) {
   const auto text = codec::json::canonical(key.to_json());
   CLOISTER_ASSERT(text.ok());  // texts of base64url
-  return digest_bytes(crypto::sha256(as_bytes(*text)));
+  return crypto::sha256(as_bytes(*text));
 }
 
 }  // namespace cloister::kbs

@@ -18,6 +18,6 @@ namespace cloister::kbs {
 [[nodiscard]] inline std::string subject_of(const rcar::ResourcePath& path) { return subject_of(path.str()); }
 [[nodiscard]] inline Bytes digest_bytes(const Digest32& digest) { return to_bytes(ByteView{digest}); }
 /// Of the guest's key, by which releases to one guest are found again.
-[[nodiscard]] Bytes key_digest(const crypto::jose::EncryptionKey& key);
+[[nodiscard]] Digest32 key_digest(const crypto::jose::EncryptionKey& key);
 
 }  // namespace cloister::kbs

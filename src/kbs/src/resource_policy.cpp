@@ -34,13 +34,13 @@ ResourcePolicy ResourcePolicy::builtin() {
   return std::move(policy).value();
 }
 
-Result<ResourcePolicy::Explained> ResourcePolicy::ask(const json::Value& token, const rcar::ResourcePath& path, json::Object query,
+Result<ResourcePolicy::Explained> ResourcePolicy::ask(rego::Given given, const rcar::ResourcePath& path, json::Object query,
                                                       json::Object labels, rego::Explain explain) const {
-  json::Value data{json::Object{{"plugin", "resource"},
+  given.data = json::Value{json::Object{{"plugin", "resource"},
                                 {"resource-path", json::Array{path.repository(), path.type(), path.tag()}},
                                 {"query", std::move(query)},
                                 {"labels", std::move(labels)}}};
-  CLOISTER_TRY(evaluation, compiled_->evaluate({token, std::move(data), {}}, explain));
+  CLOISTER_TRY(evaluation, compiled_->evaluate(given, explain));
   const auto* allow = evaluation.find(kAllow);
   const bool allowed = allow != nullptr && *allow == json::Value{true};
   return Explained{allowed, std::move(evaluation)};
@@ -48,13 +48,19 @@ Result<ResourcePolicy::Explained> ResourcePolicy::ask(const json::Value& token, 
 
 Result<bool> ResourcePolicy::allows(const json::Value& token, const rcar::ResourcePath& path, json::Object query,
                                     json::Object labels) const {
-  CLOISTER_TRY(answer, ask(token, path, std::move(query), std::move(labels), rego::Explain::no));
+  CLOISTER_TRY(answer, ask({token, {}, {}}, path, std::move(query), std::move(labels), rego::Explain::no));
+  return answer.allowed;
+}
+
+Result<bool> ResourcePolicy::allows(const std::shared_ptr<const rego::KnownInput>& token, const rcar::ResourcePath& path,
+                                    json::Object query, json::Object labels) const {
+  CLOISTER_TRY(answer, ask({{}, {}, {}, {}, token}, path, std::move(query), std::move(labels), rego::Explain::no));
   return answer.allowed;
 }
 
 Result<ResourcePolicy::Explained> ResourcePolicy::explain(const json::Value& token, const rcar::ResourcePath& path,
                                                           json::Object labels) const {
-  return ask(token, path, {}, std::move(labels), rego::Explain::yes);
+  return ask({token, {}, {}}, path, {}, std::move(labels), rego::Explain::yes);
 }
 
 }  // namespace cloister::kbs

@@ -142,6 +142,11 @@ auto in_room(Work work) {
   return room().alone(work);
 }
 
+Error too_large(std::size_t size, const Limits& limits) {
+  return Error{Errc::limit_exceeded, "the policy's input has " + std::to_string(size) + " bytes, at most " +
+                                         std::to_string(limits.input_bytes) + " are allowed"};
+}
+
 std::string text_of(const json::Value& value) { return value.is_null() ? std::string{} : json::write(value); }
 
 Result<std::vector<Rule>> read_rules(const json::Array& rules) {
@@ -200,6 +205,28 @@ void add(crypto::Sha256& hash, std::string_view text) {
 
 }  // namespace
 
+struct KnownInput::Handle {
+  explicit Handle(cr_rego_document* made) : document{made} {}
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+  ~Handle() { cr_rego_document_free(document); }
+  cr_rego_document* document;
+};
+
+KnownInput::KnownInput(std::unique_ptr<Handle> handle, std::size_t size) : handle_{std::move(handle)}, size_{size} {}
+KnownInput::~KnownInput() = default;
+
+Result<std::shared_ptr<const KnownInput>> KnownInput::of(const json::Value& input, const Limits& limits) {
+  const auto text = json::write(input);
+  if (text.size() > limits.input_bytes) return too_large(text.size(), limits);
+  Failure failure;
+  cr_rego_document* document = nullptr;
+  const auto status = cr_rego_document_read(view_of(text), &document, failure.out());
+  if (status != CR_OK) return failure.error(status);
+  auto handle = std::make_unique<Handle>(document);
+  return std::shared_ptr<const KnownInput>{new KnownInput{std::move(handle), text.size()}};
+}
+
 struct CompiledPolicy::Handle {
   explicit Handle(cr_rego_policy* made) : policy{made} {}
   Handle(const Handle&) = delete;
@@ -249,19 +276,17 @@ Result<std::shared_ptr<const CompiledPolicy>> CompiledPolicy::compile(std::span<
 }
 
 Result<Evaluation> CompiledPolicy::evaluate(const Given& given, Explain explain) const {
-  const auto input = json::write(given.input);
+  const auto* const known = given.known_input.get();
+  const auto input = known == nullptr ? json::write(given.input) : std::string{};
   const auto data = text_of(given.data);
   const auto reference_values = text_of(given.reference_values);
-  const auto size = input.size() + data.size() + reference_values.size();
-  if (size > limits_.input_bytes) {
-    return Error{Errc::limit_exceeded, "the policy's input has " + std::to_string(size) + " bytes, at most " +
-                                           std::to_string(limits_.input_bytes) + " are allowed"};
-  }
+  const auto size = (known == nullptr ? input.size() : known->size_) + data.size() + reference_values.size();
+  if (size > limits_.input_bytes) return too_large(size, limits_);
   const auto time = std::clamp(given.time.value_or(limits_.time), std::chrono::microseconds{0}, limits_.time);
   const auto run = [&]() -> Result<Evaluation> {
     Failure failure;
     Buffer out;
-    const auto status = cr_rego_evaluate(handle_->policy, view_of(input), view_of(data), view_of(reference_values),
+    const auto status = cr_rego_evaluate(handle_->policy, known == nullptr ? nullptr : known->handle_->document, view_of(input), view_of(data), view_of(reference_values),
                                          static_cast<std::uint64_t>(time.count()), explain == Explain::yes ? 1 : 0,
                                          limits_.result_bytes, out.out(), failure.out());
     if (status != CR_OK) return failure.error(status);

@@ -161,19 +161,50 @@ Task<Result<void>> BlockingPool::submit(std::function<void()> job) {
 namespace {
 
 /// How work goes on that nobody may be waiting for any longer.
-struct Progress {
-  std::atomic<Outcome> outcome{Outcome::dropped};
-  AsyncEvent ended;
+class Progress {
+ public:
+  /// The first to end it wins; `keep` runs before anybody is told, and not once the wait has ended.
+  void end(Outcome outcome, const std::function<void()>& keep) {
+    {
+      const std::lock_guard held{mutex_};
+      if (outcome_) return;
+      outcome_ = outcome;
+      if (keep) keep();
+    }
+    ended_.notify_all();
+  }
+  [[nodiscard]] Task<Result<void>> wait(Deadline deadline) {
+    auto waited = co_await ended_.wait(0, deadline);
+    const std::lock_guard held{mutex_};
+    if (outcome_) co_return result_of(*outcome_);
+    outcome_ = Outcome::dropped;
+    co_return waited;
+  }
+
+ private:
+  std::mutex mutex_;  // guards the one below, and what is kept
+  std::optional<Outcome> outcome_;
+  AsyncEvent ended_;
 };
 
 }  // namespace
 
 Task<Result<void>> BlockingPool::submit_until(Deadline deadline, std::function<void()> job) {
+  Begin begin = [job = std::move(job)](const Answered& answered) {
+    job();
+    answered({});
+  };
+  co_return co_await submit_until(deadline, std::move(begin));
+}
+
+Task<Result<void>> BlockingPool::submit_until(Deadline deadline, Begin begin) {
   const auto progress = std::make_shared<Progress>();  // shared with the work
-  const auto seen = progress->ended.version();
+  std::function<void()> job = [progress, begin = std::move(begin)] {
+    begin([progress](const std::function<void()>& keep) { progress->end(Outcome::done, keep); });
+  };
+  // What has begun ends by its answer.
   std::function<void(Outcome)> finish = [progress](Outcome outcome) {
-    progress->outcome = outcome;
-    progress->ended.notify_all();
+    if (outcome != Outcome::done) progress->end(outcome, {});
   };
   auto number = impl_->add(std::move(job), std::move(finish));
   if (!number) co_return std::move(number).error();
@@ -183,9 +214,7 @@ Task<Result<void>> BlockingPool::submit_until(Deadline deadline, std::function<v
     ~Dropping() { impl->drop(number); }
   };
   const Dropping dropping{impl_, *number};
-  auto waited = co_await progress->ended.wait(seen, deadline);
-  if (!waited) co_return std::move(waited).error();
-  co_return result_of(progress->outcome);
+  co_return co_await progress->wait(deadline);
 }
 
 }  // namespace cloister::runtime

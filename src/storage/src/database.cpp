@@ -29,6 +29,9 @@ constexpr Sql kRollback{"ROLLBACK"};
 constexpr Sql kSavepoint{"SAVEPOINT member"};
 constexpr Sql kReleaseSavepoint{"RELEASE member"};
 constexpr Sql kRollbackTo{"ROLLBACK TO member"};
+constexpr Sql kBeginPart{"SAVEPOINT part"};
+constexpr Sql kReleasePart{"RELEASE part"};
+constexpr Sql kRollbackToPart{"ROLLBACK TO part"};
 constexpr Sql kBeginReading{"BEGIN"};
 constexpr Sql kFirstRead{"SELECT 1 FROM sqlite_schema LIMIT 1"};
 /// How many transactions may share one commit: the first of them waits for the last.
@@ -294,6 +297,19 @@ Result<std::uint64_t> Transaction::run(Sql sql, std::initializer_list<Param> par
   CLOISTER_TRY(row, rows.next());
   CLOISTER_ASSERT(!row);
   return static_cast<std::uint64_t>(sqlite3_changes64(connection_->handle()));
+}
+
+Result<void> Transaction::begin_part() {
+  CLOISTER_ASSERT(connection_ != nullptr);
+  return connection_->execute(kBeginPart);
+}
+
+Result<void> Transaction::end_part(bool kept) {
+  if (sqlite3_get_autocommit(connection_->handle()) != 0) {
+    return Error{Errc::storage_failure, "the transaction was rolled back after a failure in a part of it"};
+  }
+  if (!kept) CLOISTER_CHECK(connection_->execute(kRollbackToPart));
+  return connection_->execute(kReleasePart);
 }
 
 Result<void> Transaction::commit() {

@@ -339,6 +339,26 @@ CREATE TABLE revocation (
 CREATE INDEX revocation_by_expiry ON revocation (expires) WHERE expires IS NOT NULL;
 )sql";
 
+// Sessions of guests are kept from their attempt on, and no more before it. In the row with the rest of it, since a token
+// is longer than what a table without row ids keeps there.
+constexpr const char* kAttemptedSessions = R"sql(
+DROP TABLE broker_session;
+CREATE TABLE broker_session (
+  id BLOB NOT NULL UNIQUE,
+  tenant TEXT NOT NULL,
+  tee TEXT NOT NULL,
+  expires INTEGER NOT NULL,
+  token TEXT
+) STRICT;
+CREATE INDEX broker_session_by_expiry ON broker_session (expires);
+
+CREATE TABLE broker_sessions_swept (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  until INTEGER NOT NULL
+) STRICT;
+INSERT INTO broker_sessions_swept (one, until) VALUES (1, 0);
+)sql";
+
 constexpr Migration kSteps[] = {{1, "initial", kInitial},
                                 {2, "unfinished_jobs", kUnfinishedJobs},
                                 {3, "evidence_of_results", kEvidenceOfResults},
@@ -346,7 +366,8 @@ constexpr Migration kSteps[] = {{1, "initial", kInitial},
                                 {5, "broker_tenants", kBrokerTenants},
                                 {6, "derived_keys", kDerivedKeys},
                                 {7, "resource_versions", kResourceVersions},
-                                {8, "revocations", kRevocations}};
+                                {8, "revocations", kRevocations},
+                                {9, "attempted_sessions", kAttemptedSessions}};
 
 }  // namespace
 

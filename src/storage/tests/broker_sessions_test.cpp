@@ -17,70 +17,66 @@ constexpr broker_sessions::Id kOther{4, 5, 6};
 
 class BrokerSessionsTest : public testing::DatabaseTest {
  protected:
-  [[nodiscard]] Result<void> add(const broker_sessions::Id& id, int expires = 300) {
-    return commit([&](Transaction& t) { return broker_sessions::add(t, tenant("default"), id, bytes32(7), "tdx", at(expires)); });
-  }
-  [[nodiscard]] Result<void> conclude(const broker_sessions::Id& id, const std::optional<std::string>& token, int when) {
-    return commit([&](Transaction& t) { return broker_sessions::conclude(t, id, token, at(when)); });
+  [[nodiscard]] Result<void> conclude(const broker_sessions::Id& id, const std::optional<std::string>& token, int when = 1,
+                                      int expires = 300) {
+    return commit([&](Transaction& t) {
+      return broker_sessions::conclude(t, tenant("default"), id, {"tdx", at(expires), token}, at(when));
+    });
   }
 };
 
 TEST_F(BrokerSessionsTest, OutliveARestart) {
-  ASSERT_TRUE(add(kId));
-  open();
-  const auto waiting = broker_sessions::get(read(), tenant("default"), kId, at(299)).value();
-  EXPECT_EQ(waiting.nonce, bytes32(7));
-  EXPECT_EQ(waiting.tee, "tdx");
-  EXPECT_EQ(waiting.expires, at(300));
-  EXPECT_FALSE(waiting.attempted);
-  EXPECT_FALSE(waiting.token);
   ASSERT_TRUE(conclude(kId, "a.b.c", 299));
   open();
   const auto attested = broker_sessions::get(read(), tenant("default"), kId, at(299)).value();
-  EXPECT_TRUE(attested.attempted);
+  EXPECT_EQ(attested.tee, "tdx");
+  EXPECT_EQ(attested.expires, at(300));
   EXPECT_EQ(attested.token, "a.b.c");
+  EXPECT_EQ(conclude(kId, "a.b.c", 299).error().code(), Errc::nonce_invalid);
 }
 
 TEST_F(BrokerSessionsTest, HaveOneAttempt) {
-  ASSERT_TRUE(add(kId));
-  ASSERT_TRUE(conclude(kId, std::nullopt, 1));
-  EXPECT_EQ(conclude(kId, "a.b.c", 1).error().code(), Errc::nonce_invalid);
-  const auto failed = broker_sessions::get(read(), tenant("default"), kId, at(1)).value();
-  EXPECT_TRUE(failed.attempted);
-  EXPECT_FALSE(failed.token);
-  ASSERT_TRUE(add(kOther));
-  ASSERT_TRUE(conclude(kOther, "first", 1));
-  EXPECT_EQ(conclude(kOther, "second", 1).error().code(), Errc::nonce_invalid);
+  ASSERT_TRUE(conclude(kId, std::nullopt));
+  EXPECT_EQ(conclude(kId, "a.b.c").error().code(), Errc::nonce_invalid);
+  EXPECT_FALSE(broker_sessions::get(read(), tenant("default"), kId, at(1))->token);
+  ASSERT_TRUE(conclude(kOther, "first"));
+  EXPECT_EQ(conclude(kOther, "second").error().code(), Errc::nonce_invalid);
   EXPECT_EQ(broker_sessions::get(read(), tenant("default"), kOther, at(1))->token, "first");
 }
 
 TEST_F(BrokerSessionsTest, AreOneTenants) {
-  ASSERT_TRUE(add(kId));
+  ASSERT_TRUE(conclude(kId, "a.b.c"));
   EXPECT_EQ(broker_sessions::get(read(), tenant("other"), kId, at(1)).error().code(), Errc::not_found);
 }
 
 TEST_F(BrokerSessionsTest, EndWithTheirTime) {
-  ASSERT_TRUE(add(kId));
-  EXPECT_EQ(broker_sessions::get(read(), tenant("default"), kId, at(300)).error().code(), Errc::not_found);
   EXPECT_EQ(conclude(kId, "a.b.c", 300).error().code(), Errc::nonce_invalid);
-  EXPECT_EQ(conclude(kOther, "a.b.c", 1).error().code(), Errc::nonce_invalid);
-  EXPECT_EQ(add(kId).error().code(), Errc::conflict);
-  ASSERT_TRUE(add(kOther, 301));
+  ASSERT_TRUE(conclude(kId, "a.b.c", 299));
+  EXPECT_EQ(broker_sessions::get(read(), tenant("default"), kId, at(300)).error().code(), Errc::not_found);
+}
+
+TEST_F(BrokerSessionsTest, AreForgottenAndStayUsedWhateverTheClockSays) {
+  ASSERT_TRUE(conclude(kId, "a.b.c"));
+  ASSERT_TRUE(conclude(kOther, "a.b.c", 1, 301));
   EXPECT_EQ(*commit([](Transaction& t) { return broker_sessions::sweep(t, at(300)); }), 1U);
   EXPECT_TRUE(broker_sessions::get(read(), tenant("default"), kOther, at(300)).ok());
-  EXPECT_TRUE(add(kId).ok());
+  EXPECT_EQ(broker_sessions::get(read(), tenant("default"), kId, at(1)).error().code(), Errc::not_found);
+  EXPECT_EQ(conclude(kId, "again").error().code(), Errc::nonce_invalid);
+  EXPECT_EQ(*commit([](Transaction& t) { return broker_sessions::sweep(t, at(2)); }), 0U);
+  open();
+  EXPECT_EQ(conclude(kId, "again").error().code(), Errc::nonce_invalid);
+  EXPECT_TRUE(conclude({7}, "a.b.c", 1, 301).ok());
 }
 
 TEST_F(BrokerSessionsTest, AreListedWhileTheyLast) {
-  ASSERT_TRUE(add(kId, 300));
-  ASSERT_TRUE(add(kOther, 301));
-  ASSERT_TRUE(conclude(kOther, "a.b.c", 1));
+  ASSERT_TRUE(conclude(kId, std::nullopt));
+  ASSERT_TRUE(conclude(kOther, "a.b.c", 1, 301));
   const auto all = broker_sessions::list(read(), tenant("default"), at(1), 10).value();
   ASSERT_EQ(all.size(), 2U);
   EXPECT_EQ(all[0].first, kOther);
   EXPECT_EQ(all[0].second.token, "a.b.c");
   EXPECT_EQ(all[1].first, kId);
-  EXPECT_FALSE(all[1].second.attempted);
+  EXPECT_FALSE(all[1].second.token);
   EXPECT_EQ(broker_sessions::list(read(), tenant("default"), at(1), 1)->size(), 1U);
   EXPECT_EQ(broker_sessions::list(read(), tenant("default"), at(300), 10)->size(), 1U);
   const auto attested = broker_sessions::list(read(), tenant("default"), at(1), 10, true).value();
@@ -92,11 +88,10 @@ TEST_F(BrokerSessionsTest, AreListedWhileTheyLast) {
 }
 
 TEST_F(BrokerSessionsTest, OfManyAttemptsAtOnceOneWins) {
-  ASSERT_TRUE(add(kId));
   std::atomic<int> won = 0;
   std::vector<std::thread> threads;
   for (int i = 0; i < 8; ++i) {
-    threads.emplace_back([&, i] { won += conclude(kId, std::to_string(i), 1).ok() ? 1 : 0; });
+    threads.emplace_back([&, i] { won += conclude(kId, std::to_string(i)).ok() ? 1 : 0; });
   }
   for (auto& thread : threads) thread.join();
   EXPECT_EQ(won, 1);

@@ -467,10 +467,40 @@ pub unsafe extern "C" fn cr_rego_compile(
     }
 }
 
+/// A value that was read once, for many evaluations.
+pub struct Document(Value);
+
+#[no_mangle]
+pub unsafe extern "C" fn cr_rego_document_read(text: View, out: *mut *mut Document, error: *mut ErrorOut) -> i32 {
+    let result = guarded(|| {
+        memory_limit_once();
+        if out.is_null() {
+            return Err(argument("no place for the document"));
+        }
+        let text = unsafe { text.text() }.ok_or_else(|| argument("the document is not UTF-8"))?;
+        json(text, "document", false).map(Document)
+    })
+    .unwrap_or_else(panicked);
+    match result {
+        Ok(document) => {
+            unsafe { out.write(Box::into_raw(Box::new(document))) };
+            OK
+        }
+        Err(failure) => unsafe { finish(failure, error) },
+    }
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn cr_rego_document_free(document: *mut Document) {
+    if !document.is_null() {
+        guarded(|| drop(unsafe { Box::from_raw(document) }));
+    }
+}
+
 #[no_mangle]
 pub unsafe extern "C" fn cr_rego_evaluate(
-    policy: *const Policy, input: View, data: View, reference_values: View, time_limit_us: u64, explain: i32,
-    max_result_size: usize, out: *mut Buffer, error: *mut ErrorOut,
+    policy: *const Policy, known_input: *const Document, input: View, data: View, reference_values: View,
+    time_limit_us: u64, explain: i32, max_result_size: usize, out: *mut Buffer, error: *mut ErrorOut,
 ) -> i32 {
     let result = guarded(|| {
         let policy = unsafe { policy.as_ref() }.ok_or_else(|| argument("no policy"))?;
@@ -478,7 +508,10 @@ pub unsafe extern "C" fn cr_rego_evaluate(
             return Err(argument("no place for the result"));
         }
         let text = |view: View, what: &str| unsafe { view.text() }.ok_or_else(|| argument(what));
-        let input = json(text(input, "the input is not UTF-8")?, "input", false)?;
+        let input = match unsafe { known_input.as_ref() } {
+            Some(known) => known.0.clone(),
+            None => json(text(input, "the input is not UTF-8")?, "input", false)?,
+        };
         let object = |view: View, what: &str| match text(view, what)? {
             "" => Ok(Value::Undefined),
             found => json(found, what, true),

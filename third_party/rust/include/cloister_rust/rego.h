@@ -44,7 +44,13 @@ void cr_set_memory_limit(uint64_t bytes);
 int32_t cr_rego_compile(const cr_rego_module* modules, size_t module_count, const cr_view* entrypoints,
                         size_t entrypoint_count, cr_rego_policy** out, cr_rego_error* error);
 
-/* Evaluates every entrypoint. `data` and `reference_values` are JSON objects, or empty for none;
+/* A JSON value that is read once, for any number of evaluations at once. Counts as what the Rust side holds. */
+typedef struct cr_rego_document cr_rego_document;
+/* CR_INPUT_INVALID for what is no JSON. `*out` is the caller's, to be released by cr_rego_document_free. */
+int32_t cr_rego_document_read(cr_view text, cr_rego_document** out, cr_rego_error* error);
+void cr_rego_document_free(cr_rego_document* document); /* null is allowed */
+
+/* Evaluates every entrypoint. The input is `known_input`, or where that is null what `input` says. `data` and `reference_values` are JSON objects, or empty for none;
  * query_reference_value(name) answers the member of that name or null. Beyond `time_limit_us` microseconds of wall clock
  * it stops; a single builtin is not interrupted. `*out` becomes JSON of at most `max_result_size` bytes:
  *   {"results": {entrypoint: value, ...},            without those that are undefined
@@ -53,9 +59,9 @@ int32_t cr_rego_compile(const cr_rego_module* modules, size_t module_count, cons
  * `rules` and `unmet` only where `explain` is not 0 and it could be found out: the definitions of rules that held, and the
  * defaults of those of which none did; and of definitions that were looked at and did not hold the conditions that were
  * never met, at most 32. It costs a second evaluation. */
-int32_t cr_rego_evaluate(const cr_rego_policy* policy, cr_view input, cr_view data, cr_view reference_values,
-                         uint64_t time_limit_us, int32_t explain, size_t max_result_size, cr_buffer* out,
-                         cr_rego_error* error);
+int32_t cr_rego_evaluate(const cr_rego_policy* policy, const cr_rego_document* known_input, cr_view input, cr_view data,
+                         cr_view reference_values, uint64_t time_limit_us, int32_t explain, size_t max_result_size,
+                         cr_buffer* out, cr_rego_error* error);
 
 void cr_rego_free(cr_rego_policy* policy); /* null is allowed */
 void cr_rego_error_free(cr_rego_error* error);

@@ -34,6 +34,8 @@ class Broker {
   [[nodiscard]] Vault& vault() noexcept { return vault_; }
   [[nodiscard]] Revocations& revocations() noexcept { return revocations_; }
   [[nodiscard]] Meters& meters() noexcept { return services_.meters; }
+  /// Where what is `Unrecorded` goes.
+  [[nodiscard]] storage::WriteQueue& writes() noexcept { return services_.writes; }
 
  private:
   Broker(Services services, Options options);

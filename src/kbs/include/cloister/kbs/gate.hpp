@@ -11,6 +11,7 @@
 #include "cloister/kbs/revocations.hpp"
 #include "cloister/kbs/rule_book.hpp"
 #include "cloister/kbs/services.hpp"
+#include "cloister/kbs/unrecorded.hpp"
 #include "cloister/kbs/vault.hpp"
 #include "cloister/merkle/log.hpp"
 #include "cloister/rcar/resource.hpp"
@@ -61,15 +62,17 @@ class Gate {
   [[nodiscard]] Result<ReleaseDecision> decide(const AttestedGuest& guest, const Ask& ask, UnixTime now);
   /// The resource, in the version that was asked for, sealed to the guest's key (RFC 7516, flattened); it is made now if its
   /// first use was awaited. `not_found`; of the storage; `attestation_revoked` where that came before the release, as the log
-  /// orders them. The audit leaf is committed before anything is returned.
-  [[nodiscard]] Result<std::string> release(const AttestedGuest& guest, ReleaseDecision decision, UnixTime now);
+  /// orders them. The reply is there once its audit leaf is on disk.
+  [[nodiscard]] Result<Unrecorded<std::string>> release(const AttestedGuest& guest, ReleaseDecision decision, UnixTime now);
 
  private:
   [[nodiscard]] Result<AttestedGuest> guest_of(const Credentials& credentials, UnixTime now) const;
-  [[nodiscard]] Result<void> record_refusal(const AttestedGuest& guest, const Ask& ask, Errc code, const PolicyRef& policy,
-                                            UnixTime now);
+  [[nodiscard]] merkle::AuditLeaf leaf_for(std::string_view kind, const AttestedGuest& guest, const Ask& ask, const PolicyRef& policy,
+                                           UnixTime now) const;
+  [[nodiscard]] merkle::AuditLeaf refusal(const AttestedGuest& guest, const Ask& ask, Errc code, const PolicyRef& policy,
+                                          UnixTime now) const;
+  [[nodiscard]] Result<void> record(const merkle::AuditLeaf& leaf) const;
   [[nodiscard]] Result<bool> allows(const AttestedGuest& guest, const ResourcePolicy& policy, const Ask& ask, UnixTime now) const;
-  [[nodiscard]] Result<void> record_release(const AttestedGuest& guest, const merkle::AuditLeaf& leaf, UnixTime now);
   const Services& services_;
   const Options& options_;
   const RuleBook& rules_;

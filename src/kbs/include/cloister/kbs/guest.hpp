@@ -14,6 +14,7 @@
 #include "cloister/core/time.hpp"
 #include "cloister/crypto/jwe.hpp"
 #include "cloister/kbs/services.hpp"
+#include "cloister/rego/recent_inputs.hpp"
 #include "cloister/revocation/subjects.hpp"
 #include "cloister/token/trustee.hpp"
 
@@ -24,7 +25,11 @@ class AttestedGuest {
  public:
   [[nodiscard]] const std::string& token_id() const noexcept { return what_->token_id; }
   [[nodiscard]] const crypto::jose::EncryptionKey& key() const noexcept { return what_->key; }
+  /// The digest by which leaves name the key.
+  [[nodiscard]] const Digest32& key_digest() const noexcept { return what_->key_digest; }
   [[nodiscard]] const codec::json::Value& claims() const noexcept { return what_->claims; }
+  /// The same as a policy's input; null for claims that are too many to keep so.
+  [[nodiscard]] std::shared_ptr<const rego::KnownInput> input(rego::RecentInputs& recent) const { return recent.get(what_->input, claims()); }
   /// What it can be revoked by.
   [[nodiscard]] const revocation::Subjects& subjects() const noexcept { return what_->subjects; }
   [[nodiscard]] UnixTime issued() const noexcept { return what_->issued; }
@@ -35,10 +40,12 @@ class AttestedGuest {
   struct What {
     std::string token_id;
     crypto::jose::EncryptionKey key;
+    Digest32 key_digest;
     codec::json::Value claims;
     revocation::Subjects subjects;
     UnixTime issued;
     UnixTime expires;
+    mutable rego::RecentInputs::Slot input{};
   };
   explicit AttestedGuest(What what) : what_{std::make_shared<const What>(std::move(what))} {}
   std::shared_ptr<const What> what_;  // shared with those that are known, and immutable
@@ -65,6 +72,8 @@ class GuestTokens {
   [[nodiscard]] Result<AttestedGuest> verify_again(std::string_view token, UnixTime now) const;
 
  private:
+  [[nodiscard]] static AttestedGuest guest_of(std::string id, crypto::jose::EncryptionKey key, codec::json::Value claims, UnixTime issued,
+                                              UnixTime expires);
   [[nodiscard]] std::optional<AttestedGuest> known(const Digest32& token, UnixTime now) const;
   void remember(const Digest32& token, const AttestedGuest& guest) const;
   const Services& services_;

@@ -28,6 +28,9 @@ class ResourcePolicy {
   /// there is one. `policy_evaluation_failed`, `deadline_exceeded`, `limit_exceeded`.
   [[nodiscard]] Result<bool> allows(const codec::json::Value& token, const rcar::ResourcePath& path, codec::json::Object query = {},
                                     codec::json::Object labels = {}) const;
+  /// The same, by claims that are a policy's input already.
+  [[nodiscard]] Result<bool> allows(const std::shared_ptr<const rego::KnownInput>& token, const rcar::ResourcePath& path,
+                                    codec::json::Object query = {}, codec::json::Object labels = {}) const;
 
   struct Explained {
     bool allowed = false;
@@ -39,7 +42,7 @@ class ResourcePolicy {
 
  private:
   ResourcePolicy(std::shared_ptr<const rego::CompiledPolicy> compiled, std::string text);
-  [[nodiscard]] Result<Explained> ask(const codec::json::Value& token, const rcar::ResourcePath& path, codec::json::Object query,
+  [[nodiscard]] Result<Explained> ask(rego::Given given, const rcar::ResourcePath& path, codec::json::Object query,
                                       codec::json::Object labels, rego::Explain explain) const;
   std::shared_ptr<const rego::CompiledPolicy> compiled_;
   std::shared_ptr<const std::string> text_;

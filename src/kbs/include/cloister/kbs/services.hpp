@@ -11,12 +11,15 @@
 #include "cloister/codec/json.hpp"
 #include "cloister/core/ids.hpp"
 #include "cloister/core/random.hpp"
+#include "cloister/crypto/secret.hpp"
 #include "cloister/kbs/meters.hpp"
 #include "cloister/kbs/resource_policy.hpp"
 #include "cloister/keyring/keyring.hpp"
+#include "cloister/rego/recent_inputs.hpp"
 #include "cloister/revocation/list.hpp"
 #include "cloister/storage/database.hpp"
 #include "cloister/storage/sealing.hpp"
+#include "cloister/storage/write_queue.hpp"
 #include "cloister/verdict/verdict.hpp"
 
 namespace cloister::kbs {
@@ -24,15 +27,18 @@ namespace cloister::kbs {
 /// What brokers are made from; all of it is thread-safe and outlives them.
 struct Services {
   storage::Database& database;
+  storage::WriteQueue& writes;  // to that database
   storage::Sealer& sealer;
   audit::Log& log;
   audit::Refusals& refusals;
   const keyring::Keyring& keys;  // that sign tokens
   const attestation::TrustAnchors& anchors;
   verdict::Sources sources;  // of what evidence needs beside it
+  const crypto::Secret<32>& session_key;  // that marks sessions of guests as this server's; the same after a restart
   Random& random;
   const revocation::List& revoked;  // of all tenants
   Meters& meters;
+  rego::RecentInputs& inputs;
   attestation::VerificationCache* cache = nullptr;
 };
 

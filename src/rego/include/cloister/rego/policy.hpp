@@ -36,12 +36,32 @@ struct Limits {
 /// Sets what all policies and evaluations of the process may hold together (256 MiB unless set); looked at between steps.
 void set_memory_limit(std::uint64_t bytes);
 
+/// An input that many evaluations share: it is read once. Immutable, thread-safe. Counts under `set_memory_limit`.
+class KnownInput {
+ public:
+  /// `malformed` for what the engine cannot read; `limit_exceeded` for more than `limits.input_bytes`.
+  [[nodiscard]] static Result<std::shared_ptr<const KnownInput>> of(const codec::json::Value& input, const Limits& limits = {});
+  ~KnownInput();
+  KnownInput(const KnownInput&) = delete;
+  KnownInput& operator=(const KnownInput&) = delete;
+  /// Bytes of its text; it takes some times as many.
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+ private:
+  friend class CompiledPolicy;
+  struct Handle;
+  KnownInput(std::unique_ptr<Handle> handle, std::size_t size);
+  std::unique_ptr<Handle> handle_;
+  std::size_t size_;
+};
+
 /// What an evaluation is given. `data` and `reference_values` are objects, or null for none.
 struct Given {
   codec::json::Value input;
   codec::json::Value data;
   codec::json::Value reference_values;  // query_reference_value(name): the member of that name, or null
   std::optional<std::chrono::microseconds> time{};  // less than the policy's limit, where several share one
+  std::shared_ptr<const KnownInput> known_input{};  // where it is not null, in the place of `input`
 };
 
 /// A definition of a rule that held, or the default of a rule of which none did.

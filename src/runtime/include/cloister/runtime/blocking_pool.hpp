@@ -51,6 +51,24 @@ class BlockingPool {
     co_return std::move(*owned->out);
   }
 
+  /// The same for work that has begun something: `work(answer)` returns soon, and `answer(Result<T>)` is called once, then or
+  /// later, from any thread. A second answer is lost, as one is that comes after the deadline.
+  template <class T, class F>
+  [[nodiscard]] Task<Result<T>> run_to_answer(Deadline deadline, F work) {
+    struct Owned {
+      explicit Owned(F f) : work{std::move(f)} {}
+      F work;
+      std::optional<Result<T>> out;
+    };
+    const auto owned = std::make_shared<Owned>(std::move(work));
+    Begin begin = [owned](const Answered& answered) {
+      owned->work([owned, answered](Result<T> out) { answered([&] { owned->out.emplace(std::move(out)); }); });
+    };
+    auto done = co_await submit_until(deadline, std::move(begin));
+    if (!done) co_return std::move(done).error();
+    co_return std::move(*owned->out);
+  }
+
   /// Runs `work`, which owns what it uses and does not throw, some time before `stop`; nobody waits for it. Dropped when
   /// the queue is full.
   void post(std::function<void()> work);
@@ -65,6 +83,10 @@ class BlockingPool {
  private:
   [[nodiscard]] Task<Result<void>> submit(std::function<void()> job);
   [[nodiscard]] Task<Result<void>> submit_until(Deadline deadline, std::function<void()> job);
+  /// Keeps the first answer, by calling what it is given, and none after the wait has ended.
+  using Answered = std::function<void(const std::function<void()>&)>;
+  using Begin = std::function<void(const Answered&)>;
+  [[nodiscard]] Task<Result<void>> submit_until(Deadline deadline, Begin begin);
   struct Impl;
   std::shared_ptr<Impl> impl_;  // shared with pending cancellations
 };

@@ -12,22 +12,21 @@
 #include "cloister/core/time.hpp"
 #include "cloister/storage/database.hpp"
 
-/// Handshakes of guests with the key broker: what was asked, the nonce that serves once, and the token that came of it.
+/// Sessions of guests with the key broker that had their attempt: nonces that served, and the tokens that came of them.
 /// Nothing here is secret: a token opens only what is sealed to the key in it, and is verified whenever it is used.
 namespace cloister::storage::broker_sessions {
 
+/// Ids that are alike at their beginning are written together: let them begin with a time.
 using Id = ByteArray<16>;
 
 struct Record {
-  ByteArray<32> nonce{};
   std::string tee;
   UnixTime expires{};
-  bool attempted = false;            // its nonce is used up
   std::optional<std::string> token;  // of an attempt that succeeded
 };
-/// A session whose nonce waits to be used. `conflict` when the id is taken.
-[[nodiscard]] Result<void> add(Transaction& transaction, const TenantId& tenant, const Id& id, const ByteArray<32>& nonce,
-                               std::string_view tee, UnixTime expires);
+/// The one attempt of a session, with its token if it succeeded. `nonce_invalid` when there was one before: of two at once,
+/// one gets here first. Also for a session that has expired, or did so before the latest `sweep`, whatever the clock says now.
+[[nodiscard]] Result<void> conclude(Transaction& transaction, const TenantId& tenant, const Id& id, const Record& record, UnixTime now);
 /// `not_found`, also for one that has expired (at `expires` it has), and for another tenant's.
 [[nodiscard]] Result<Record> get(const Reading& reading, const TenantId& tenant, const Id& id, UnixTime now);
 /// Those of a tenant that have not expired, or of these only those with a token; at most `limit`, the last to expire first.
@@ -35,10 +34,7 @@ struct Record {
                                                               std::uint32_t limit, bool attested_only = false);
 /// How many there are of all tenants.
 [[nodiscard]] Result<std::uint64_t> count(const Reading& reading, UnixTime now);
-/// The one attempt, with its token if it succeeded. `nonce_invalid` when there was one before, and for a session that is
-/// not there or has expired: of two at once, one gets here first.
-[[nodiscard]] Result<void> conclude(Transaction& transaction, const Id& id, const std::optional<std::string>& token, UnixTime now);
-/// Forgets expired ones; returns how many.
+/// Forgets expired ones; returns how many. No session that has expired by `now` can be concluded from then on.
 [[nodiscard]] Result<std::uint64_t> sweep(Transaction& transaction, UnixTime now);
 
 }  // namespace cloister::storage::broker_sessions

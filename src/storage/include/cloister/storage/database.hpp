@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <variant>
 
@@ -169,6 +170,15 @@ class Transaction final : public Reading {
 
   /// A statement that gives no rows. Returns how many rows it changed. `conflict` when it violates a constraint.
   [[nodiscard]] Result<std::uint64_t> run(Sql sql, std::initializer_list<Param> params = {});
+  /// Runs `part()`, which gives a Result and writes through this transaction: what it wrote is undone when it fails, and the
+  /// rest goes on. Its Result; the outer error is of the storage, and nothing can be committed after it.
+  template <class Part>
+  [[nodiscard]] Result<std::invoke_result_t<Part&>> attempt(Part part) {
+    CLOISTER_CHECK(begin_part());
+    auto done = part();
+    CLOISTER_CHECK(end_part(done.ok()));
+    return Result<std::invoke_result_t<Part&>>{std::move(done)};
+  }
   /// On disk when it returns success. After a failure nothing is. May wait for the transactions of others, which begin
   /// in the meantime: whoever calls it holds no lock that somebody takes within a transaction.
   [[nodiscard]] Result<void> commit();
@@ -177,6 +187,8 @@ class Transaction final : public Reading {
   friend class Database;
   Transaction(Database& database, Connection* connection, bool nested)
       : Reading{connection}, database_{&database}, nested_{nested} {}
+  [[nodiscard]] Result<void> begin_part();
+  [[nodiscard]] Result<void> end_part(bool kept);
   Database* database_;
   bool nested_;  // others are in the transaction before it: it has a savepoint
 };
