@@ -304,7 +304,7 @@ class Server {
     for (const auto& taint : monitor_->taints()) logger_.warn("tainted", {{"setting", taint}});
     const std::vector<crypto::X25519Public> pinned{keys_->channel_current.public_key(),
                                                    keys_->channel_next.public_key()};
-    challenge::Platform platform{mrtd, pinned};
+    challenge::Platform platform{mrtd, pinned, config_.tee.has_value()};
     registry_ = std::make_unique<challenge::Registry>(*database_, *blobs_, *log_, std::move(platform));
     sessions_ = std::make_unique<session::AttestedSessions>(*database_, *sealer_, *log_, random_, config_.session_lifetime);
     broker_ = std::make_unique<keybroker::Broker>(*database_, *sealer_, *kms_, *log_, random_);

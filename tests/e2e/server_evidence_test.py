@@ -119,7 +119,6 @@ class Dev(harness.Case):
         self.assertIn("launch it anew", done.stderr)
         self.verify()  # the one that runs is not disturbed
 
-
     def push(self, *options):
         """A version of the example whose instances demand the server's evidence; what `challenge push` said."""
         if not (self.home / "layout").exists():
@@ -163,7 +162,7 @@ class Dev(harness.Case):
                              (lambda t: t.update(lab_roots=t["lab_roots"][:1]), "lab_root_not_trusted")):
             refusing = self.push(*self.with_trust(change))
             self.assertNotEqual(refusing["id"], version["id"])
-            self.assertIn(f"{code}: the TD does not attest", self.failure(refusing["id"]))
+            self.assertIn(f"{code}: the TD does not take this server's evidence", self.failure(refusing["id"]))
             # It sent no evidence, and got nothing.
             log = self.ok("audit", "list", "--json", "--count", "1000")
             for instance in self.instances(refusing["id"]):
@@ -183,19 +182,20 @@ class Dev(harness.Case):
 class Nowhere(harness.System):
     """A server that is in no TEE."""
 
-    def test_a_challenge_that_demands_evidence_does_not_run(self):
+    def test_a_challenge_that_demands_evidence_is_not_registered(self):
         self.start_platform()
         self.start_server()
         trust = json.loads((self.home / "server-trust.json").read_text())
         trust["server_reference_values"] = [{"mrtd": "11" * 48, "rtmr0": "00" * 48, "rtmr1": "00" * 48, "rtmr2": "00" * 48,
                                              "configuration_digest": "sha256:" + "00" * 32}]
         self.write("demand.json", json.dumps(trust))
-        self.start_validator()
-        version = self.push_example("--demand-server-evidence", "--trust", self.home / "demand.json")
-        failure = self.wait_for("an instance that refuses the server", lambda: next(
-            (i["failure"] for i in self.listed("instance")["instances"] if i["state"] == "refused"), None))
-        self.assertIn("unsupported: this server runs in no TEE", failure)
-        self.assertEqual(version["spec"]["server_evidence"]["reference_values"], trust["server_reference_values"])
+        example = self.push_example()
+        code, out, err = self.cloister("challenge", "push", self.home / "layout", "--id", "keyword-search", "--demand-server-evidence",
+                                       "--trust", self.home / "demand.json", *self.connection)
+        self.assertEqual((code, out), (1, ""))
+        self.assertIn("this server has no evidence of its own", err)
+        self.assertIn("[tee]", err)
+        self.assertEqual([v["id"] for v in self.listed("challenge", "--id", "keyword-search")["versions"]], [example["id"]])
 
     def test_nothing_is_shown_and_nothing_is_sent(self):
         self.start_platform()
@@ -280,9 +280,15 @@ class Updated(harness.System):
         self.start_server()
         self.wait_for("the end of what does not know this server", lambda: self.instances(narrow)[ends]["state"] == "refused")
         failure = self.instances(narrow)[ends]["failure"]
-        self.assertIn("measurement_mismatch: the TD does not attest: configuration digest", failure)
+        self.assertIn("measurement_mismatch: the TD does not take this server's evidence: configuration digest", failure)
         self.assertEqual(self.ready(wide), stays)
         self.assertEqual(list(self.instances(wide)), [stays])
+        # A server that is told of no TEE any more is served by nobody who demands to see it.
+        self.kill("server")
+        self.settings = ""
+        self.start_server()
+        self.wait_for("the end of what demands evidence", lambda: self.instances(wide)[stays]["state"] == "refused")
+        self.assertIn("unsupported: this server has no evidence of its own", self.instances(wide)[stays]["failure"])
 
 
 class Relay:

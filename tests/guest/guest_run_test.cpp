@@ -60,6 +60,17 @@ class Beginnings final : public log::Logger {
   int begun_ = 0;
 };
 
+/// The machine's clock. A guest in haste waits for no more than a moment for whatever it begins to wait for.
+class Hurry final : public Clock {
+ public:
+  [[nodiscard]] UnixTime now() const override { return machine_.now(); }
+  [[nodiscard]] SteadyTime steady() const override { return machine_.steady() - (haste ? seconds{60} - milliseconds{200} : seconds{0}); }
+  std::atomic<bool> haste = false;
+
+ private:
+  SystemClock machine_;
+};
+
 class GuestLaunch : public testing::Test {
  protected:
   static oci::BuiltImage image() {
@@ -219,7 +230,7 @@ class GuestLaunch : public testing::Test {
     EXPECT_EQ(::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
   }
 
-  SystemClock clock_;
+  Hurry clock_;
   Device device_;
   test::TempDir scratch_;
   test::SeededRandom random_{1};
@@ -468,6 +479,38 @@ TEST_F(GuestThatDemands, EndsWhenTheServerShowsNothing) {
   }
 }
 
+TEST_F(GuestThatDemands, EndsWhenTheServerProvesItselfBeforeItHasAsked) {
+  launch_it();
+  shake_hands();
+  send(protocol::ShownServer{prove({})});
+  expect_silence();
+  EXPECT_EQ(ended(), Errc::channel_message_invalid);
+}
+
+TEST_F(GuestThatDemands, EndsWhenTheServerProvesItselfTwice) {
+  launch_it();
+  const auto proof = prove(demanded());
+  send(protocol::ShownServer{proof});
+  expect<protocol::Attest>();
+  send(protocol::ShownServer{proof});
+  expect_silence();
+  EXPECT_EQ(ended(), Errc::channel_message_invalid);
+}
+
+TEST_F(GuestThatDemands, SaysNothingToAServerThatNeverAnswersAndComesBack) {
+  launch_it();
+  shake_hands();
+  clock_.haste = true;
+  protocol::Challenge challenge;
+  challenge.instance = kInstance;
+  send(challenge);
+  expect<protocol::Demand>();
+  expect_silence();
+  clock_.haste = false;
+  give_stream();
+  make_ready();
+}
+
 TEST_F(GuestThatDemands, EndsWhenTheServerIsNotWhatItsConfigurationSays) {
   const auto right = [this](const ByteArray<32>& nonce) { return prove(nonce); };
   demand_->references[0].mrtd[0] ^= 1;
@@ -571,6 +614,11 @@ TEST_F(GuestLaunch, OfAConfigurationOfVersionTwoWithoutADemandSaysNothingToAnybo
 
 TEST_F(GuestBefore, EndsWhenEvidenceIsShownThatItDidNotDemand) {
   shake_hands();
+  send(protocol::ShownServer{prove({})});
+  EXPECT_EQ(ended(), Errc::channel_message_invalid);
+}
+
+TEST_F(GuestRun, EndsWhenEvidenceIsShownThatItDidNotDemand) {
   send(protocol::ShownServer{prove({})});
   EXPECT_EQ(ended(), Errc::channel_message_invalid);
 }

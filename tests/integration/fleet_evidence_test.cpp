@@ -35,6 +35,7 @@ class FleetEvidence : public testing::Test {
   void TearDown() override {
     host.reset();
     w.stop();
+    w.proofs.stop();  // what it runs may still use `server`
   }
   /// The TD of the instance on a new stream, with its hands shaken and challenged.
   TdEnd challenged() {
@@ -121,7 +122,7 @@ TEST_F(FleetEvidence, IsRefusedByAServerInNoTee) {
   EXPECT_TRUE(td.send(demand));
   EXPECT_EQ(td.expect<protocol::Refused>().code, "unsupported");
   EXPECT_TRUE(td.ended());
-  expect_ended(InstanceState::refused, "unsupported: this server runs in no TEE");
+  expect_ended(InstanceState::refused, "unsupported: this server has no evidence of its own");
 }
 
 TEST_F(FleetEvidence, IsRefusedTheSecondTime) {
@@ -199,7 +200,30 @@ TEST_F(FleetEvidence, ThatTheTdRefusesEndsTheInstanceWithItsReason) {
   td.expect<protocol::ShownServer>();
   EXPECT_TRUE(td.send(protocol::Failed{"measurement_mismatch", "MRTD: another"}));
   EXPECT_TRUE(td.ended());
-  expect_ended(InstanceState::refused, "measurement_mismatch: the TD does not attest: MRTD: another");
+  expect_ended(InstanceState::refused, "measurement_mismatch: the TD does not take this server's evidence: MRTD: another; register a version");
+}
+
+TEST_F(FleetEvidence, OfATdThatSaysNothingToItIsNotWaitedForForEver) {
+  w.options.step_timeout = std::chrono::milliseconds{300};
+  open();
+  auto td = challenged();
+  EXPECT_TRUE(td.send(demand));
+  td.expect<protocol::ShownServer>();
+  EXPECT_TRUE(td.ended());
+  expect_ended(InstanceState::lost, "deadline_exceeded");
+}
+
+TEST_F(FleetEvidence, DoesNotMakeUpForTheTdsOwn) {
+  open();
+  auto td = challenged();
+  EXPECT_TRUE(td.send(demand));
+  td.expect<protocol::ShownServer>();
+  auto answer = td.answer(machine, challenge);
+  answer.evidence[100] ^= 1;
+  EXPECT_TRUE(td.send(answer));
+  EXPECT_EQ(td.expect<protocol::Refused>().code, "quote_signature_invalid");
+  EXPECT_TRUE(td.ended());
+  expect_state(InstanceState::refused);
 }
 
 TEST_F(FleetEvidence, ThatCannotBeMadeForAWhileCostsAStreamAndNoInstance) {
@@ -294,6 +318,22 @@ TEST_F(FleetEvidence, IsAskedForByNoVersionWhoseDemandNobodyCouldMeet) {
   const auto stored = w.world.registry->version(added->id);
   ASSERT_TRUE(stored);
   EXPECT_EQ(stored->version.spec, spec);
+}
+
+TEST_F(FleetEvidence, IsNotToBeDemandedOfAServerThatHasNone) {
+  auto& world = w.world;
+  challenge::Registry registry{*world.database, *world.blobs, *world.log, challenge::Platform{Digest48{1}, {world.server_key.public_key()}}};
+  auto spec = world.version.spec;
+  spec.instances = 0;
+  spec.server_evidence = server.demand;
+  const auto before = registry.versions(spec.challenge)->size();
+  const auto refused = registry.add(world.tenant, spec, "tester", w.clock.now());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Errc::unsupported);
+  EXPECT_NE(refused.error().detail().find("[tee]"), std::string::npos) << "names the remedy";
+  EXPECT_EQ(registry.versions(spec.challenge)->size(), before);
+  spec.server_evidence.reset();
+  EXPECT_TRUE(registry.add(world.tenant, spec, "tester", w.clock.now()));
 }
 
 }  // namespace

@@ -29,7 +29,9 @@ runtime::Task<Result<session::AttestedSession>> Attestor::ask(std::shared_ptr<Td
   auto answering = link->receive();
   auto message = co_await runtime::with_deadline(deadline, std::move(answering));
   if (!message) co_return std::move(message).error();
-  if (const auto* demand = std::get_if<protocol::Demand>(&*message)) {
+  const auto* demand = std::get_if<protocol::Demand>(&*message);
+  const bool demanded = demand != nullptr;
+  if (demanded) {
     auto shown = co_await show_server(link, expectation.role, *demand);
     if (!shown) co_return std::move(shown).error();
     auto judging = link->receive();
@@ -37,7 +39,11 @@ runtime::Task<Result<session::AttestedSession>> Attestor::ask(std::shared_ptr<Td
     if (!message) co_return std::move(message).error();
   }
   if (const auto* failed = std::get_if<protocol::Failed>(&*message)) {
-    co_return Error{errc_from_string(failed->code).value_or(Errc::permission_denied), "the TD does not attest: " + failed->detail};
+    const auto code = errc_from_string(failed->code).value_or(Errc::permission_denied);
+    co_return Error{code, demanded ? "the TD does not take this server's evidence: " + failed->detail +
+                                         "; register a version that demands what this server is (cloister challenge push "
+                                         "--demand-server-evidence)"
+                                   : "the TD does not attest: " + failed->detail};
   }
   auto* answer = std::get_if<protocol::Attest>(&*message);
   if (answer == nullptr) {
@@ -53,7 +59,7 @@ runtime::Task<Result<void>> Attestor::show_server(std::shared_ptr<TdLink> link, 
     co_return co_await link->refuse(why);
   }
   if (!services_.prove) {
-    const Error why{Errc::unsupported, "this server runs in no TEE, or is not told of one: it has no evidence of its own"};
+    const Error why{Errc::unsupported, "this server has no evidence of its own: it runs in no TEE, or has no [tee] in its configuration"};
     co_return co_await link->refuse(why);
   }
   auto work = [prove = services_.prove, nonce = demand.nonce, hash = link->handshake_hash()] { return prove(nonce, hash); };
