@@ -367,6 +367,17 @@ TEST(ServerDemandedByAGuest, RefusesCollateralThatHadEndedBeforeTheVersionWas) {
   EXPECT_EQ(refused(guest, proof, wanted), Errc::tcb_info_expired);
 }
 
+TEST(ServerDemandedByAGuest, RefusesCollateralThatBeginsAfterItsTime) {
+  Guest guest;
+  guest.platform.tcb_info.issue_date = SyntheticPlatform::now() - std::chrono::hours{24};  // after all else begins
+  const auto proof = guest.show();
+  auto wanted = guest.wanted();
+  guest.clock = wanted.not_before = guest.platform.tcb_info.issue_date - std::chrono::seconds{1};
+  EXPECT_EQ(refused(guest, proof, wanted), Errc::tcb_info_not_yet_valid);
+  wanted.not_before += std::chrono::seconds{1};  // the later of the two counts
+  EXPECT_TRUE(appraise_server(proof, guest.channel, wanted, guest.clock).ok());
+}
+
 TEST(ServerDemandedByAGuest, RefusesEvidenceWithoutCollateral) {
   Guest guest;
   EXPECT_EQ(refused(guest, [](auto& proof) { proof.collateral.clear(); }), Errc::collateral_missing);
