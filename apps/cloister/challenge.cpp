@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <memory>
 
 #include "cli.hpp"
@@ -21,8 +22,15 @@ struct Options {
   std::uint32_t instances = 1;
   std::vector<std::string> secrets;  // NAME=PATH
   std::vector<std::string> derived_keys;
+  bool demand_server_evidence = false;
+  std::optional<fs::path> trust;
+  std::optional<std::string> not_before;
   bool json = false;
 };
+
+constexpr std::string_view kDemandCaveat =
+    "its instances prove the server's program, configuration and keys, not that its platform's TCB is good today: a host can set "
+    "a TD's clock back to --not-before";
 
 /// A layout from a folder of files, or from one program.
 Result<std::string> build(const Options& options) {
@@ -47,7 +55,37 @@ Result<std::vector<model::SecretRef>> parse_secrets(const std::vector<std::strin
   return out;
 }
 
-Result<std::string> push(const Options& options) {
+/// What is measured is a time that does not change while nobody means it to: the same push on one day is one version.
+Result<UnixTime> not_before_of(const Options& options, UnixTime now) {
+  if (!options.not_before) return UnixTime{std::chrono::floor<std::chrono::days>(now)};
+  auto given = parse_rfc3339(*options.not_before);
+  if (!given) return given.error().in("--not-before");
+  return given;
+}
+
+/// What the version's instances demand of the server, from what this person trusts.
+Result<std::optional<model::EvidenceDemand>> demand_of(const Options& options, const Access& access, Context& context) {
+  if (!options.demand_server_evidence) return std::optional<model::EvidenceDemand>{};
+  CLOISTER_TRY(trust, trust_of(options.trust, access));
+  if (trust.server_reference_values.empty()) {
+    return Error{Errc::invalid_argument, "--demand-server-evidence: the trust file has no server_reference_values, which say what the "
+                                         "server must be; name one that has with --trust FILE"};
+  }
+  const auto add = [](auto& list, const auto& item) {  // once
+    if (std::ranges::find(list, item) == list.end()) list.push_back(item);
+  };
+  model::EvidenceDemand out;
+  for (const auto& reference : trust.server_reference_values) add(out.references, reference);
+  for (const auto* list : {&trust.roots, &trust.lab_roots}) {
+    for (const auto& root : *list) add(out.roots, root->der);
+  }
+  CLOISTER_TRY(not_before, not_before_of(options, context.clock.now()));
+  out.not_before = not_before;
+  context.err << "cloister: " << kDemandCaveat << " (" << to_rfc3339(not_before) << ")\n";
+  return std::optional{std::move(out)};
+}
+
+Result<std::string> push(const Options& options, Context& context) {
   CLOISTER_TRY(layout, oci::Layout::open(options.source));
   CLOISTER_TRY(digest, layout.find());
   CLOISTER_TRY(image, oci::load(digest, layout.blobs()));
@@ -59,7 +97,10 @@ Result<std::string> push(const Options& options) {
   spec.instances = options.instances;
   spec.secrets = std::move(secrets);
   spec.derived_keys = options.derived_keys;
-  CLOISTER_TRY(server, connect(options.connection));
+  CLOISTER_TRY(access, find_access(options.connection));
+  CLOISTER_TRY(demand, demand_of(options, access, context));
+  spec.server_evidence = std::move(demand);
+  CLOISTER_TRY(server, connect(access));
   std::vector<oci::Descriptor> blobs = image.manifest.layers;
   blobs.push_back(image.manifest.config);
   for (const auto& blob : blobs) {
@@ -98,9 +139,20 @@ void add_challenge(CLI::App& app, Context& context) {
   push_command->add_option("--secret", options->secrets, "NAME=PATH of a secret that it needs; may be repeated");
   push_command->add_option("--derived-key", options->derived_keys,
                            "PURPOSE of a derived key that it needs (cloister derived-key); may be repeated");
+  auto* demand = push_command->add_flag(
+      "--demand-server-evidence", options->demand_server_evidence,
+      "its instances send nothing to a server, and take no keys from it, that does not prove on their channel to be one of "
+      "server_reference_values in the trust file, under its roots. Caution: " + std::string{kDemandCaveat});
+  push_command->add_option("--trust", options->trust,
+                           "trust file of that demand; else CLOISTER_TRUST_FILE, your profile's, or the one in your configuration folder")
+      ->needs(demand);
+  push_command->add_option("--not-before", options->not_before,
+                           "RFC 3339: instances take it for the earliest time that it can be, and refuse collateral of the server that "
+                           "had ended by then; else the beginning of today, UTC")
+      ->needs(demand);
   push_command->add_flag("--json", options->json, "the registered version");
   add_connection_options(*push_command, options->connection);
-  push_command->callback([options, run] { run(push(*options)); });
+  push_command->callback([options, run, &context] { run(push(*options, context)); });
 
   auto* list = challenge->add_subcommand("list", "All challenges; with --id, one's versions");
   list->add_option("--id", options->id, "list the versions of this challenge");

@@ -42,6 +42,7 @@ constexpr std::size_t kReaderThreads = 4;
 constexpr std::size_t kGuestHeader = std::size_t{60} << 10;
 constexpr std::size_t kPoolQueue = 4096;
 constexpr std::size_t kProofQueue = 8;  // quotes are dear, and anybody may ask
+constexpr std::size_t kGuestProofQueue = 256;
 constexpr std::chrono::seconds kCertificateEvery{2};
 constexpr std::chrono::hours kCollateralEvery{1};
 constexpr std::chrono::hours kAdminLifetime{24 * 366};
@@ -242,6 +243,7 @@ class Server {
     readers_.stop();
     writes_->stop();
     proofs_.stop();
+    guest_proofs_.stop();
     http_ = nullptr;
     // The refusals of a minute that is not over, and a head for what was committed since the last second.
     CLOISTER_CHECK(refusals_.flush(*database_, *log_, now() + std::chrono::minutes{1}));
@@ -302,7 +304,7 @@ class Server {
     for (const auto& taint : monitor_->taints()) logger_.warn("tainted", {{"setting", taint}});
     const std::vector<crypto::X25519Public> pinned{keys_->channel_current.public_key(),
                                                    keys_->channel_next.public_key()};
-    challenge::Platform platform{mrtd, pinned};
+    challenge::Platform platform{mrtd, pinned, config_.tee.has_value()};
     registry_ = std::make_unique<challenge::Registry>(*database_, *blobs_, *log_, std::move(platform));
     sessions_ = std::make_unique<session::AttestedSessions>(*database_, *sealer_, *log_, random_, config_.session_lifetime);
     broker_ = std::make_unique<keybroker::Broker>(*database_, *sealer_, *kms_, *log_, random_);
@@ -313,8 +315,10 @@ class Server {
     auto find = [this](const evidence::Quote& quote) {
       return fetcher_ ? fetcher_->find(quote) : collateral_->find(quote);
     };
-    attestor_ = std::make_unique<links::Attestor>(links::Attestor::Services{*sessions_, pool_, clock_, logger_, &known_, revoked_.get()},
-                                                  find, anchors_, policy::Policy{});
+    links::Attestor::Services attesting{*sessions_, pool_, clock_, logger_, &known_, revoked_.get()};
+    if (config_.tee) attesting.prove = [this](ByteView nonce, const Digest32& hash) { return prove(nonce, hash); };
+    attesting.proofs = &guest_proofs_;
+    attestor_ = std::make_unique<links::Attestor>(std::move(attesting), find, anchors_, policy::Policy{});
     dispatcher_ = std::make_unique<scheduler::Dispatcher>(*jobs_, pool_, clock_, logger_);
     tokens_ = std::make_unique<session::OperatorTokens>(crypto::Ed25519Key::from_seed(keys_->token.seed().clone()),
                                                         keys_->server_id);
@@ -555,6 +559,7 @@ class Server {
   runtime::BlockingPool pool_{kPoolThreads, kPoolQueue};
   runtime::BlockingPool readers_{kReaderThreads, kPoolQueue};
   runtime::BlockingPool proofs_{1, kProofQueue};  // of the server's own evidence, for whoever asks
+  runtime::BlockingPool guest_proofs_{1, kGuestProofQueue};  // for instances, whom nobody who asks over HTTP keeps waiting
   runtime::Executor strand_;
   std::unique_ptr<challenge::Registry> registry_;
   std::unique_ptr<session::AttestedSessions> sessions_;

@@ -119,9 +119,83 @@ class Dev(harness.Case):
         self.assertIn("launch it anew", done.stderr)
         self.verify()  # the one that runs is not disturbed
 
+    def push(self, *options):
+        """A version of the example whose instances demand the server's evidence; what `challenge push` said."""
+        if not (self.home / "layout").exists():
+            self.ok("challenge", "build", harness.BIN / "keyword-search", "--out", self.home / "layout")
+        code, out, err = self.cloister("challenge", "push", "layout", "--id", "demanding", "--secret",
+                                       "index-salt=keyword-search/index-salt", "--json", "--demand-server-evidence", *options)
+        self.assertEqual(code, 0, err)
+        self.assertIn("not that its platform's TCB is good today", err)
+        return json.loads(out)
+
+    def instances(self, version):
+        listed = json.loads(self.ok("instance", "list", "--json"))["instances"]
+        return [instance for instance in listed if instance["version"] == version]
+
+    def failure(self, version):
+        """Why the first instance of that version ended."""
+        return self.wait_for("an instance that refuses the server", lambda: next(
+            (i["failure"] for i in self.instances(version) if i["state"] == "refused"), None))
+
+    def test_a_challenge_that_demands_it_runs_with_this_server_and_with_no_other(self):
+        version = self.push()
+        self.assertEqual(self.push()["id"], version["id"], "the same push on the same day")
+        demand = version["spec"]["server_evidence"]
+        self.assertEqual(demand["reference_values"], self.trust["server_reference_values"])
+        self.assertEqual(len(demand["roots"]), len(self.trust["lab_roots"]))
+        self.assertTrue(demand["not_before"].endswith("T00:00:00Z"), demand)
+        self.wait_for("an instance that accepts the server",
+                      lambda: [i for i in self.instances(version["id"]) if i["state"] == "ready"])
+        # A job of it runs, and its receipt verifies offline, with the demand in what is measured.
+        self.trust["reference_values"] = [{"challenge": "demanding", "version": version["id"], **version["reference_value"]}]
+        mine = self.write("mine.json", json.dumps(self.trust))
+        self.write("payload", json.dumps({"keyword": "x", "documents": [{"name": "n", "text": "x y x"}]}))
+        out = self.ok("job", "submit", "demanding", "--payload", "payload", "--receipt", "receipt.json", "--trust", mine)
+        self.assertEqual(json.loads(out)["total"], 2)
+        self.ok("receipt", "verify", "receipt.json", "--trust", mine)
+
+        def other(name, value):
+            return lambda trust: trust["server_reference_values"][0].update({name: value})
+        for change, code in ((other("mrtd", "11" * 48), "measurement_mismatch"),
+                             (other("configuration_digest", "sha256:" + "00" * 32), "measurement_mismatch"),
+                             (lambda t: t.update(lab_roots=t["lab_roots"][:1]), "lab_root_not_trusted")):
+            refusing = self.push(*self.with_trust(change))
+            self.assertNotEqual(refusing["id"], version["id"])
+            self.assertIn(f"{code}: the TD does not take this server's evidence", self.failure(refusing["id"]))
+            # It sent no evidence, and got nothing.
+            log = self.ok("audit", "list", "--json", "--count", "1000")
+            for instance in self.instances(refusing["id"]):
+                self.assertNotIn(instance["id"], log)
+        self.assertIn(self.instances(version["id"])[0]["id"], log)
+
+        code, out, err = self.cloister("challenge", "push", "layout", "--id", "demanding", "--demand-server-evidence",
+                                       *self.with_trust(lambda t: t.pop("server_reference_values")))
+        self.assertEqual((code, out), (1, ""))
+        self.assertIn("server_reference_values", err)
+        for options, said in ((("--not-before", "2999-01-01T00:00:00Z"), "lies in the future"), (("--not-before", "today"), "--not-before")):
+            code, out, err = self.cloister("challenge", "push", "layout", "--id", "demanding", "--demand-server-evidence", *options)
+            self.assertEqual((code, out), (1, ""))
+            self.assertIn(said, err)
+
 
 class Nowhere(harness.System):
     """A server that is in no TEE."""
+
+    def test_a_challenge_that_demands_evidence_is_not_registered(self):
+        self.start_platform()
+        self.start_server()
+        trust = json.loads((self.home / "server-trust.json").read_text())
+        trust["server_reference_values"] = [{"mrtd": "11" * 48, "rtmr0": "00" * 48, "rtmr1": "00" * 48, "rtmr2": "00" * 48,
+                                             "configuration_digest": "sha256:" + "00" * 32}]
+        self.write("demand.json", json.dumps(trust))
+        example = self.push_example()
+        code, out, err = self.cloister("challenge", "push", self.home / "layout", "--id", "keyword-search", "--demand-server-evidence",
+                                       "--trust", self.home / "demand.json", *self.connection)
+        self.assertEqual((code, out), (1, ""))
+        self.assertIn("this server has no evidence of its own", err)
+        self.assertIn("[tee]", err)
+        self.assertEqual([v["id"] for v in self.listed("challenge", "--id", "keyword-search")["versions"]], [example["id"]])
 
     def test_nothing_is_shown_and_nothing_is_sent(self):
         self.start_platform()
@@ -145,6 +219,76 @@ class Nowhere(harness.System):
         with self.assertRaises(AssertionError):
             self.start_server()
         self.assertIn("nobody.sock", self.log("server"))
+
+
+class Updated(harness.System):
+    """A server that is started anew, in a TD that was launched anew, with another configuration."""
+
+    def configure(self, comment):
+        self.settings = (f'[tee]\ndevice = "lab-socket"\nsocket = "tee.sock"\ncollateral = {json.dumps(self.tee["collateral"])}\n'
+                         f"# {comment}\n")
+
+    def launch(self):
+        self.tee = self.start("tee", harness.BIN / "cloister", "lab", "device", "--state", self.home / "tee", "--socket",
+                              self.home / "tee.sock", "--program", harness.BIN / "cloisterd")
+
+    def reference(self):
+        """Of the server with the configuration that was written last."""
+        keys = json.loads(subprocess.run([harness.BIN / "cloisterd", "--config", self.home / "cloisterd.toml", "--show-keys"],
+                                         capture_output=True, text=True, check=True).stdout)
+        zero = "00" * 48
+        return {"mrtd": self.tee["mrtd"], "rtmr0": zero, "rtmr1": zero, "rtmr2": zero,
+                "configuration_digest": keys["configuration_digest"]}
+
+    def demand(self, name, *references):
+        root = pathlib.Path(self.tee["root"]).read_text()
+        file = self.write(f"{name}.json", json.dumps({"version": 1, "lab_roots": [root], "server_reference_values": references}))
+        return self.ok("challenge", "push", self.home / "layout", "--id", name, "--secret", "index-salt=example/salt",
+                       "--demand-server-evidence", "--trust", file, *self.connection).strip()
+
+    def instances(self, version):
+        return {i["id"]: i for i in self.listed("instance")["instances"] if i["version"] == version}
+
+    def ready(self, version):
+        return self.wait_for(f"an instance of {version}", lambda: [
+            id for id, i in self.instances(version).items() if i["state"] == "ready"])[0]
+
+    def test_what_names_the_next_server_goes_on_and_what_does_not_ends(self):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.listen = f"127.0.0.1:{free.getsockname()[1]}"
+        self.start_platform()
+        self.launch()
+        self.configure("the next")
+        self.start_server()
+        following = self.reference()
+        self.kill("server")
+        self.kill("tee")
+        self.launch()
+        self.configure("the first")
+        self.start_server()
+        first = self.reference()
+        self.assertNotEqual(first, following)
+        self.start_validator()
+        self.ok("challenge", "build", harness.BIN / "keyword-search", "--out", self.home / "layout")
+        self.ok("secret", "put", "example/salt", "--file", self.write("salt", "sesame"), *self.connection)
+        narrow, wide = self.demand("narrow", first), self.demand("wide", first, following)
+        ends, stays = self.ready(narrow), self.ready(wide)
+        self.kill("server")
+        self.kill("tee")
+        self.launch()
+        self.configure("the next")
+        self.start_server()
+        self.wait_for("the end of what does not know this server", lambda: self.instances(narrow)[ends]["state"] == "refused")
+        failure = self.instances(narrow)[ends]["failure"]
+        self.assertIn("measurement_mismatch: the TD does not take this server's evidence: configuration digest", failure)
+        self.assertEqual(self.ready(wide), stays)
+        self.assertEqual(list(self.instances(wide)), [stays])
+        # A server that is told of no TEE any more is served by nobody who demands to see it.
+        self.kill("server")
+        self.settings = ""
+        self.start_server()
+        self.wait_for("the end of what demands evidence", lambda: self.instances(wide)[stays]["state"] == "refused")
+        self.assertIn("unsupported: this server has no evidence of its own", self.instances(wide)[stays]["failure"])
 
 
 class Relay:

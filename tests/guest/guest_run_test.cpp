@@ -20,6 +20,7 @@
 #include "cloister/protocol/launch.hpp"
 #include "cloister/protocol/messages.hpp"
 #include "cloister/protocol/report_data.hpp"
+#include "support/lab_server.hpp"
 #include "support/support.hpp"
 
 namespace cloister::guest {
@@ -59,6 +60,17 @@ class Beginnings final : public log::Logger {
   int begun_ = 0;
 };
 
+/// The machine's clock. A guest in haste waits for no more than a moment for whatever it begins to wait for.
+class Hurry final : public Clock {
+ public:
+  [[nodiscard]] UnixTime now() const override { return machine_.now(); }
+  [[nodiscard]] SteadyTime steady() const override { return machine_.steady() - (haste ? seconds{60} - milliseconds{200} : seconds{0}); }
+  std::atomic<bool> haste = false;
+
+ private:
+  SystemClock machine_;
+};
+
 class GuestLaunch : public testing::Test {
  protected:
   static oci::BuiltImage image() {
@@ -79,6 +91,7 @@ class GuestLaunch : public testing::Test {
     configuration.version = kVersion;
     configuration.image_digest = image_digest;
     configuration.server_keys = {server_key_.public_key()};
+    configuration.demand = demand_;
     boot.configuration = protocol::encode(configuration);
     auto pair = *process::stream_pair();
     streams_.emplace(std::move(pair.first), process::FrameLimits{.bytes = 0, .descriptors = 0});
@@ -114,6 +127,16 @@ class GuestLaunch : public testing::Test {
     protocol::Challenge challenge;
     challenge.instance = instance;
     send(challenge);
+    if (demand_) send(protocol::ShownServer{prove(expect<protocol::Demand>().nonce)});
+    return take_evidence(session);
+  }
+  /// Evidence of the server over this nonce, for this channel.
+  [[nodiscard]] protocol::ServerProof prove(const ByteArray<32>& nonce) {
+    auto proof = server_.prove(nonce, transport_->handshake_hash());
+    EXPECT_TRUE(proof) << proof.error().text();
+    return proof ? *std::move(proof) : protocol::ServerProof{};
+  }
+  protocol::Preimage take_evidence(const char* session) {
     const auto preimage = protocol::decode_preimage(expect<protocol::Attest>().preimage);
     EXPECT_TRUE(preimage);
     send(protocol::Accepted{*SessionId::parse(session), clock_.now() + seconds{3600}});
@@ -207,7 +230,7 @@ class GuestLaunch : public testing::Test {
     EXPECT_EQ(::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
   }
 
-  SystemClock clock_;
+  Hurry clock_;
   Device device_;
   test::TempDir scratch_;
   test::SeededRandom random_{1};
@@ -215,12 +238,46 @@ class GuestLaunch : public testing::Test {
   crypto::X25519Key server_key_ = crypto::X25519Key::generate(random_);
   crypto::Secret<32> client_ = crypto::Secret<32>::random(random_);
   crypto::X25519Public payload_key_{};
+  test::LabServer server_{clock_.now(), {server_key_.public_key()}};
+  std::optional<model::EvidenceDemand> demand_;  // of the guest's configuration
   std::vector<process::UniqueFd> blobs_;
   process::UniqueFd socket_;
   std::optional<process::FrameSocket> streams_;
   std::optional<channel::Transport> transport_;
   std::deque<Bytes> received_;
   std::future<Error> guest_;
+};
+
+/// One that demands the server's evidence, and has said so.
+class GuestThatDemands : public GuestLaunch {
+ protected:
+  void SetUp() override { demand_ = server_.demand; }
+  /// The nonce of its demand, on its newest stream.
+  ByteArray<32> demanded() {
+    shake_hands();
+    protocol::Challenge challenge;
+    challenge.instance = kInstance;
+    send(challenge);
+    return expect<protocol::Demand>().nonce;
+  }
+  void launch_it() {
+    const auto built = image();
+    launch(built.digest, built.blobs);
+  }
+  /// Starts it, shows it this, and expects it to tell why, and to end with that, and nothing else.
+  void expect_refused(Errc code, const std::function<protocol::ServerProof(const ByteArray<32>&)>& shown) {
+    launch_it();
+    const auto nonce = demanded();
+    send(protocol::ShownServer{shown(nonce)});
+    EXPECT_EQ(expect<protocol::Failed>().code, to_string(code));
+    expect_silence();
+    EXPECT_EQ(ended(), code);
+  }
+  /// The stream ends, and no message comes before.
+  void expect_silence() {
+    EXPECT_TRUE(received_.empty());
+    EXPECT_TRUE(said_nothing());
+  }
 };
 
 /// One that serves.
@@ -377,6 +434,193 @@ TEST_F(GuestLaunch, TellsThatADerivedKeyIsNotForItAndEnds) {
     EXPECT_EQ(expect<protocol::Failed>().code, to_string(sealing.code));
     EXPECT_EQ(ended(), sealing.code);
   }
+}
+
+TEST_F(GuestThatDemands, AttestsOnceTheServerHasProvedItselfOnEveryChannel) {
+  launch_it();
+  const auto preimage = make_ready();
+  EXPECT_EQ(preimage.nonce, protocol::Challenge{}.nonce) << "the challenge of before waited";
+  const auto attempt = assign("att-a", "echo");
+  const auto result = expect<protocol::SubmitResult>();
+  give_stream();
+  make_ready("ses-b");
+  EXPECT_EQ(expect<protocol::SubmitResult>().envelope, result.envelope);
+  send(protocol::ResultAccepted{attempt});
+  // Asked again on a channel whose server has proved itself, it attests.
+  protocol::Challenge challenge;
+  challenge.instance = kInstance;
+  send(challenge);
+  expect<protocol::Attest>();
+}
+
+TEST_F(GuestThatDemands, AsksWithAFreshNonce) {
+  launch_it();
+  const auto nonce = demanded();
+  give_stream();
+  EXPECT_NE(demanded(), nonce);
+}
+
+TEST_F(GuestThatDemands, EndsWhenTheServerHasNoTee) {
+  launch_it();
+  demanded();
+  send(protocol::Refused{"unsupported", "no TEE"});
+  expect_silence();
+  EXPECT_EQ(ended(), Errc::unsupported);
+}
+
+TEST_F(GuestThatDemands, EndsWhenTheServerShowsNothing) {
+  const protocol::ToTd others[] = {protocol::Accepted{*SessionId::parse("ses-a"), {}}, protocol::Release{}, protocol::Challenge{}};
+  for (const auto& other : others) {
+    launch_it();
+    demanded();
+    send(other);
+    expect_silence();
+    EXPECT_EQ(ended(), Errc::channel_message_invalid) << other.index();
+  }
+}
+
+TEST_F(GuestThatDemands, EndsWhenTheServerProvesItselfBeforeItHasAsked) {
+  launch_it();
+  shake_hands();
+  send(protocol::ShownServer{prove({})});
+  expect_silence();
+  EXPECT_EQ(ended(), Errc::channel_message_invalid);
+}
+
+TEST_F(GuestThatDemands, EndsWhenTheServerProvesItselfTwice) {
+  launch_it();
+  const auto proof = prove(demanded());
+  send(protocol::ShownServer{proof});
+  expect<protocol::Attest>();
+  send(protocol::ShownServer{proof});
+  expect_silence();
+  EXPECT_EQ(ended(), Errc::channel_message_invalid);
+}
+
+TEST_F(GuestThatDemands, SaysNothingToAServerThatNeverAnswersAndComesBack) {
+  launch_it();
+  shake_hands();
+  clock_.haste = true;
+  protocol::Challenge challenge;
+  challenge.instance = kInstance;
+  send(challenge);
+  expect<protocol::Demand>();
+  expect_silence();
+  clock_.haste = false;
+  give_stream();
+  make_ready();
+}
+
+TEST_F(GuestThatDemands, EndsWhenTheServerIsNotWhatItsConfigurationSays) {
+  const auto right = [this](const ByteArray<32>& nonce) { return prove(nonce); };
+  demand_->references[0].mrtd[0] ^= 1;
+  expect_refused(Errc::measurement_mismatch, right);
+  demand_ = server_.demand;
+  demand_->references[0].configuration_digest[0] ^= 1;
+  expect_refused(Errc::measurement_mismatch, right);
+  demand_ = server_.demand;
+  demand_->roots.clear();
+  expect_refused(Errc::lab_root_not_trusted, right);
+  demand_ = server_.demand;
+  const auto stranger = lab::Platform::create(crypto::Secret<32>{ByteArray<32>{78}}, clock_.now());
+  demand_->roots = {to_bytes(stranger.root())};
+  expect_refused(Errc::lab_root_not_trusted, right);
+  demand_ = server_.demand;
+  demand_->not_before = clock_.now() + std::chrono::hours{24 * 40};  // when that collateral has ended, whatever the clock says
+  expect_refused(Errc::pck_crl_expired, right);
+}
+
+TEST_F(GuestThatDemands, EndsWhenTheEvidenceIsOfAnotherNonceOrChannel) {
+  expect_refused(Errc::nonce_invalid, [this](ByteArray<32> nonce) {
+    nonce[0] ^= 1;
+    return prove(nonce);
+  });
+  expect_refused(Errc::binding_mismatch, [this](const ByteArray<32>& nonce) { return *server_.prove(nonce, std::nullopt); });
+  expect_refused(Errc::binding_mismatch, [this](const ByteArray<32>& nonce) {
+    auto hash = transport_->handshake_hash();
+    hash[0] ^= 1;
+    return *server_.prove(nonce, hash);
+  });
+  expect_refused(Errc::report_data_mismatch, [this](const ByteArray<32>& nonce) {
+    auto proof = *server_.prove(nonce, Digest32{});  // of another channel, with what was said changed afterwards
+    auto preimage = *protocol::decode_server_preimage(proof.preimage);
+    preimage.handshake_hash = transport_->handshake_hash();
+    proof.preimage = protocol::encode(preimage);
+    return proof;
+  });
+}
+
+TEST_F(GuestThatDemands, EndsWhenTheEvidenceWasShownBefore) {
+  launch_it();
+  const auto before = prove(demanded());
+  send(protocol::ShownServer{before});
+  take_evidence("ses-a");
+  give_stream();
+  demanded();
+  send(protocol::ShownServer{before});
+  EXPECT_EQ(expect<protocol::Failed>().code, "nonce_invalid");
+  EXPECT_EQ(ended(), Errc::nonce_invalid);
+}
+
+TEST_F(GuestThatDemands, EndsWhenTheServerDoesNotBindTheKeyOfTheChannel) {
+  test::LabServer other{clock_.now(), {ByteArray<32>{1}}};
+  demand_ = other.demand;
+  expect_refused(Errc::binding_mismatch,
+                 [&](const ByteArray<32>& nonce) { return *other.prove(nonce, transport_->handshake_hash()); });
+}
+
+TEST_F(GuestThatDemands, EndsWhenTheEvidenceIsNotWhole) {
+  const auto changed = [this](auto change) {
+    return [this, change](const ByteArray<32>& nonce) {
+      auto proof = prove(nonce);
+      change(proof);
+      return proof;
+    };
+  };
+  expect_refused(Errc::collateral_missing, changed([](auto& proof) { proof.collateral.clear(); }));
+  expect_refused(Errc::quote_signature_invalid, changed([](auto& proof) { proof.evidence[100] ^= 1; }));
+  expect_refused(Errc::event_log_mismatch, changed([](auto& proof) { proof.event_log = evidence::encode_guest_event_log({}); }));
+  expect_refused(Errc::truncated, changed([](auto& proof) { proof.preimage.pop_back(); }));
+  expect_refused(Errc::trailing_bytes, changed([](auto& proof) { proof.preimage.push_back(0); }));
+}
+
+/// What is no message ends the channel, as everywhere, and nothing was said.
+TEST_F(GuestThatDemands, SaysNothingToAnAnswerThatIsNoMessage) {
+  launch_it();
+  const auto shown = [this](const ByteArray<32>& nonce) { return protocol::encode(protocol::ToTd{protocol::ShownServer{prove(nonce)}}); };
+  const std::function<void(Bytes&)> changes[] = {[](Bytes& bytes) { bytes.pop_back(); },
+                                                 [](Bytes& bytes) { bytes.push_back(0xF6); },
+                                                 [](Bytes& bytes) {
+                                                   ++bytes[0];  // one member more
+                                                   bytes.push_back(0xF6);
+                                                 }};
+  for (const auto& change : changes) {
+    auto bytes = shown(demanded());
+    change(bytes);
+    write(*transport_->seal(bytes));
+    expect_silence();
+    give_stream();
+  }
+  make_ready();
+}
+
+TEST_F(GuestLaunch, OfAConfigurationOfVersionTwoWithoutADemandSaysNothingToAnybody) {
+  const auto built = image();
+  demand_.emplace();  // names no server
+  launch(built.digest, built.blobs);
+  EXPECT_EQ(ended(), Errc::invalid_argument);
+  EXPECT_TRUE(said_nothing());
+}
+
+TEST_F(GuestBefore, EndsWhenEvidenceIsShownThatItDidNotDemand) {
+  shake_hands();
+  send(protocol::ShownServer{prove({})});
+  EXPECT_EQ(ended(), Errc::channel_message_invalid);
+}
+
+TEST_F(GuestRun, EndsWhenEvidenceIsShownThatItDidNotDemand) {
+  send(protocol::ShownServer{prove({})});
+  EXPECT_EQ(ended(), Errc::channel_message_invalid);
 }
 
 TEST_F(GuestRun, ExecutesJobsAndEndsWithItsStream) {

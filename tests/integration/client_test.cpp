@@ -185,6 +185,12 @@ class ClientJob : public testing::Test {
     add(router, Method::get, "/api/v1/versions/{id}", [this](const http::Request&) -> Result<json::Value> {
       return model::to_json(world.version);
     });
+    add(router, Method::post, "/api/v1/challenges", [this](const http::Request& request) -> Result<json::Value> {
+      CLOISTER_TRY(body, http::json_body(request));
+      CLOISTER_TRY(spec, model::parse_challenge_spec(body));
+      CLOISTER_TRY(added, world.registry->add(world.tenant, spec, "tester", world.clock.now()));
+      return model::to_json(added);
+    });
     add(router, Method::post, "/api/v1/jobs", [this](const http::Request& request) { return submit(request); });
     add(router, Method::get, "/api/v1/jobs", [this](const http::Request& request) { return page(request); });
     add(router, Method::get, "/api/v1/jobs/{id}", [this](const http::Request& request) { return look(request); });
@@ -616,6 +622,55 @@ TEST_F(ClientJob, ThatFailedSaysWhy) {
   EXPECT_NE(exhausted.error().detail().find("attempts_exhausted"), std::string::npos);
   lies[kJob] = [](json::Value& value) { value.set("state", "expired"); };
   EXPECT_EQ(code_of(run()), Errc::deadline_exceeded);
+}
+
+// --- versions ---
+
+TEST_F(ClientJob, NeedsAVersionThatFollowsFromItsSpecification) {
+  auto orchestrator = connect();
+  auto spec = world.version.spec;
+  spec.instances = 0;
+  auto& demand = spec.server_evidence.emplace();
+  demand.references = {{Digest48{1}, {}, Digest32{2}}};
+  demand.not_before = world.clock.now();
+  const auto registered = orchestrator.register_version(spec);
+  ASSERT_TRUE(registered) << registered.error().text();
+  EXPECT_EQ(registered->spec, spec);
+
+  // A server that would rather not be asked for its evidence. Each lie is one that nothing but its check would find.
+  const auto told = [&](const std::function<void(model::Version&)>& change) {
+    lies["/api/v1/challenges"] = [change](json::Value& value) {
+      auto version = *model::parse_version(value);
+      change(version);
+      value = model::to_json(version);
+    };
+    return code_of(orchestrator.register_version(spec));
+  };
+  const auto configured = [&](const std::function<void(protocol::Configuration&)>& change) {
+    return told([change](model::Version& version) {
+      auto configuration = *protocol::decode_configuration(version.configuration);
+      change(configuration);
+      version.configuration = protocol::encode(configuration);
+      version.reference.configuration_digest = protocol::configuration_digest(version.configuration);
+    });
+  };
+  EXPECT_EQ(told([](model::Version& v) { v.spec.server_evidence.reset(); }), Errc::measurement_mismatch);
+  EXPECT_EQ(told([](model::Version& v) {
+              v.id = *VersionId::parse("ver-other");
+              auto configuration = *protocol::decode_configuration(v.configuration);
+              configuration.version = v.id;
+              v.configuration = protocol::encode(configuration);
+              v.reference.configuration_digest = protocol::configuration_digest(v.configuration);
+            }),
+            Errc::measurement_mismatch);
+  EXPECT_EQ(configured([](protocol::Configuration& c) { c.demand.reset(); }), Errc::measurement_mismatch);
+  EXPECT_EQ(configured([](protocol::Configuration& c) { c.demand->references[0].mrtd[0] ^= 1; }), Errc::measurement_mismatch);
+  EXPECT_EQ(configured([](protocol::Configuration& c) { c.version = *VersionId::parse("ver-other"); }), Errc::measurement_mismatch);
+  EXPECT_EQ(configured([](protocol::Configuration& c) { (*c.image_digest)[0] ^= 1; }), Errc::measurement_mismatch);
+  EXPECT_EQ(told([](model::Version& v) { v.configuration.clear(); }), Errc::truncated);
+  EXPECT_EQ(told([](model::Version& v) { v.reference.configuration_digest[0] ^= 1; }), Errc::measurement_mismatch);
+  EXPECT_EQ(told([](model::Version& v) { v.reference.image_digest[0] ^= 1; }), Errc::measurement_mismatch);
+  EXPECT_EQ(told([](model::Version&) {}), Errc::internal) << "and nothing is wrong with what is true";
 }
 
 // --- lists ---

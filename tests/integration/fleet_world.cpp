@@ -23,20 +23,24 @@ Deadline soon() { return Deadline{std::chrono::steady_clock::now() + kPatience};
 FleetWorld::FleetWorld(std::chrono::milliseconds session_lifetime) : strand{io.strand()} {
   sessions = std::make_unique<session::AttestedSessions>(*world.database, *world.sealer, *world.log, random,
                                                          session_lifetime);
-  attestor = std::make_unique<links::Attestor>(
-      links::Attestor::Services{*sessions, pool, clock, logger, &known, &revoked},
-      [this](const evidence::Quote&) -> Result<evidence::QuoteCollateral> {
-        ++collateral_asked;
-        return world.collateral;
-      },
-      world.anchors,
-      policy::Policy{});
+  run_in_tee({});
   dispatcher = std::make_unique<scheduler::Dispatcher>(*world.jobs, pool, clock, logger);
   validator = enrol(hotkey);
   options.server_id = "srv-test";
   options.keys = {&world.server_key};
   options.host_token = [](const ValidatorId& id) { return "token of " + id.str(); };
   io.start();
+}
+
+void FleetWorld::run_in_tee(links::ServerProver prove, std::chrono::milliseconds patience) {
+  attestor = std::make_unique<links::Attestor>(
+      links::Attestor::Services{*sessions, pool, clock, logger, &known, &revoked, std::move(prove), &proofs, patience},
+      [this](const evidence::Quote&) -> Result<evidence::QuoteCollateral> {
+        ++collateral_asked;
+        return world.collateral;
+      },
+      world.anchors,
+      policy::Policy{});
 }
 
 void FleetWorld::open() {

@@ -80,6 +80,8 @@ class FleetWorld {
   std::atomic<int> collateral_asked = 0;  // how often, for whatever quote
   runtime::IoContext io{1};
   runtime::BlockingPool pool{2, 256};
+  static constexpr std::size_t kProofQueue = 2;
+  runtime::BlockingPool proofs{1, kProofQueue};
   runtime::Executor strand;
   std::unique_ptr<session::AttestedSessions> sessions;
   revocation::List revoked{revocation::List::Services{*world.database, *world.log, random}, std::nullopt};
@@ -88,6 +90,9 @@ class FleetWorld {
   std::unique_ptr<runtime::TaskGroup> tasks;
   std::unique_ptr<fleet::Fleet> fleet;
   std::unique_ptr<http::Server> server;
+
+  /// From `open` on, the server shows this evidence of its own.
+  void run_in_tee(links::ServerProver prove, std::chrono::milliseconds patience = std::chrono::seconds{20});
 
   /// The fleet is made by `open`, so that a test may choose these before.
   fleet::Fleet::Options options;
@@ -100,6 +105,7 @@ class TdEnd {
   TdEnd(FleetWorld& world, std::shared_ptr<relay::Stream> stream) : world_{world}, stream_{std::move(stream)} {}
 
   [[nodiscard]] Result<void> shake(protocol::Role role);
+  [[nodiscard]] const Digest32& handshake_hash() const { return transport_->handshake_hash(); }
   [[nodiscard]] Result<protocol::ToTd> receive();
   /// The next message, which must be of this kind.
   template <class M>

@@ -61,7 +61,7 @@ World::World(scheduler::JobService::Options job_options)
   const auto guest = guest_file(guest_program);
   registry = std::make_unique<challenge::Registry>(
       *database, *blobs, *log,
-      challenge::Platform{must(measure::mrtd_of_td_image({&guest, 1})), {server_key.public_key()}});
+      challenge::Platform{must(measure::mrtd_of_td_image({&guest, 1})), {server_key.public_key()}, true});
   sessions = std::make_unique<session::AttestedSessions>(*database, *sealer, *log, random, std::chrono::hours{1});
   broker = std::make_unique<keybroker::Broker>(*database, *sealer, *kms, *log, random);
   jobs = std::make_unique<scheduler::JobService>(*database, *log, random, clock, job_options);

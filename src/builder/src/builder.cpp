@@ -73,6 +73,7 @@ PlannedVersion plan_version(const model::ChallengeSpec& spec, const Digest48& gu
   configuration.version = out.id;
   configuration.image_digest = spec.image_digest;
   configuration.server_keys = server_keys;
+  configuration.demand = spec.server_evidence;
   out.configuration = protocol::encode(configuration);
   out.reference = {guest_mrtd, spec.image_digest, protocol::configuration_digest(out.configuration)};
   return out;

@@ -246,6 +246,20 @@ TEST(PlannedVersion, HasAnotherNameForAnotherSpecification) {
   EXPECT_NE(named([](Spec& spec) { spec.secrets[0].path = "example/pepper"; }), same);
 }
 
+TEST(PlannedVersion, HasTheDemandInItsNameAndInWhatIsMeasured) {
+  Plan plan;
+  const auto before = plan.version();
+  EXPECT_FALSE(protocol::decode_configuration(before.configuration)->demand);
+  auto& demand = plan.spec.server_evidence.emplace();
+  demand.references = {{Digest48{1}, {}, {}}};
+  const auto after = plan.version();
+  EXPECT_NE(after.id, before.id);
+  EXPECT_EQ(protocol::decode_configuration(after.configuration)->demand, plan.spec.server_evidence);
+  demand.not_before += std::chrono::seconds{1};
+  EXPECT_NE(plan.version().id, after.id);
+  EXPECT_NE(plan.version().reference.configuration_digest, after.reference.configuration_digest);
+}
+
 TEST(PlannedVersion, PinsTheServersKeysInWhatIsMeasured) {
   Plan plan;
   const auto before = plan.version();

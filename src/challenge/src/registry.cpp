@@ -2,7 +2,9 @@
 
 #include "cloister/builder/builder.hpp"
 #include "cloister/oci/image.hpp"
+#include "cloister/policy/server.hpp"
 #include "cloister/protocol/launch.hpp"
+#include "cloister/protocol/times.hpp"
 
 namespace cloister::challenge {
 namespace {
@@ -17,10 +19,23 @@ oci::BlobSource source_of(const storage::BlobStore& blobs) {
   };
 }
 
+/// Refuses a demand that no server could meet, or this one cannot.
+Result<void> check_demand(const model::ChallengeSpec& spec, bool shows_evidence, UnixTime now) {
+  if (!spec.server_evidence) return {};
+  if (!shows_evidence) {
+    return Error{Errc::unsupported, "server_evidence: this server has no evidence of its own, so no instance would serve; run it in a TD "
+                                    "with [tee] in its configuration, or register the version without the demand"};
+  }
+  if (auto anchors = policy::anchors_of(*spec.server_evidence); !anchors) return anchors.error().in("server_evidence: roots");
+  if (spec.server_evidence->not_before <= now + protocol::kClockTolerance) return {};
+  return Error{Errc::invalid_argument, "server_evidence: not_before lies in the future"};
+}
+
 }  // namespace
 
 Result<model::Version> Registry::add(const TenantId& tenant, const model::ChallengeSpec& spec, std::string_view who,
                                      UnixTime now) {
+  CLOISTER_CHECK(check_demand(spec, platform_.shows_evidence, now));
   const auto source = source_of(blobs_);
   CLOISTER_TRY(image, oci::load(spec.image_digest, source));
   CLOISTER_CHECK(oci::verify_layers(image, source));

@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "cloister/codec/text.hpp"
+#include "cloister/protocol/launch.hpp"
 
 namespace cloister::client {
 namespace {
@@ -34,6 +35,24 @@ Result<Orchestrator::JobView> parse_view(json::Value value, const JobId& asked) 
   if (job.id != asked) return Error{Errc::malformed, "the server speaks of another job: " + job.id.str()};
   view.job = std::move(job);
   return view;
+}
+
+/// What the server says it registered must follow from what was sent: nobody reads a configuration by eye.
+Result<void> check_registered(const model::ChallengeSpec& spec, const model::Version& version) {
+  const auto differs = [](const std::string& what) {
+    return Error{Errc::measurement_mismatch, "the server registered another version than was asked for: its " + what +
+                                                 " does not follow from the specification; use neither it nor its reference value"};
+  };
+  if (!(version.spec == spec)) return differs("specification");
+  if (version.id != protocol::version_id_of(spec)) return differs("name");
+  CLOISTER_TRY(configuration, protocol::decode_configuration(version.configuration));
+  if (configuration.version != version.id || configuration.image_digest != spec.image_digest || configuration.demand != spec.server_evidence) {
+    return differs("configuration");
+  }
+  const bool follows = version.reference.image_digest == spec.image_digest &&
+                       version.reference.configuration_digest == protocol::configuration_digest(version.configuration);
+  if (!follows) return differs("reference value");
+  return {};
 }
 
 /// The members of the list of that name, parsed.
@@ -133,7 +152,9 @@ Result<void> Orchestrator::put_blob(const Digest32& digest, ByteView bytes) {
 
 Result<model::Version> Orchestrator::register_version(const model::ChallengeSpec& spec) {
   CLOISTER_TRY(value, call(Method::post, "/api/v1/challenges", model::to_json(spec)));
-  return model::parse_version(value);
+  CLOISTER_TRY(version, model::parse_version(value));
+  CLOISTER_CHECK(check_registered(spec, version));
+  return version;
 }
 
 Result<std::uint64_t> Orchestrator::put_secret(std::string_view path, ByteView value) {

@@ -527,7 +527,8 @@ Task<Result<std::uint32_t>> Fleet::supply(std::shared_ptr<links::TdLink> link, s
   if (const auto* failed = std::get_if<protocol::Failed>(&*answer)) {
     co_return Error{errc_from_string(failed->code).value_or(Errc::challenge_failed), failed->detail};
   }
-  co_return Error{Errc::channel_message_invalid, "ready or failed was expected"};
+  const Error why{Errc::channel_message_invalid, "ready or failed was expected"};
+  co_return co_await link->refuse(why);
 }
 
 void Fleet::end_instance(const InstancePtr& instance, const Error& why) {

@@ -5,10 +5,12 @@
 #include <array>
 
 #include "challenge_process.hpp"
+#include "cloister/codec/text.hpp"
 #include "cloister/crypto/hpke.hpp"
 #include "cloister/evidence/event_log.hpp"
 #include "cloister/oci/image.hpp"
 #include "cloister/oci/unpack.hpp"
+#include "cloister/policy/server.hpp"
 #include "cloister/process/frame_socket.hpp"
 #include "cloister/protocol/job.hpp"
 #include "cloister/protocol/launch.hpp"
@@ -87,6 +89,7 @@ class Guest {
     CLOISTER_TRY(message, link_->receive(step()));
     const auto* challenge = std::get_if<protocol::Challenge>(&message);
     if (challenge == nullptr) return unexpected("a challenge");
+    if (configuration_.demand) CLOISTER_CHECK(examine_server(*configuration_.demand));
     CLOISTER_CHECK(attest(*challenge));
     CLOISTER_TRY(answer, link_->receive(step()));
     CLOISTER_CHECK(answered(answer));
@@ -100,6 +103,27 @@ class Guest {
       CLOISTER_CHECK(start_challenge(*release));
     }
     return serve();
+  }
+
+  /// Has the server prove itself first, as the configuration demands: on this channel, with what it names. Nothing of this TD's
+  /// is sent before, neither evidence nor keys; the challenge still waits for its answer.
+  Result<void> examine_server(const model::EvidenceDemand& wanted) {
+    const auto nonce = s_.random.array<32>();
+    CLOISTER_CHECK(link_->send(protocol::Demand{nonce}));
+    CLOISTER_TRY(message, link_->receive(step()));
+    if (const auto* refused = std::get_if<protocol::Refused>(&message)) return fatal(refusal(*refused));
+    const auto* shown = std::get_if<protocol::ShownServer>(&message);
+    if (shown == nullptr) return unexpected("the server's evidence");
+    const policy::ServerChannel channel{nonce, link_->handshake_hash(), link_->server_key()};
+    const auto server = policy::appraise_server(shown->proof, channel, wanted, s_.clock.now());
+    if (!server) {
+      tell_failure(server.error());
+      return fatal(server.error());
+    }
+    s_.logger.info("server.verified", {{"server_id", server->identity().server_id},
+                                       {"configuration", codec::to_hex(server->identity().configuration_digest)},
+                                       {"lab", server->appraised().lab()}});
+    return {};
   }
 
   /// The newest stream that the host hands over. The challenge is served while none is there.
@@ -167,11 +191,18 @@ class Guest {
     return link_->send(answer);
   }
 
+  static Error refusal(const protocol::Refused& refused) {
+    return Error{errc_from_string(refused.code).value_or(Errc::permission_denied), refused.detail};
+  }
+
+  /// The server is told why this TD ends, as far as it listens.
+  void tell_failure(const Error& why) {
+    if (link_->send(protocol::Failed{std::string{to_string(why.code())}, why.detail().substr(0, 500)})) drain();
+  }
+
   /// The server's answer to evidence.
   Result<void> answered(const protocol::ToTd& answer) {
-    if (const auto* refused = std::get_if<protocol::Refused>(&answer)) {
-      return fatal(Error{errc_from_string(refused->code).value_or(Errc::permission_denied), refused->detail});
-    }
+    if (const auto* refused = std::get_if<protocol::Refused>(&answer)) return fatal(refusal(*refused));
     const auto* accepted = std::get_if<protocol::Accepted>(&answer);
     if (accepted == nullptr) return unexpected("accepted or refused");
     session_ = accepted->session;
@@ -199,10 +230,8 @@ class Guest {
   Result<void> start_challenge(const protocol::Release& release) {
     auto started = start_with(release);
     if (started) return {};
-    // The server is told why this instance will not serve.
-    const auto& why = started.error();
-    if (link_->send(protocol::Failed{std::string{to_string(why.code())}, why.detail().substr(0, 500)})) drain();
-    return fatal(why);
+    tell_failure(started.error());
+    return fatal(started.error());
   }
 
   /// This instance goes on where it was: with the results that nobody acknowledged, and what runs.

@@ -29,9 +29,52 @@ runtime::Task<Result<session::AttestedSession>> Attestor::ask(std::shared_ptr<Td
   auto answering = link->receive();
   auto message = co_await runtime::with_deadline(deadline, std::move(answering));
   if (!message) co_return std::move(message).error();
+  const auto* demand = std::get_if<protocol::Demand>(&*message);
+  const bool demanded = demand != nullptr;
+  if (demanded) {
+    auto shown = co_await show_server(link, expectation.role, *demand);
+    if (!shown) co_return std::move(shown).error();
+    auto judging = link->receive();
+    message = co_await runtime::with_deadline(deadline, std::move(judging));
+    if (!message) co_return std::move(message).error();
+  }
+  if (const auto* failed = std::get_if<protocol::Failed>(&*message)) {
+    const auto code = errc_from_string(failed->code).value_or(Errc::permission_denied);
+    co_return Error{code, demanded ? "the TD does not take this server's evidence: " + failed->detail +
+                                         "; register a version that demands what this server is (cloister challenge push "
+                                         "--demand-server-evidence)"
+                                   : "the TD does not attest: " + failed->detail};
+  }
   auto* answer = std::get_if<protocol::Attest>(&*message);
-  if (answer == nullptr) co_return Error{Errc::channel_message_invalid, "an attestation was expected"};
+  if (answer == nullptr) {
+    const Error why{Errc::channel_message_invalid, "an attestation was expected; a demand may come once, before it"};
+    co_return co_await link->refuse(why);
+  }
   co_return co_await conclude(std::move(link), std::move(expectation), *std::move(connection), std::move(*answer));
+}
+
+runtime::Task<Result<void>> Attestor::show_server(std::shared_ptr<TdLink> link, protocol::Role role, protocol::Demand demand) {
+  if (role != protocol::Role::instance) {
+    const Error why{Errc::channel_message_invalid, "a validator's TD demands nothing of the server"};
+    co_return co_await link->refuse(why);
+  }
+  if (!services_.prove) {
+    const Error why{Errc::unsupported, "this server has no evidence of its own: it runs in no TEE, or has no [tee] in its configuration"};
+    co_return co_await link->refuse(why);
+  }
+  auto work = [prove = services_.prove, nonce = demand.nonce, hash = link->handshake_hash()] { return prove(nonce, hash); };
+  auto proof = co_await services_.proofs->run_until(Deadline::after(services_.clock, services_.proof_patience), std::move(work));
+  if (!proof && proof.error().code() == Errc::cancelled) co_return std::move(proof).error();
+  if (proof && proof->collateral.empty()) proof = Error{Errc::unavailable, "there is no collateral for it"};
+  if (!proof) {
+    const auto& why = proof.error();
+    services_.logger.error("server_evidence.failed", {{"code", to_string(why.code())}, {"detail", why.detail()}});
+    // What may pass is nothing to judge the server by: the stream ends, and the TD comes back over another.
+    if (http_status(why.code()) >= 500) co_return Error{Errc::unavailable, "the server's own evidence: " + why.text()};
+    co_return co_await link->refuse(why);
+  }
+  protocol::ToTd shown = protocol::ShownServer{*std::move(proof)};
+  co_return co_await link->send(std::move(shown));
 }
 
 runtime::Task<Result<session::Connection>> Attestor::issue(std::shared_ptr<TdLink> link, Expectation expectation) {
@@ -66,9 +109,7 @@ runtime::Task<Result<session::AttestedSession>> Attestor::conclude(std::shared_p
                                                   {"instance", expectation.instance ? expectation.instance->str() : ""},
                                                   {"code", to_string(why.code())},
                                                   {"detail", why.detail()}});
-    protocol::ToTd refused = protocol::Refused{std::string{to_string(why.code())}, why.detail().substr(0, 500)};
-    static_cast<void>(co_await link->send(std::move(refused)));
-    co_return session;
+    co_return co_await link->refuse(why);
   }
   link->trust_peer();
   protocol::ToTd accepted = protocol::Accepted{session->id(), session->expires()};

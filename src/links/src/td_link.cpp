@@ -113,6 +113,12 @@ runtime::Task<Result<void>> TdLink::send(protocol::ToTd message) {
   co_return co_await write(std::move(bytes));
 }
 
+runtime::Task<Error> TdLink::refuse(Error why) {
+  protocol::ToTd refused = protocol::Refused{std::string{to_string(why.code())}, why.detail().substr(0, 500)};
+  static_cast<void>(co_await send(std::move(refused)));
+  co_return why;
+}
+
 runtime::Task<Result<protocol::ToServer>> TdLink::receive() {
   while (received_.empty()) {
     if (peer_closed_) co_return Error{Errc::peer_closed, "the TD closed its channel"};

@@ -112,11 +112,16 @@ Result<ChallengeSpec> parse_challenge_spec(const Value& value) {
       fields.optional_integer("max_output_bytes", 1, kMaxMessageBytes).value_or(static_cast<std::int64_t>(spec.max_output_bytes)));
   const auto& secrets = fields.optional_array("secrets");
   const auto& purposes = fields.optional_array("derived_keys");
+  const auto* demand = fields.optional_object("server_evidence");
   CLOISTER_CHECK(fields.finish());
   CLOISTER_TRY(parsed, parse_secrets(secrets));
   spec.secrets = std::move(parsed);
   CLOISTER_TRY(derived_keys, parse_purposes(purposes));
   spec.derived_keys = std::move(derived_keys);
+  if (demand != nullptr) {
+    CLOISTER_TRY(server_evidence, parse_evidence_demand(*demand));
+    spec.server_evidence = std::move(server_evidence);
+  }
   return spec;
 }
 
@@ -136,19 +141,23 @@ Value to_json(const ChallengeSpec& spec) {
   if (!spec.derived_keys.empty()) {
     out.emplace_back("derived_keys", Array(spec.derived_keys.begin(), spec.derived_keys.end()));
   }
+  if (spec.server_evidence) out.emplace_back("server_evidence", to_json(*spec.server_evidence));
   return out;
 }
 
 Bytes encode(const ChallengeSpec& spec) {
+  // The list of keys is there too where the demand follows it, so that a place means one thing.
+  const bool keys = !spec.derived_keys.empty() || spec.server_evidence;
   codec::cbor::Writer out;
-  out.array(spec.derived_keys.empty() ? 9 : 10).text("cloister/version/1").text(spec.challenge.str()).bytes(spec.image_digest);
+  out.array(9U + unsigned{keys} + unsigned{spec.server_evidence.has_value()}).text("cloister/version/1").text(spec.challenge.str()).bytes(spec.image_digest);
   out.uint(spec.memory_mib).uint(spec.instances).uint(static_cast<std::uint64_t>(spec.job_timeout.count()));
   out.uint(spec.max_payload_bytes).uint(spec.max_output_bytes).array(spec.secrets.size());
   for (const auto& secret : spec.secrets) out.array(2).text(secret.name).text(secret.path);
-  if (!spec.derived_keys.empty()) {
+  if (keys) {
     out.array(spec.derived_keys.size());
     for (const auto& purpose : spec.derived_keys) out.text(purpose);
   }
+  if (spec.server_evidence) write(out, *spec.server_evidence);
   return std::move(out).take();
 }
 

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "cloister/codec/cbor.hpp"
 #include "cloister/model/challenge.hpp"
 #include "cloister/model/fleet.hpp"
 #include "cloister/model/job.hpp"
@@ -57,6 +58,52 @@ TEST(ChallengeSpec, RefusesWhatIsOutOfRange) {
     ASSERT_FALSE(spec) << c.name;
     EXPECT_EQ(spec.error().code(), c.code) << c.name << ": " << spec.error().text();
   }
+}
+
+ChallengeSpec bare_spec() {
+  ChallengeSpec out;
+  out.challenge = *ChallengeId::parse("keyword-search");
+  out.image_digest = Digest32{9};
+  return out;
+}
+
+EvidenceDemand demand_of_one() {
+  EvidenceDemand out;
+  out.references = {{Digest48{1}, {}, Digest32{5}}};
+  out.not_before = *from_civil(2026, 6, 1, 0, 0, 0);
+  return out;
+}
+
+TEST(ChallengeSpec, IsWhatItAlwaysWasWithoutADemand) {
+  codec::cbor::Writer bare;
+  bare.array(9).text("cloister/version/1").text("keyword-search").bytes(Digest32{9}).uint(256).uint(1).uint(60);
+  bare.uint(4U << 20).uint(4U << 20).array(0);
+  EXPECT_EQ(encode(bare_spec()), std::move(bare).take());
+  auto with_keys = bare_spec();
+  with_keys.derived_keys = {"disk"};
+  codec::cbor::Writer keys;
+  keys.array(10).text("cloister/version/1").text("keyword-search").bytes(Digest32{9}).uint(256).uint(1).uint(60);
+  keys.uint(4U << 20).uint(4U << 20).array(0).array(1).text("disk");
+  EXPECT_EQ(encode(with_keys), std::move(keys).take());
+  EXPECT_EQ(to_json(bare_spec()).find("server_evidence"), nullptr);
+}
+
+TEST(ChallengeSpec, WithADemandRoundTripsAndIsAnother) {
+  auto demanding = bare_spec();
+  demanding.server_evidence = demand_of_one();
+  const auto again = parse_challenge_spec(to_json(demanding));
+  ASSERT_TRUE(again) << again.error().text();
+  EXPECT_EQ(*again, demanding);
+  EXPECT_NE(encode(demanding), encode(bare_spec()));
+  auto with_keys = demanding;
+  with_keys.derived_keys = {"disk"};
+  EXPECT_NE(encode(with_keys), encode(demanding));
+  EXPECT_EQ(*parse_challenge_spec(to_json(with_keys)), with_keys);
+  auto value = to_json(demanding);
+  value.set("server_evidence", json::Object{});
+  EXPECT_EQ(parse_challenge_spec(value).error().code(), Errc::missing_member);
+  value.set("server_evidence", 1);
+  EXPECT_FALSE(parse_challenge_spec(value).ok());
 }
 
 TEST(SecretPath, IsOneToFourIds) {

@@ -6,6 +6,7 @@
 #include "cloister/attestation/verify.hpp"
 #include "cloister/codec/text.hpp"
 #include "cloister/evidence/event_log.hpp"
+#include "cloister/evidence/lab_marker.hpp"
 #include "cloister/evidence/quote.hpp"
 #include "cloister/measure/rtmr.hpp"
 #include "cloister/protocol/launch.hpp"
@@ -137,6 +138,30 @@ Result<AppraisedServer> appraise_server(const protocol::ServerProof& proof, cons
   }
   if (!names(trust.audit_keys, server.identity().audit_key)) {
     return Error{Errc::audit_key_not_trusted, "the server has an audit key that the trust file does not name"};
+  }
+  return server;
+}
+
+Result<attestation::TrustAnchors> anchors_of(const model::EvidenceDemand& wanted) {
+  using attestation::AnchorKind;
+  auto out = attestation::TrustAnchors::vendors();
+  for (const auto& der : wanted.roots) {
+    CLOISTER_TRY(root, crypto::x509::parse_certificate(der));
+    const auto kind = evidence::has_lab_marker(*root) ? AnchorKind::lab : AnchorKind::given;
+    CLOISTER_TRY(anchor, attestation::TrustAnchor::make(std::move(root), kind));
+    out.add(std::move(anchor));
+  }
+  return out;
+}
+
+Result<AppraisedServer> appraise_server(const protocol::ServerProof& proof, const ServerChannel& channel,
+                                        const model::EvidenceDemand& wanted, UnixTime now) {
+  CLOISTER_TRY(anchors, anchors_of(wanted));
+  const ServerDemand demand{channel.nonce, channel.handshake_hash};
+  CLOISTER_TRY(server, appraise_server(proof, demand, anchors, Policy{}, wanted.references, std::max(now, wanted.not_before)));
+  const auto& keys = server.identity().channel_keys;
+  if (std::ranges::find(keys, channel.server_key) == keys.end()) {
+    return Error{Errc::binding_mismatch, "the server does not bind the key of this channel"};
   }
   return server;
 }

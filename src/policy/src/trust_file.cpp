@@ -1,7 +1,6 @@
 #include "cloister/policy/trust_file.hpp"
 
 #include <algorithm>
-#include <array>
 
 #include "cloister/codec/text.hpp"
 #include "reference_json.hpp"
@@ -53,18 +52,6 @@ Result<ReferenceValue> read_reference(const json::Value& value) {
   return out;
 }
 
-constexpr std::array<std::string_view, 3> kRtmrNames{"rtmr0", "rtmr1", "rtmr2"};
-
-Result<ServerReference> read_server_reference(const json::Value& value) {
-  json::Fields fields{value, "server_reference_values"};
-  ServerReference out;
-  out.mrtd = fields.hex_array<48>("mrtd");
-  for (std::size_t i = 0; i < kRtmrNames.size(); ++i) out.rtmr[i] = fields.hex_array<48>(kRtmrNames[i]);
-  out.configuration_digest = sha256_member(fields, "configuration_digest");
-  CLOISTER_CHECK(fields.finish());
-  return out;
-}
-
 Result<TrustFile> read_trust(const json::Value& value) {
   json::Fields fields{value, "trust file"};
   static_cast<void>(fields.integer("version", 1, 1));
@@ -89,7 +76,7 @@ Result<TrustFile> read_trust(const json::Value& value) {
     out.reference_values.push_back(std::move(reference));
   }
   for (const auto& item : server_references) {
-    CLOISTER_TRY(reference, read_server_reference(item));
+    CLOISTER_TRY(reference, model::parse_server_reference(item));
     out.server_reference_values.push_back(reference);
   }
   return out;
@@ -148,13 +135,7 @@ std::string write_trust_file(const TrustFile& trust) {
     references.emplace_back(std::move(one));
   }
   json::Array server_references;
-  for (const auto& value : trust.server_reference_values) {
-    json::Object one;
-    one.emplace_back("mrtd", codec::to_hex(value.mrtd));
-    for (std::size_t i = 0; i < kRtmrNames.size(); ++i) one.emplace_back(std::string{kRtmrNames[i]}, codec::to_hex(value.rtmr[i]));
-    one.emplace_back("configuration_digest", sha256_text(value.configuration_digest));
-    server_references.emplace_back(std::move(one));
-  }
+  for (const auto& value : trust.server_reference_values) server_references.push_back(model::to_json(value));
   json::Object out;
   out.emplace_back("version", 1);
   out.emplace_back("lab_roots", pem_list(trust.lab_roots));

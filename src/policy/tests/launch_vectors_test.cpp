@@ -46,6 +46,14 @@ json::Value vectors() {
   instance.version = *VersionId::parse("ver-example");
   instance.image_digest.emplace().fill(0x11);
   instance.server_keys.emplace_back().fill(0x33);
+  auto demanding = instance;
+  auto& demand = demanding.demand.emplace();
+  auto& reference = demand.references.emplace_back();
+  reference.mrtd.fill(0x44);
+  for (std::size_t i = 0; i < 3; ++i) reference.rtmr[i].fill(static_cast<std::uint8_t>(0x50 + i));
+  reference.configuration_digest.fill(0x66);
+  demand.roots = {Bytes(4, 0x77)};
+  demand.not_before = *from_civil(2026, 6, 1, 0, 0, 0);
   protocol::Configuration validator;
   validator.role = protocol::Role::validator;
   validator.server_keys = instance.server_keys;
@@ -53,7 +61,9 @@ json::Value vectors() {
                       {"server_keys", json::Array{codec::to_hex(instance.server_keys[0])}},
                       {"version", instance.version->str()},
                       {"instance", launch_of(instance)},
-                      {"validator", launch_of(validator)}};
+                      {"validator", launch_of(validator)},
+                      {"server_evidence", model::to_json(demand)},
+                      {"instance_that_demands", launch_of(demanding)}};
 }
 
 TEST(LaunchVectors, AreThoseInTheDocumentation) {

@@ -250,5 +250,147 @@ TEST(ServerAppraisal, RefusesWhatItsPolicyRefuses) {
   EXPECT_EQ(refused(old), Errc::tcb_status_not_accepted);
 }
 
+// --- a guest, whose measured configuration says what it wants ---
+
+/// A server that shows evidence to a guest, and that guest. A test changes one thing before `show`, or what is wanted.
+struct Guest : Server {
+  ServerChannel channel{nonce, Digest32{0x21}, ByteArray<32>{1}};
+  UnixTime clock = SyntheticPlatform::now();
+
+  Guest() { preimage.handshake_hash = channel.handshake_hash; }
+  [[nodiscard]] model::EvidenceDemand wanted() const {
+    model::EvidenceDemand out;
+    out.references = trust().server_reference_values;
+    out.roots = {root->der};
+    out.not_before = SyntheticPlatform::now() - std::chrono::hours{1};
+    return out;
+  }
+};
+
+Errc refused(const Guest& guest, const protocol::ServerProof& proof, const model::EvidenceDemand& wanted) {
+  const auto appraised = appraise_server(proof, guest.channel, wanted, guest.clock);
+  EXPECT_FALSE(appraised.ok());
+  return appraised ? Errc::internal : appraised.error().code();
+}
+Errc refused(Guest& guest, const std::function<void(protocol::ServerProof&)>& what = {}) {
+  const auto proof = guest.show(what);
+  return refused(guest, proof, guest.wanted());
+}
+Errc refused_by(const std::function<void(model::EvidenceDemand&)>& change) {
+  Guest guest;
+  const auto proof = guest.show();
+  auto wanted = guest.wanted();
+  change(wanted);
+  return refused(guest, proof, wanted);
+}
+
+TEST(ServerDemandedByAGuest, IsAcceptedWhenItIsWhatTheConfigurationSays) {
+  Guest guest;
+  const auto proof = guest.show();
+  for (const auto& key : guest.preimage.identity.channel_keys) {  // the current one and the next
+    guest.channel.server_key = key;
+    const auto appraised = appraise_server(proof, guest.channel, guest.wanted(), guest.clock);
+    ASSERT_TRUE(appraised.ok()) << appraised.error().text();
+    EXPECT_EQ(appraised->identity(), guest.preimage.identity);
+    EXPECT_EQ(appraised->reference(), guest.wanted().references[0]);
+  }
+}
+
+TEST(ServerDemandedByAGuest, RefusesEvidenceOfAnotherQuestionOrChannel) {
+  Guest other_nonce;
+  other_nonce.preimage.nonce[0] ^= 1;
+  EXPECT_EQ(refused(other_nonce), Errc::nonce_invalid);
+  Guest for_http;
+  for_http.preimage.handshake_hash.reset();
+  EXPECT_EQ(refused(for_http), Errc::binding_mismatch);
+  Guest other_channel;
+  other_channel.preimage.handshake_hash = Digest32{0x22};
+  EXPECT_EQ(refused(other_channel), Errc::binding_mismatch);
+  Guest other_key;
+  other_key.channel.server_key = ByteArray<32>{9};
+  EXPECT_EQ(refused(other_key), Errc::binding_mismatch);
+  Guest changed;
+  EXPECT_EQ(refused(changed, with_preimage([](auto& p) { p.handshake_hash = Digest32{0x22}; })), Errc::report_data_mismatch);
+}
+
+TEST(ServerDemandedByAGuest, RefusesWhatTheConfigurationDoesNotName) {
+  EXPECT_EQ(refused_by([](model::EvidenceDemand& d) { d.references[0].mrtd[0] ^= 1; }), Errc::measurement_mismatch);
+  EXPECT_EQ(refused_by([](model::EvidenceDemand& d) { d.references[0].rtmr[1][0] ^= 1; }), Errc::measurement_mismatch);
+  EXPECT_EQ(refused_by([](model::EvidenceDemand& d) { d.references[0].configuration_digest[0] ^= 1; }), Errc::measurement_mismatch);
+  EXPECT_EQ(refused_by([](model::EvidenceDemand& d) { d.references.clear(); }), Errc::measurement_mismatch);
+  EXPECT_EQ(refused_by([](model::EvidenceDemand& d) { d.roots.clear(); }), Errc::lab_root_not_trusted);
+  EXPECT_EQ(refused_by([](model::EvidenceDemand& d) {
+              Guest stranger;
+              stranger.platform.root.key = stranger.platform.root.issuer_key = "another";
+              stranger.show();
+              d.roots = {stranger.root->der};
+            }),
+            Errc::lab_root_not_trusted);
+}
+
+TEST(ServerDemandedByAGuest, RefusesRootsThatAreNone) {
+  EXPECT_EQ(refused_by([](model::EvidenceDemand& d) { d.roots = {Bytes(100, 1)}; }), Errc::certificate_malformed);
+  EXPECT_EQ(refused_by([](model::EvidenceDemand& d) { d.roots[0].push_back(0); }), Errc::certificate_malformed);
+  Guest guest;
+  guest.show();
+  auto leaf = crypto::x509::parse_chain(guest.platform.pck_chain());
+  ASSERT_TRUE(leaf.ok());
+  EXPECT_EQ(refused_by([&](model::EvidenceDemand& d) { d.roots = {leaf->front()->der}; }), Errc::root_untrusted);
+}
+
+TEST(ServerDemandedByAGuest, TakesARootThatIsNoLabsToo) {
+  Guest guest;
+  guest.platform = SyntheticPlatform{};
+  guest.platform.td().mr_td = Digest48{6};
+  guest.platform.td().rtmr = {Digest48{7}, Digest48{8}, Digest48{9}, server_rtmr3(Digest32{5})};
+  const auto proof = guest.show();
+  const auto appraised = appraise_server(proof, guest.channel, guest.wanted(), guest.clock);
+  ASSERT_TRUE(appraised.ok()) << appraised.error().text();
+  EXPECT_FALSE(appraised->appraised().lab());
+}
+
+TEST(ServerDemandedByAGuest, RefusesCollateralThatHadEndedBeforeTheVersionWas) {
+  Guest guest;
+  guest.platform.tcb_info.next_update = SyntheticPlatform::now() + std::chrono::hours{1};  // before all else ends
+  const auto proof = guest.show();
+  auto wanted = guest.wanted();
+  const auto end = guest.platform.tcb_info.next_update;
+  guest.clock = SyntheticPlatform::now() - std::chrono::hours{24 * 365};  // as its host likes it
+  EXPECT_TRUE(appraise_server(proof, guest.channel, wanted, guest.clock).ok());
+  wanted.not_before = end;
+  EXPECT_TRUE(appraise_server(proof, guest.channel, wanted, guest.clock).ok());
+  wanted.not_before = end + std::chrono::seconds{1};
+  EXPECT_EQ(refused(guest, proof, wanted), Errc::tcb_info_expired);
+  // Nor does it hold by a clock that is right.
+  wanted = guest.wanted();
+  guest.clock = end + std::chrono::seconds{1};
+  EXPECT_EQ(refused(guest, proof, wanted), Errc::tcb_info_expired);
+}
+
+TEST(ServerDemandedByAGuest, RefusesCollateralThatBeginsAfterItsTime) {
+  Guest guest;
+  guest.platform.tcb_info.issue_date = SyntheticPlatform::now() - std::chrono::hours{24};  // after all else begins
+  const auto proof = guest.show();
+  auto wanted = guest.wanted();
+  guest.clock = wanted.not_before = guest.platform.tcb_info.issue_date - std::chrono::seconds{1};
+  EXPECT_EQ(refused(guest, proof, wanted), Errc::tcb_info_not_yet_valid);
+  wanted.not_before += std::chrono::seconds{1};  // the later of the two counts
+  EXPECT_TRUE(appraise_server(proof, guest.channel, wanted, guest.clock).ok());
+}
+
+TEST(ServerDemandedByAGuest, RefusesEvidenceWithoutCollateral) {
+  Guest guest;
+  EXPECT_EQ(refused(guest, [](auto& proof) { proof.collateral.clear(); }), Errc::collateral_missing);
+}
+
+TEST(ServerDemandedByAGuest, RefusesWhatItsPolicyRefuses) {
+  Guest debug;
+  debug.platform.td().td_attributes |= 1;
+  EXPECT_EQ(refused(debug), Errc::debug_not_accepted);
+  Guest revoked;
+  revoked.platform.tcb_info.levels[0].status = evidence::TcbStatus::revoked;
+  EXPECT_EQ(refused(revoked), Errc::tcb_status_not_accepted);
+}
+
 }  // namespace
 }  // namespace cloister::policy

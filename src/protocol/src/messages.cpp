@@ -69,6 +69,11 @@ void write(Writer& out, const ResultRefused& m) {
   out.text(m.attempt.str()).text(m.code);
 }
 
+void write(Writer& out, const ShownServer& m) {
+  begin(out, "server", 4);
+  out.bytes(m.proof.evidence).bytes(m.proof.event_log).bytes(m.proof.preimage).bytes(as_bytes(m.proof.collateral));
+}
+
 void write(Writer& out, const Attest& m) {
   begin(out, "attest", 4);
   out.bytes(m.evidence).bytes(m.event_log).bytes(m.configuration).bytes(m.preimage);
@@ -97,6 +102,11 @@ void write(Writer& out, const AttemptFailed& m) {
 void write(Writer& out, const SubmitResult& m) {
   begin(out, "result", 5);
   out.text(m.attempt.str()).bytes(m.envelope).bytes(m.signature).bytes(m.enc).bytes(m.sealed_output);
+}
+
+void write(Writer& out, const Demand& m) {
+  begin(out, "demand", 1);
+  out.bytes(m.nonce);
 }
 
 /// Reads domain and kind, and gives the number of members that follow.
@@ -168,6 +178,22 @@ AssignJob read_job(Reader& in) {
   return m;
 }
 
+/// A part of a server's evidence.
+ByteView part_of_proof(Reader& in) {
+  const auto bytes = in.bytes();
+  if (bytes.size() > kMaxServerProof) in.fail(Errc::limit_exceeded, "at most 1 MiB of each part of a server's evidence expected");
+  return bytes;
+}
+
+ShownServer read_shown_server(Reader& in) {
+  ShownServer m;
+  m.proof.evidence = to_bytes(part_of_proof(in));
+  m.proof.event_log = to_bytes(part_of_proof(in));
+  m.proof.preimage = to_bytes(part_of_proof(in));
+  m.proof.collateral = as_text(part_of_proof(in));
+  return m;
+}
+
 SubmitResult read_result(Reader& in) {
   SubmitResult m;
   m.attempt = detail::id<AttemptId>(in);
@@ -229,6 +255,9 @@ Result<ToTd> decode_to_td(ByteView bytes) {
     m.attempt = detail::id<AttemptId>(in);
     m.code = detail::short_text(in, kMaxText);
     message = std::move(m);
+  } else if (opening.kind == "server") {
+    expect(in, opening, 4);
+    message = read_shown_server(in);
   } else if (!in.failed()) {
     in.fail(Errc::unsupported, "no such message for a TD");
   }
@@ -274,6 +303,9 @@ Result<ToServer> decode_to_server(ByteView bytes) {
   } else if (opening.kind == "result") {
     expect(in, opening, 5);
     message = read_result(in);
+  } else if (opening.kind == "demand") {
+    expect(in, opening, 1);
+    message = Demand{in.bytes<32>()};
   } else if (!in.failed()) {
     in.fail(Errc::unsupported, "no such message for a server");
   }

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "cloister/codec/cbor.hpp"
 #include "cloister/protocol/report_data.hpp"
 
 namespace cloister::protocol {
@@ -25,6 +26,65 @@ TEST(Configuration, RoundTripsForBothRoles) {
   EXPECT_EQ(*decode_configuration(encode(validator)), validator);
 }
 
+Configuration demanding_configuration() {
+  auto c = instance_configuration();
+  auto& demand = c.demand.emplace();
+  demand.references = {{Digest48{4}, {Digest48{5}, Digest48{6}, Digest48{7}}, Digest32{8}}};
+  demand.roots = {Bytes{9}};
+  demand.not_before = from_micros(10);
+  return c;
+}
+
+TEST(Configuration, WithoutADemandIsWhatItAlwaysWas) {
+  codec::cbor::Writer out;
+  out.array(5).text("cloister/configuration/1").text("instance").text("ver-a").bytes(Digest32{1});
+  out.array(2).bytes(ByteArray<32>{2}).bytes(ByteArray<32>{3});
+  EXPECT_EQ(encode(instance_configuration()), std::move(out).take());
+}
+
+TEST(Configuration, WithADemandIsOfVersionTwo) {
+  const auto configuration = demanding_configuration();
+  codec::cbor::Writer out;
+  out.array(6).text("cloister/configuration/2").text("instance").text("ver-a").bytes(Digest32{1});
+  out.array(2).bytes(ByteArray<32>{2}).bytes(ByteArray<32>{3});
+  out.array(3).array(1).array(5).bytes(Digest48{4}).bytes(Digest48{5}).bytes(Digest48{6}).bytes(Digest48{7}).bytes(Digest32{8});
+  out.array(1).bytes(Bytes{9}).integer(10);
+  const auto encoded = encode(configuration);
+  EXPECT_EQ(encoded, std::move(out).take());
+  const auto decoded = decode_configuration(encoded);
+  ASSERT_TRUE(decoded) << decoded.error().text();
+  EXPECT_EQ(*decoded, configuration);
+  for (std::size_t n = 0; n < encoded.size(); ++n) EXPECT_FALSE(decode_configuration(ByteView{encoded}.first(n))) << n;
+}
+
+/// The head of an instance's configuration, up to the demand.
+codec::cbor::Writer configuration_of(std::size_t members, std::string_view domain) {
+  codec::cbor::Writer out;
+  out.array(members).text(domain).text("instance").text("ver-a").bytes(Digest32{1}).array(1).bytes(ByteArray<32>{2});
+  return out;
+}
+
+TEST(Configuration, OfVersionTwoWithoutADemandIsRefused) {
+  EXPECT_FALSE(decode_configuration(configuration_of(5, "cloister/configuration/2").take()));
+  EXPECT_FALSE(decode_configuration(configuration_of(6, "cloister/configuration/2").null().take()));
+  EXPECT_FALSE(decode_configuration(configuration_of(6, "cloister/configuration/2").array(0).take()));
+  EXPECT_FALSE(decode_configuration(configuration_of(6, "cloister/configuration/2").array(3).array(0).array(0).integer(0).take()))
+      << "one that any server meets, or none";
+}
+
+TEST(Configuration, OfAnotherVersionOrNumberOfMembersIsRefused) {
+  const auto with_demand = [](std::size_t members, std::string_view domain) {
+    auto out = configuration_of(members, domain);
+    model::write(out, *demanding_configuration().demand);
+    return out;
+  };
+  EXPECT_TRUE(decode_configuration(with_demand(6, "cloister/configuration/2").take()));
+  EXPECT_FALSE(decode_configuration(with_demand(6, "cloister/configuration/1").take()));
+  EXPECT_FALSE(decode_configuration(with_demand(6, "cloister/configuration/3").take()));
+  EXPECT_FALSE(decode_configuration(with_demand(7, "cloister/configuration/2").null().take()));
+  EXPECT_FALSE(decode_configuration(with_demand(5, "cloister/configuration/1").take()));
+}
+
 TEST(Configuration, RefusesWhatDoesNotFitItsRole) {
   const auto refused = [](auto change) {
     auto c = instance_configuration();
@@ -34,6 +94,9 @@ TEST(Configuration, RefusesWhatDoesNotFitItsRole) {
   EXPECT_TRUE(refused([](Configuration& c) { c.version.reset(); }));
   EXPECT_TRUE(refused([](Configuration& c) { c.image_digest.reset(); }));
   EXPECT_TRUE(refused([](Configuration& c) { c.role = Role::validator; }));
+  EXPECT_TRUE(refused([](Configuration& c) {
+    c = {Role::validator, {}, {}, c.server_keys, demanding_configuration().demand};
+  })) << "a validator's TD demands nothing";
   EXPECT_TRUE(refused([](Configuration& c) { c.server_keys.clear(); }));
   EXPECT_TRUE(refused([](Configuration& c) { c.server_keys.resize(5); }));
   EXPECT_FALSE(decode_configuration({}));

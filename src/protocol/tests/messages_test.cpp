@@ -27,7 +27,8 @@ std::vector<ToTd> all_to_td() {
   Release with_keys = release;
   with_keys.keys.push_back({"disk", 2, ByteArray<32>{3}, Bytes{4, 5}});
   return {challenge, for_validator, Accepted{kSession, from_micros(-5)}, Refused{"a", "b"}, release, Release{}, with_keys, job,
-          CancelJob{kAttempt}, ResultAccepted{kAttempt}, ResultRefused{kAttempt, "stale_fence"}};
+          CancelJob{kAttempt}, ResultAccepted{kAttempt}, ResultRefused{kAttempt, "stale_fence"},
+          ShownServer{{Bytes{1}, Bytes{2}, Bytes{3}, "{}"}}, ShownServer{}};
 }
 
 std::vector<ToServer> all_to_server() {
@@ -35,7 +36,7 @@ std::vector<ToServer> all_to_server() {
   SubmitResult result;
   result.attempt = kAttempt;
   result.envelope = Bytes{1};
-  return {attest, Ready{4}, Failed{"a", "b"}, Heartbeat{kAttempt, 2, 50}, AttemptFailed{kAttempt, 1, "x"}, result};
+  return {attest, Ready{4}, Failed{"a", "b"}, Heartbeat{kAttempt, 2, 50}, AttemptFailed{kAttempt, 1, "x"}, result, Demand{ByteArray<32>{7}}};
 }
 
 TEST(ChannelMessages, RoundTrip) {
@@ -83,6 +84,39 @@ TEST(ChannelMessages, RefuseAnotherDomain) {
   codec::cbor::Writer out;
   out.array(3).text("cloister/msg/2").text("ready").uint(1);
   EXPECT_FALSE(decode_to_server(std::move(out).take()));
+}
+
+TEST(ChannelMessages, ADemandAndItsAnswerHaveTheseMembersAndNoOthers) {
+  const auto begin = [](std::size_t members, std::string_view kind) {
+    codec::cbor::Writer out;
+    out.array(members).text("cloister/msg/1").text(kind);
+    return out;
+  };
+  const ToServer demand = Demand{ByteArray<32>{7}};
+  EXPECT_EQ(encode(demand), begin(3, "demand").bytes(ByteArray<32>{7}).take());
+  EXPECT_EQ(decode_to_server(begin(2, "demand").take()).error().code(), Errc::malformed);
+  EXPECT_EQ(decode_to_server(begin(3, "demand").null().take()).error().code(), Errc::malformed);
+  EXPECT_EQ(decode_to_server(begin(3, "demand").bytes(Bytes(31)).take()).error().code(), Errc::malformed);
+  EXPECT_EQ(decode_to_server(begin(4, "demand").bytes(Bytes(32)).null().take()).error().code(), Errc::malformed);
+
+  const ToTd shown = ShownServer{{Bytes{1}, Bytes{2}, Bytes{3}, "{}"}};
+  EXPECT_EQ(encode(shown), begin(6, "server").bytes(Bytes{1}).bytes(Bytes{2}).bytes(Bytes{3}).bytes(as_bytes("{}")).take());
+  const auto parts = [&](std::size_t members) {
+    return begin(members, "server").bytes(Bytes{1}).bytes(Bytes{2}).bytes(Bytes{3});
+  };
+  EXPECT_EQ(decode_to_td(parts(5).take()).error().code(), Errc::malformed);
+  EXPECT_EQ(decode_to_td(parts(6).null().take()).error().code(), Errc::malformed);
+  EXPECT_EQ(decode_to_td(parts(6).text("{}").take()).error().code(), Errc::malformed);
+  EXPECT_EQ(decode_to_td(parts(7).bytes(Bytes{4}).null().take()).error().code(), Errc::malformed);
+  ServerProof large;
+  for (auto* part : {&large.evidence, &large.event_log, &large.preimage}) {
+    *part = Bytes(kMaxServerProof + 1);
+    EXPECT_EQ(decode_to_td(encode(ToTd{ShownServer{large}})).error().code(), Errc::limit_exceeded);
+    part->pop_back();
+    EXPECT_TRUE(decode_to_td(encode(ToTd{ShownServer{large}})).ok());
+  }
+  large.collateral.resize(kMaxServerProof + 1);
+  EXPECT_EQ(decode_to_td(encode(ToTd{ShownServer{large}})).error().code(), Errc::limit_exceeded);
 }
 
 TEST(ChannelMessages, AReleaseWithoutKeysIsWhatItAlwaysWas) {

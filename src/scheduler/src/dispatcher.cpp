@@ -146,7 +146,8 @@ runtime::Task<Result<void>> Dispatcher::handle(ServingPtr serving, protocol::ToS
   if (const auto* gone = std::get_if<protocol::Failed>(&message)) {
     co_return Error{Errc::challenge_failed, gone->code + ": " + gone->detail};
   }
-  co_return Error{Errc::channel_message_invalid, "this message was not expected from a ready instance"};
+  const Error why{Errc::channel_message_invalid, "this message was not expected from a ready instance"};
+  co_return co_await serving->link->refuse(why);
 }
 
 runtime::Task<Result<void>> Dispatcher::on_evidence(ServingPtr serving, protocol::Attest evidence) {

@@ -18,6 +18,7 @@ inline constexpr std::string_view kVersionRegistered = "version.registered";  //
 struct Platform {
   Digest48 guest_mrtd{};                   // of the guest program (measure/td_image.hpp)
   std::vector<ByteArray<32>> server_keys;  // static X25519 keys: current, then next
+  bool shows_evidence = false;             // the server runs in a TEE, and proves it to instances that demand it
 };
 
 /// Thread-safe; what it is made from outlives it.
@@ -27,7 +28,9 @@ class Registry {
       : database_{database}, blobs_{blobs}, log_{log}, platform_{std::move(platform)} {}
 
   /// Registers a version, or finds it. Its image must be in the blob store, whole; `not_found` names the blob that is
-  /// missing, `malformed` says what is wrong with the image.
+  /// missing, `malformed` says what is wrong with the image. A demand of the server's evidence must name roots that are
+  /// some, and a time that is not to come (`invalid_argument`, or what `policy::anchors_of` refuses); `unsupported` where this
+  /// server has no evidence to show, since every instance would end.
   [[nodiscard]] Result<model::Version> add(const TenantId& tenant, const model::ChallengeSpec& spec,
                                            std::string_view who, UnixTime now);
   [[nodiscard]] Result<storage::challenges::StoredVersion> version(const VersionId& version) const;

@@ -47,6 +47,9 @@ class Orchestrator {
 
   // operators
   [[nodiscard]] Result<void> put_blob(const Digest32& digest, ByteView bytes);
+  /// `measurement_mismatch` where what the server answers does not follow from the specification: its name, its measured
+  /// configuration (image, and what it demands of the server), its reference value. MRTD and server keys are for whoever has
+  /// the guest program and those keys to check.
   [[nodiscard]] Result<model::Version> register_version(const model::ChallengeSpec& spec);
   [[nodiscard]] Result<std::uint64_t> put_secret(std::string_view path, ByteView value);
   [[nodiscard]] Result<void> remove_secret(std::string_view path);

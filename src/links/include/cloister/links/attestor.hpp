@@ -24,6 +24,9 @@ namespace cloister::links {
 /// hold as far as can be seen without collateral.
 using CollateralFinder = std::function<Result<evidence::QuoteCollateral>(const evidence::Quote&)>;
 
+/// The server's own evidence over a TD's nonce, for the channel with that handshake hash; may block. Thread-safe.
+using ServerProver = std::function<Result<protocol::ServerProof>(ByteView nonce, const Digest32& handshake_hash)>;
+
 /// Whom the server asked for on this stream.
 struct Expectation {
   protocol::Role role = protocol::Role::instance;
@@ -44,12 +47,17 @@ class Attestor {
     log::Logger& logger;
     attestation::VerificationCache* cache = nullptr;  // of platforms that were seen before; may be null
     const revocation::List* revoked = nullptr;        // TDs that are refused whatever they prove; null: none
+    ServerProver prove = {};                          // empty: the server runs in no TEE that it is told of
+    runtime::BlockingPool* proofs = nullptr;          // where `prove` runs, and nothing else that anybody may ask for
+    std::chrono::milliseconds proof_patience{20'000};  // for one of them, so that the nonce of the challenge lives on
   };
   Attestor(Services services, CollateralFinder collateral, attestation::TrustAnchors anchors, policy::Policy policy)
       : services_{services}, collateral_{std::move(collateral)}, anchors_{std::move(anchors)}, policy_{std::move(policy)} {}
 
   /// Challenges the TD and answers it: `accepted` with the session that is returned, or `refused` with the error that
-  /// is returned. May be repeated on one link, before the session ends. `deadline_exceeded` when the TD does not answer.
+  /// is returned. An instance may demand the server's own evidence once before it attests; where that fails for a while
+  /// the link ends with `unavailable`, and where the TD does not take it, with the TD's code. May be repeated on one link,
+  /// before the session ends. `deadline_exceeded` when the TD does not answer.
   [[nodiscard]] runtime::Task<Result<session::AttestedSession>> attest(std::shared_ptr<TdLink> link,
                                                                        Expectation expectation, Deadline deadline);
   /// The parts of `attest`, for a link whose messages somebody else receives: what the answer must be bound to,
@@ -65,6 +73,7 @@ class Attestor {
   void write_metrics(metrics::TextWriter& out) const;
 
  private:
+  [[nodiscard]] runtime::Task<Result<void>> show_server(std::shared_ptr<TdLink> link, protocol::Role role, protocol::Demand demand);
   [[nodiscard]] runtime::Task<Result<session::AttestedSession>> ask(std::shared_ptr<TdLink> link,
                                                                     Expectation expectation, Deadline deadline);
   [[nodiscard]] Result<session::AttestedSession> appraise(const protocol::Attest& answer,

@@ -34,6 +34,8 @@ class TdLink {
   /// `channel::kRekeyInterval`. A TD that takes nothing for a minute fails the link, as does a sender that is cancelled
   /// in the middle; a failure is final, and ends the stream.
   [[nodiscard]] runtime::Task<Result<void>> send(protocol::ToTd message);
+  /// Tells the TD why its channel ends, as far as it listens, and gives the error back.
+  [[nodiscard]] runtime::Task<Error> refuse(Error why);
   /// The next message; any error is final. `peer_closed` when the TD closed the channel, `channel_truncated` when its
   /// stream just ended.
   [[nodiscard]] runtime::Task<Result<protocol::ToServer>> receive();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "cloister/core/ids.hpp"
 #include "cloister/core/result.hpp"
 #include "cloister/core/time.hpp"
+#include "cloister/model/evidence_demand.hpp"
 
 namespace cloister::model {
 
@@ -30,13 +32,14 @@ struct ChallengeSpec {
   std::uint64_t max_output_bytes = 4U << 20;    // 1 to 64 MiB
   std::vector<SecretRef> secrets;      // at most 32, unique names
   std::vector<std::string> derived_keys;  // purposes (model/derived_key.hpp) of keys that it needs; at most 8, unique
+  std::optional<EvidenceDemand> server_evidence;  // what its instances demand of the server; none: nothing
   friend bool operator==(const ChallengeSpec&, const ChallengeSpec&) = default;
 };
 
 [[nodiscard]] Result<ChallengeSpec> parse_challenge_spec(const codec::json::Value& value);
 [[nodiscard]] codec::json::Value to_json(const ChallengeSpec& spec);
-/// Deterministic CBOR of the specification: what its version is named after. Without derived keys it is what it was
-/// before there were any, and so is the JSON.
+/// Deterministic CBOR of the specification: what its version is named after. Without derived keys and demand it is what it
+/// was before there were any, and so is the JSON.
 [[nodiscard]] Bytes encode(const ChallengeSpec& spec);
 /// True for 1 to 4 ids joined by '/'.
 [[nodiscard]] bool valid_secret_path(std::string_view path) noexcept;

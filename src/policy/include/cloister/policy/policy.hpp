@@ -13,6 +13,7 @@
 #include "cloister/core/bytes.hpp"
 #include "cloister/core/result.hpp"
 #include "cloister/core/time.hpp"
+#include "cloister/model/evidence_demand.hpp"
 
 /// What a relying party demands of evidence that is authentic, and the decision.
 namespace cloister::policy {
@@ -58,14 +59,7 @@ struct Measurements {
 /// MRTD, RTMR0 to RTMR2 zero, RTMR3 by `launch_rtmr3`.
 [[nodiscard]] Measurements measurements_of(const ReferenceValue& value);
 
-/// What a server's own TEE measures as (docs/protocol/server.md): of a TD MRTD and RTMR0 to RTMR2, all of them.
-struct ServerReference {
-  Digest48 mrtd{};
-  std::array<Digest48, 3> rtmr{};
-  Digest32 configuration_digest{};  // which RTMR3 follows from
-
-  friend bool operator==(const ServerReference&, const ServerReference&) = default;
-};
+using model::ServerReference;
 /// RTMR3 of a server's TD that measured this configuration.
 [[nodiscard]] Digest48 server_rtmr3(const Digest32& configuration_digest);
 

@@ -7,6 +7,7 @@
 #include "cloister/attestation/anchors.hpp"
 #include "cloister/core/bytes.hpp"
 #include "cloister/core/result.hpp"
+#include "cloister/model/evidence_demand.hpp"
 #include "cloister/policy/policy.hpp"
 #include "cloister/policy/trust_file.hpp"
 #include "cloister/protocol/server_proof.hpp"
@@ -53,5 +54,23 @@ class AppraisedServer {
 /// key, must be keys of the file where it lists any (`binding_mismatch`, `audit_key_not_trusted`).
 [[nodiscard]] Result<AppraisedServer> appraise_server(const protocol::ServerProof& proof, const ServerDemand& demand,
                                                       const TrustFile& trust, UnixTime now);
+
+/// The channel over which a guest demanded evidence.
+struct ServerChannel {
+  ByteView nonce;
+  Digest32 handshake_hash{};
+  ByteArray<32> server_key{};  // the static key that the guest shook hands with
+};
+
+/// The vendors' roots and the demand's; those that carry the lab marker are a lab's. `certificate_malformed`, or what
+/// `TrustAnchor::make` refuses.
+[[nodiscard]] Result<attestation::TrustAnchors> anchors_of(const model::EvidenceDemand& wanted);
+
+/// The same for a guest, whose measured configuration says what it wants, by the default policy. `now` is the guest's, which
+/// its host can set back: it counts as no earlier than the demand's `not_before`, so that collateral which had ended by then is
+/// refused, and collateral of before may still be accepted. The server must bind the key that the guest shook hands with
+/// (`binding_mismatch`).
+[[nodiscard]] Result<AppraisedServer> appraise_server(const protocol::ServerProof& proof, const ServerChannel& channel,
+                                                      const model::EvidenceDemand& wanted, UnixTime now);
 
 }  // namespace cloister::policy

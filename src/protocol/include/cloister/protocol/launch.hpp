@@ -8,6 +8,7 @@
 #include "cloister/core/ids.hpp"
 #include "cloister/core/result.hpp"
 #include "cloister/model/challenge.hpp"
+#include "cloister/model/evidence_demand.hpp"
 
 /// What a TD is started with and what of it is measured (docs/protocol/launch.md).
 namespace cloister::protocol {
@@ -21,10 +22,11 @@ struct Configuration {
   std::optional<VersionId> version;      // instance only
   std::optional<Digest32> image_digest;  // instance only
   std::vector<ByteArray<32>> server_keys;  // static X25519 keys that the TD accepts: current and next; 1 to 4
+  std::optional<model::EvidenceDemand> demand{};  // what an instance demands of the server; with it the encoding is version 2
   friend bool operator==(const Configuration&, const Configuration&) = default;
 };
 [[nodiscard]] Bytes encode(const Configuration& configuration);
-/// Refuses an instance without version or image, and a validator with them.
+/// Refuses an instance without version or image, a validator with them or with a demand, and a version 2 without one.
 [[nodiscard]] Result<Configuration> decode_configuration(ByteView bytes);
 /// SHA-256 of the encoded configuration, as RTMR3 and reference values have it.
 [[nodiscard]] Digest32 configuration_digest(ByteView encoded);

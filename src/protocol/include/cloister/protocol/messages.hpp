@@ -10,6 +10,7 @@
 #include "cloister/core/ids.hpp"
 #include "cloister/core/result.hpp"
 #include "cloister/core/time.hpp"
+#include "cloister/protocol/server_proof.hpp"
 
 /// What server and TD say inside their channel (docs/protocol/jobs.md): deterministic CBOR arrays
 /// ["cloister/msg/1", kind, …].
@@ -76,7 +77,12 @@ struct ResultRefused {
   AttemptId attempt;
   std::string code;
 };
-using ToTd = std::variant<Challenge, Accepted, Refused, Release, AssignJob, CancelJob, ResultAccepted, ResultRefused>;
+/// What the server runs in, over the nonce of a demand and the handshake hash of this channel; `refused` where it runs in
+/// no TEE. The challenge before it still waits for its answer.
+struct ShownServer {
+  ServerProof proof;
+};
+using ToTd = std::variant<Challenge, Accepted, Refused, Release, AssignJob, CancelJob, ResultAccepted, ResultRefused, ShownServer>;
 
 // --- TD to server ---
 
@@ -90,7 +96,7 @@ struct Attest {
 struct Ready {
   std::uint32_t slots = 1;  // jobs at the same time, 1 to 64
 };
-/// The instance cannot serve and will end.
+/// The instance cannot serve, or the server's evidence is not what it demands, and it will end.
 struct Failed {
   std::string code;
   std::string detail;
@@ -113,11 +119,16 @@ struct SubmitResult {
   ByteArray<32> enc{};
   Bytes sealed_output;
 };
-using ToServer = std::variant<Attest, Ready, Failed, Heartbeat, AttemptFailed, SubmitResult>;
+/// In the place of `Attest`, once, on the first challenge of a channel: prove yourself first (docs/protocol/server.md).
+struct Demand {
+  ByteArray<32> nonce{};
+};
+using ToServer = std::variant<Attest, Ready, Failed, Heartbeat, AttemptFailed, SubmitResult, Demand>;
 
 [[nodiscard]] Bytes encode(const ToTd& message);
 [[nodiscard]] Bytes encode(const ToServer& message);
-/// Limits: what channel messages may be in size, texts to 512 bytes, lists to 64 entries, of derived keys to 128.
+/// Limits: what channel messages may be in size, texts to 512 bytes, lists to 64 entries, of derived keys to 128, each part of a
+/// server's evidence to `kMaxServerProof`.
 [[nodiscard]] Result<ToTd> decode_to_td(ByteView bytes);
 [[nodiscard]] Result<ToServer> decode_to_server(ByteView bytes);
 

@@ -2,7 +2,6 @@
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 
@@ -11,6 +10,7 @@
 #include "cloister/device/tee_device.hpp"
 #include "cloister/evidence/quote.hpp"
 #include "cloister/protocol/server_proof.hpp"
+#include "cloister/prover/fair_mutex.hpp"
 
 namespace cloister::prover {
 
@@ -22,8 +22,8 @@ struct Machine {
   std::function<Result<std::string>(const evidence::Quote&)> collateral;
 };
 
-/// Shows what the server runs in and as. Calls block for as long as the TEE does, one after the other. Thread-safe; what
-/// `machine` refers to outlives it.
+/// Shows what the server runs in and as. Calls block for as long as the TEE does, one after the other in the order in which they
+/// came, so that many of one caller keep another waiting for one of them. Thread-safe; what `machine` refers to outlives it.
 class Prover {
  public:
   /// Opens the TEE and extends RTMR3 with the configuration's digest in `identity`, unless that was done before in the life
@@ -47,7 +47,7 @@ class Prover {
   const protocol::ServerIdentity identity_;
   const Bytes event_log_;
   const Digest48 rtmr3_;
-  std::mutex mutex_;  // guards the device
+  FairMutex mutex_;  // guards the device
   std::unique_ptr<device::TeeDevice> device_;
 };
 
