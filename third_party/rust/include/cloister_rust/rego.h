@@ -63,6 +63,10 @@ int32_t cr_rego_evaluate(const cr_rego_policy* policy, const cr_rego_document* k
                          cr_view reference_values, uint64_t time_limit_us, int32_t explain, size_t max_result_size,
                          cr_buffer* out, cr_rego_error* error);
 
+/* 1 when each step of its evaluations takes no longer than a walk through what it is given and what stands in it, so that
+ * looking at the clock between steps bounds them; else 0. */
+int32_t cr_rego_is_plain(const cr_rego_policy* policy);
+
 void cr_rego_free(cr_rego_policy* policy); /* null is allowed */
 void cr_rego_error_free(cr_rego_error* error);
 
