@@ -18,7 +18,7 @@ namespace {
 
 namespace json = codec::json;
 
-/// Where evaluations run beside each other, and one that is tried again alone: the memory limit is the process's, so that what
+/// Where evaluations run beside each other, and, where no processes evaluate, one that is tried again alone: the memory limit is the process's, so that what
 /// is refused beside one that takes all of it may be as small as it likes. Thread-safe.
 class Room {
  public:
@@ -237,12 +237,15 @@ Result<std::shared_ptr<const CompiledPolicy>> CompiledPolicy::compile(std::span<
 }
 
 Result<std::string> CompiledPolicy::answer(const Question& question, std::size_t size) const {
-  if (!is_plain() || size > Isolation::kPlainInput) {
-    if (const auto pool = Isolation::current()) {
-      return pool->evaluate(content_->number, content_->modules, content_->entrypoints, question);
-    }
+  const auto here = [&] { return content_->engine->evaluate(question); };
+  const auto pool = Isolation::current();
+  if (!pool) return in_room(here);
+  if (is_plain() && size <= Isolation::kPlainInput && !content_->stopped) {
+    // Memory is the process's: what does not do for it here may be what others hold.
+    auto first = room().beside_others(here);
+    if (first || first.error().code() != Errc::limit_exceeded) return first;
   }
-  return in_room([&] { return content_->engine->evaluate(question); });
+  return pool->evaluate(content_->number, content_->modules, content_->entrypoints, question);
 }
 
 Result<Evaluation> CompiledPolicy::evaluate(const Given& given, Explain explain) const {

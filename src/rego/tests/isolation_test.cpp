@@ -262,6 +262,33 @@ TEST(RegoIsolation, WhatDoesNotServeIsFoundAtTheStart) {
   EXPECT_EQ(outcome(*compile("allow := 2 * 3").value()), "6");  // as before
 }
 
+// Values that a walk through would never end, in every place where plain policies may have them.
+TEST(RegoIsolation, PlainPoliciesMayShareValues) {
+  auto patient = options();
+  patient.grace = seconds{30};
+  const auto isolation = Isolation::start(patient).value();
+  const auto share = chain("[1, 2]", "[$, $]", 60);
+  for (const auto* rules : {
+           "allow if a50", "allow if not a50", "allow if count(a50) == 2", "allow if is_array(a50)", "allow if a50[0][1]", "allow if a50[_][_]",
+           "allow if a50[input.a]", "allow if { some x in a50; x }", "allow if { some i, x in a50; x }", "allow if every x in a50 { x }",
+           "allow if { x := a50; y := x[0]; count(y) == 2 }", "allow if count([x | some x in a50]) == 2", "allow if count([a50 | some i in input.l]) == 1",
+           "allow if count({1 | some x in a50}) == 1", "allow if { x := {\"k\": a50, \"l\": [a49, a50]}; x.l[1] }", "allow if { x := {\"k\": a49, \"k\": a50}; x }",
+           "c.d := a50\nc.e := a49\nallow if c", "v[\"k\"] := a50\nv[\"l\"] := a49\nallow if count(v) == 2", "c := a50 if input.a\nallow if c",
+           "default c := [1]\nc := a50 if input.a\nallow if c", "c[x] := 1 if some x in input.l\nallow if { c; a50 }", "allow if data.policy.a50[0]",
+           "allow if { count(a50[0]) + 1 > 2 }", "allow if a50[0] \nallow if a49[1]", "allow if object.get(input, \"a\", 1)",
+       }) {
+    const auto policy = compile(share + rules, {.time = seconds{30}});
+    ASSERT_TRUE(policy.ok()) << rules << ": " << policy.error().text();
+    EXPECT_TRUE((*policy)->is_plain()) << rules;
+    const Given given{json::Object{{"a", 1}, {"l", json::Array{1, 1}}, {"padding", std::string(Isolation::kPlainInput, 'x')}}, {}, {}};
+    for (const auto explain : {Explain::no, Explain::yes}) {
+      const auto evaluation = (*policy)->evaluate(given, explain);
+      EXPECT_TRUE(evaluation.ok()) << rules << ": " << (evaluation ? "" : evaluation.error().text());
+      ASSERT_EQ(isolation->lost(), 0U) << rules;
+    }
+  }
+}
+
 /// Policies of what plain ones have and what they have not, at random.
 class Generator {
  public:

@@ -76,7 +76,7 @@ TEST(RegoPlain, NotWhatMayHaveAStepWithoutBound) {
            "allow if lower(b)", "allow if { c := b; c == 1 }", "allow if { c := b[0]; c == 1 }", "allow if { some c in b; c == 1 }",
            "allow if every c in b { c == 1 }", "c := b\nallow if c == 1", "c := {\"k\": b}\nallow if c.k == 1", "allow if data.policy.b == 1",
            "allow if data[\"policy\"].b == 1", "c := b\nc := [1, input.a]\nallow if c", "c := b if some x in input.l\nallow if c",
-           "c := b if input.l[_]\nallow if c", "c := [input.l[_]]\nallow if c", "c[x] := b if some x in input.l\nallow if c",
+           "c := b if input.l[_]\nallow if c", "c := [input.l[_]]\nallow if c", "c[x] := b if some x in input.l\nallow if c", "c[b] := 1\nallow if c", "c[b].d := 1\nallow if c",
            "c.d := b\nc.d.e := 1\nallow if c", "c := b if input.x else := [1, input.a]\nallow if c", "allow if b - {1}", "allow if b < 1",
            "f(x) := x\nallow if f(1)", "allow if input.a * 2 > 1", "allow if input.a / 2 > 1", "allow if input.a % 2 > 1",
            "allow if count({1} | {input.a}) > 1", "allow if count({1} & {input.a}) > 1", "allow if input.a with input as {}",

@@ -167,6 +167,7 @@ impl Judge<'_, '_> {
         }
     }
     fn rule(&mut self, rule: &Rule) {
+        self.keys(head_of(rule));
         match rule {
             Rule::Default { args, .. } => self.demand(args.is_empty()),
             Rule::Spec { head, bodies, .. } => match head {
@@ -174,6 +175,17 @@ impl Judge<'_, '_> {
                 RuleHead::Set { key, .. } => key.iter().for_each(|key| self.walked(key)),
                 RuleHead::Compr { refr, .. } => self.values(rule, refr, bodies, assigned(head).map(|assign| &*assign.value)),
             },
+        }
+    }
+    /// Names of an object in a head that are not constant.
+    fn keys(&mut self, head: &Expr) {
+        match head {
+            Expr::RefDot { refr, .. } => self.keys(refr),
+            Expr::RefBrack { refr, index, .. } => {
+                self.keys(refr);
+                self.walked(index);
+            }
+            _ => {}
         }
     }
     /// Values of definitions, which are compared where there may be two.
