@@ -52,7 +52,7 @@ void cr_rego_document_free(cr_rego_document* document); /* null is allowed */
 
 /* Evaluates every entrypoint. The input is `known_input`, or where that is null what `input` says. `data` and `reference_values` are JSON objects, or empty for none;
  * query_reference_value(name) answers the member of that name or null. Beyond `time_limit_us` microseconds of wall clock
- * it stops; a single builtin is not interrupted. `*out` becomes JSON of at most `max_result_size` bytes:
+ * it stops, between steps: only of a plain policy does that bound it. `*out` becomes JSON of at most `max_result_size` bytes:
  *   {"results": {entrypoint: value, ...},            without those that are undefined
  *    "rules": [{"module": text, "rule": text, "line": number, "default": boolean}, ...],
  *    "unmet": [{"module": text, "rule": text, "line": number, "column": number, "text": text}, ...]}
