@@ -114,6 +114,9 @@ class Turn {
   bool taken_;
 };
 
+/// Bytes of a plain policy that is explained in the server itself.
+constexpr std::size_t kExplainedHere = 16U << 10;
+
 Error too_large(std::size_t size, const Limits& limits) {
   return Error{Errc::limit_exceeded, "the policy's input has " + std::to_string(size) + " bytes, at most " +
                                          std::to_string(limits.input_bytes) + " are allowed"};
@@ -199,6 +202,7 @@ struct CompiledPolicy::Content {
   std::uint64_t number;  // for processes that evaluate it
   std::vector<Module> modules;
   std::vector<std::string> entrypoints;
+  std::size_t size;  // of the modules' texts, in bytes
   Limits limits;
   std::unique_ptr<const Engine> engine;
   mutable std::atomic<bool> stopped{false};  // the last evaluation, by a limit
@@ -225,12 +229,16 @@ Result<std::shared_ptr<const CompiledPolicy>> CompiledPolicy::compile(std::span<
     return Error{Errc::limit_exceeded, "the policy has " + std::to_string(size) + " bytes, at most " +
                                            std::to_string(limits.policy_bytes) + " are allowed"};
   }
-  CLOISTER_TRY(engine, in_room([&] { return Engine::compile(modules, entrypoints); }));
   static std::atomic<std::uint64_t> last{0};
+  const auto number = ++last;
+  // Where it takes too long, a process finds out.
+  if (const auto pool = Isolation::current()) CLOISTER_CHECK(pool->load(number, modules, entrypoints));
+  CLOISTER_TRY(engine, in_room([&] { return Engine::compile(modules, entrypoints); }));
   auto content = std::make_unique<Content>();
-  content->number = ++last;
+  content->number = number;
   content->modules.assign(modules.begin(), modules.end());
   content->entrypoints.assign(entrypoints.begin(), entrypoints.end());
+  content->size = size;
   content->limits = limits;
   content->engine = std::move(engine);
   return std::shared_ptr<const CompiledPolicy>{new CompiledPolicy{std::move(content)}};
@@ -240,7 +248,9 @@ Result<std::string> CompiledPolicy::answer(const Question& question, std::size_t
   const auto here = [&] { return content_->engine->evaluate(question); };
   const auto pool = Isolation::current();
   if (!pool) return in_room(here);
-  if (is_plain() && size <= Isolation::kPlainInput && !content_->stopped) {
+  // What explains is compiled once more, with more in it.
+  const bool large = question.explain == Explain::yes && content_->size > kExplainedHere;
+  if (is_plain() && size <= Isolation::kPlainInput && !large && !content_->stopped) {
     // Memory is the process's: what does not do for it here may be what others hold.
     auto first = room().beside_others(here);
     if (first || first.error().code() != Errc::limit_exceeded) return first;

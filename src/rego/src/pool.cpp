@@ -19,9 +19,10 @@ constexpr bool kLimitsMemory = true;
 #endif
 
 constexpr int kDescriptor = 3;
-/// Of a start, and of what compiles a policy once more.
+/// Of a start, of what compiles a policy, and of who waits for a process to do that.
 constexpr milliseconds kStart{10'000};
-constexpr milliseconds kLoad{5'000};
+constexpr milliseconds kLoad{1'000};
+constexpr milliseconds kLoadPatience{2'000};
 /// Until one that has closed its end has ended.
 constexpr milliseconds kEnd{1'000};
 constexpr process::FrameLimits kFrames{.bytes = 16U << 20, .descriptors = 0};
@@ -145,14 +146,21 @@ Result<Answer> Isolation::Pool::exchange(Worker& worker, ByteView request, std::
   return read_answer_frame(frame.payload);
 }
 
-Error Isolation::Pool::why_lost(Worker& worker, const Error& seen, std::chrono::microseconds time) {
+Error Isolation::Pool::why_lost(Worker& worker, const Error& seen, std::string what, std::chrono::microseconds time) {
   if (seen.code() == Errc::deadline_exceeded) {
     const auto ms = std::chrono::duration_cast<milliseconds>(time).count();
-    return Error{Errc::deadline_exceeded, "one step of the policy did not end: it was stopped after " + std::to_string(ms) + " ms"};
+    return Error{Errc::deadline_exceeded, what + " did not end: it was stopped after " + std::to_string(ms) + " ms"};
   }
   const auto status = worker.child.wait(after(kEnd));
-  return Error{Errc::limit_exceeded, "the policy needs more memory than it may: what evaluated it ended (" +
+  return Error{Errc::limit_exceeded, what + " needs more memory than it may: its process ended (" +
                                          (status ? status->text() : seen.text()) + ')'};
+}
+
+Result<Answer> Isolation::Pool::load_into(Worker& worker, std::uint64_t policy, std::span<const Module> modules,
+                                          std::span<const std::string> entrypoints) {
+  auto loaded = exchange(worker, write_load(policy, modules, entrypoints), kLoad);
+  if (!loaded) return why_lost(worker, loaded.error(), "the policy's compilation", kLoad);
+  return loaded;
 }
 
 Result<Answer> Isolation::Pool::ask(Worker& worker, std::uint64_t policy, std::span<const Module> modules,
@@ -160,20 +168,16 @@ Result<Answer> Isolation::Pool::ask(Worker& worker, std::uint64_t policy, std::s
   const auto time = (question.explain == Explain::yes ? 2 : 1) * question.time + options_.grace;
   const auto request = write_ask(policy, question);
   auto answer = exchange(worker, request, time);
-  if (!answer) return why_lost(worker, answer.error(), time);
-  if (!std::holds_alternative<PolicyUnknown>(*answer)) return answer;
-  auto loaded = exchange(worker, write_load(policy, modules, entrypoints), kLoad);
-  if (!loaded) return why_lost(worker, loaded.error(), kLoad);
-  if (!std::holds_alternative<Answered>(*loaded)) return loaded;
-  answer = exchange(worker, request, time);
-  if (!answer) return why_lost(worker, answer.error(), time);
+  if (answer && std::holds_alternative<PolicyUnknown>(*answer)) {
+    CLOISTER_TRY(loaded, load_into(worker, policy, modules, entrypoints));
+    if (!std::holds_alternative<Answered>(loaded)) return loaded;
+    answer = exchange(worker, request, time);
+  }
+  if (!answer) return why_lost(worker, answer.error(), "one step of the policy", time);
   return answer;
 }
 
-Result<std::string> Isolation::Pool::evaluate(std::uint64_t policy, std::span<const Module> modules,
-                                              std::span<const std::string> entrypoints, const Question& question) {
-  CLOISTER_TRY(worker, acquire(kPatience));
-  auto answer = ask(worker, policy, modules, entrypoints, question);
+Result<std::string> Isolation::Pool::finish(Worker worker, Result<Answer> answer) {
   if (!answer) {
     give_up(std::move(worker));
     const std::lock_guard held{mutex_};
@@ -184,6 +188,21 @@ Result<std::string> Isolation::Pool::evaluate(std::uint64_t policy, std::span<co
   auto* answered = std::get_if<Answered>(&*answer);
   if (answered == nullptr) return Error{Errc::internal, "the policy was loaded and is not known"};
   return std::move(answered->text);
+}
+
+Result<void> Isolation::Pool::load(std::uint64_t policy, std::span<const Module> modules, std::span<const std::string> entrypoints) {
+  CLOISTER_TRY(worker, acquire(kLoadPatience));
+  auto loaded = load_into(worker, policy, modules, entrypoints);
+  CLOISTER_TRY(done, finish(std::move(worker), std::move(loaded)));
+  static_cast<void>(done);
+  return {};
+}
+
+Result<std::string> Isolation::Pool::evaluate(std::uint64_t policy, std::span<const Module> modules,
+                                              std::span<const std::string> entrypoints, const Question& question) {
+  CLOISTER_TRY(worker, acquire(kPatience));
+  auto answer = ask(worker, policy, modules, entrypoints, question);
+  return finish(std::move(worker), std::move(answer));
 }
 
 void Isolation::Pool::stop() {

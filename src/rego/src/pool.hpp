@@ -26,6 +26,9 @@ class Isolation::Pool {
 
   /// Waits until a process can be used.
   [[nodiscard]] Result<void> warm_up();
+  /// Compiles it in a process, which takes it as `evaluate` does. `policy_invalid` as Engine::compile; `deadline_exceeded` for
+  /// what takes longer than a second.
+  [[nodiscard]] Result<void> load(std::uint64_t policy, std::span<const Module> modules, std::span<const std::string> entrypoints);
   /// The answer as the library writes it. `deadline_exceeded` and `limit_exceeded` also when the process had to be killed or
   /// ended; `overloaded` when all are taken for too long; `cancelled` after `stop`.
   [[nodiscard]] Result<std::string> evaluate(std::uint64_t policy, std::span<const Module> modules,
@@ -45,7 +48,12 @@ class Isolation::Pool {
   void give_up(Worker worker);
   void keep();
   [[nodiscard]] static Result<Answer> exchange(Worker& worker, ByteView request, std::chrono::microseconds time);
-  [[nodiscard]] static Error why_lost(Worker& worker, const Error& seen, std::chrono::microseconds time);
+  /// What a request came to whose process has to go: `what` did not end in that time, or ended the process.
+  [[nodiscard]] static Error why_lost(Worker& worker, const Error& seen, std::string what, std::chrono::microseconds time);
+  [[nodiscard]] static Result<Answer> load_into(Worker& worker, std::uint64_t policy, std::span<const Module> modules,
+                                                std::span<const std::string> entrypoints);
+  /// What was asked of the worker, which is free again or gone.
+  [[nodiscard]] Result<std::string> finish(Worker worker, Result<Answer> answer);
   [[nodiscard]] Result<Answer> ask(Worker& worker, std::uint64_t policy, std::span<const Module> modules,
                                    std::span<const std::string> entrypoints, const Question& question) const;
 

@@ -10,7 +10,9 @@
 namespace cloister::rego {
 namespace {
 
+/// Policies that are kept, and bytes of their texts together: compiled they take up to 140 times as much.
 constexpr std::size_t kMostPolicies = 16;
+constexpr std::size_t kMostText = 512U << 10;
 constexpr process::FrameLimits kFrames{.bytes = 16U << 20, .descriptors = 0};
 
 /// Policies by number, the most recently used first.
@@ -24,13 +26,20 @@ class Loaded {
  private:
   struct Entry {
     std::uint64_t policy;
+    std::size_t size;
     std::unique_ptr<const Engine> engine;
   };
   [[nodiscard]] Answer take(const LoadPolicy& load) {
-    if (entries_.size() == kMostPolicies) entries_.pop_back();  // first, so that there is room
+    std::size_t size = 0;
+    for (const auto& module : load.modules) size += module.text.size();
+    while (!entries_.empty() && (entries_.size() >= kMostPolicies || size_ + size > kMostText)) {
+      size_ -= entries_.back().size;
+      entries_.pop_back();
+    }
     auto engine = Engine::compile(load.modules, load.entrypoints);
     if (!engine) return std::move(engine).error();
-    entries_.push_front({load.policy, *std::move(engine)});
+    entries_.push_front({load.policy, size, *std::move(engine)});
+    size_ += size;
     return Answered{};
   }
   [[nodiscard]] Answer ask(const AskPolicy& asked) {
@@ -42,6 +51,7 @@ class Loaded {
     return Answered{*std::move(text)};
   }
   std::list<Entry> entries_;
+  std::size_t size_ = 0;  // of all
 };
 
 }  // namespace

@@ -89,6 +89,18 @@ TEST(RegoChecks, WhatIsNoCircleIsTaken) {
   }
 }
 
+TEST(RegoChecks, ManyDefinitionsWithManyNeedsAreTaken) {
+  std::string rules = "allow if a\n";
+  for (int i = 0; i < 250; ++i) rules += "a if {\n" + repeated("b; b.c; f(b)\n", 40) + "}\n";
+  for (int i = 0; i < 250; ++i) rules += "b := 1\n";
+  EXPECT_EQ(refusal(rules + "f(x) := x\n"), "");
+  std::string others = "allow if {\n";
+  for (int i = 0; i < 20'000; ++i) others += "a.x" + std::to_string(i) + (i % 20 == 19 ? "\n" : "; ");
+  others += "}\n";
+  for (int i = 0; i < 500; ++i) others += "a.y" + std::to_string(i) + " := 1\n";
+  EXPECT_EQ(refusal(others), "");
+}
+
 TEST(RegoChecks, FunctionsThatExistAreTaken) {
   for (const auto* rules : {"allow if { split(input.a, \"/\", [b, c]); b == c }", "allow if { count([1], n); n == 1 }", "allow if print(1, 2, 3)",
                             "f(x) := x\nallow if data.policy.f(1)", "allow if \"a\" in query_reference_value(\"x\")",

@@ -172,6 +172,25 @@ TEST(RegoIsolation, AnswersAsTheServerItself) {
   EXPECT_EQ(isolation->lost(), 0U);
 }
 
+TEST(RegoIsolation, MorePoliciesThanAProcessKeeps) {
+  const auto isolation = Isolation::start(options()).value();
+  std::vector<std::shared_ptr<const CompiledPolicy>> policies;
+  for (int i = 0; i < 40; ++i) {
+    policies.push_back(compile("allow := " + std::to_string(i) + " * 1\n#" + std::string(i < 20 ? 1 : 1000, 'x') + "\n", {.time = seconds{30}}).value());
+  }
+  for (int round = 0; round < 2; ++round) {
+    for (int i = 0; i < 40; ++i) EXPECT_EQ(outcome(*policies[static_cast<std::size_t>(i)]), std::to_string(i));
+  }
+  // One of the largest needs the room of all others.
+  std::string large;
+  for (int line = 0; line < 255; ++line) large += "#" + std::string(1000, 'x') + '\n';
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(outcome(*compile("allow := " + std::to_string(i) + " * 1\n" + large, {.time = seconds{30}}).value()), std::to_string(i));
+  }
+  EXPECT_EQ(outcome(*policies[7]), "7");
+  EXPECT_EQ(isolation->lost(), 0U);
+}
+
 TEST(RegoIsolation, RefusalsKeepTheirCodes) {
   const auto isolation = Isolation::start(options()).value();
   EXPECT_EQ(outcome(*compile("allow := 1 * 1\nallow := 2 * 1", {.time = seconds{30}}).value()), "policy_evaluation_failed");
@@ -187,6 +206,26 @@ TEST(RegoIsolation, SaysWhatStoppedAPolicy) {
   ASSERT_FALSE(slow.ok());
   EXPECT_EQ(slow.error().text(), "deadline_exceeded: one step of the policy did not end: it was stopped after 200 ms");
   EXPECT_EQ(isolation->lost(), 1U);
+}
+
+TEST(RegoIsolation, WhatTakesTooLongToCompileIsRefused) {
+  const auto isolation = Isolation::start(options()).value();
+  std::string rules = "allow if {\n";
+  for (int i = 0; i < 10'000; ++i) {
+    rules += 'v' + std::to_string(i) + " := " + (i == 0 ? "1" : 'v' + std::to_string(i - 1)) + (i % 20 == 19 ? "\n" : "; ");
+  }
+  const auto policy = compile(rules + "}");
+  ASSERT_FALSE(policy.ok());
+  EXPECT_EQ(policy.error().text(), "deadline_exceeded: the policy's compilation did not end: it was stopped after 1000 ms");
+  EXPECT_EQ(isolation->lost(), 1U);
+  EXPECT_EQ(outcome(*compile("allow := 2 * 3", {.time = seconds{30}}).value()), "6");
+}
+
+TEST(RegoIsolation, WhatDoesNotCompileIsRefusedAsEver) {
+  const auto here = compile("allow if { input.a == }").error().text();
+  const auto isolation = Isolation::start(options()).value();
+  EXPECT_EQ(compile("allow if { input.a == }").error().text(), here);
+  EXPECT_EQ(here.substr(0, 22), "policy_invalid: p.rego");
 }
 
 // Without a sanitizer the address space is limited: an allocation that fails ends the process.

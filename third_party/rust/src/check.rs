@@ -194,10 +194,17 @@ fn needs<'a>(at: usize, definitions: &[Definition<'a>], names: &[Names]) -> Resu
     let one = &definitions[at];
     let uses = Uses::of(one.rule);
     let mut out = Vec::new();
+    let mut known = vec![false; definitions.len()]; // one way to each is enough
+    let mut add = |definition: usize, span: &'a Span| {
+        if !std::mem::replace(&mut known[definition], true) {
+            out.push(Need { definition, span });
+        }
+    };
     for (function, given) in uses.calls {
         let called = check_call(function, given, &names[one.module], definitions)?;
-        out.extend(called.into_iter().map(|definition| Need { definition, span: root_of(function).span() }));
+        called.into_iter().for_each(|definition| add(definition, root_of(function).span()));
     }
+    let mut asked = BTreeSet::new();
     for reference in uses.references {
         let (path, _) = path_of(reference);
         let Some(first) = path.first() else { continue };
@@ -205,8 +212,12 @@ fn needs<'a>(at: usize, definitions: &[Definition<'a>], names: &[Names]) -> Resu
             continue;
         }
         let wanted = names[one.module].whole(&path);
+        if asked.contains(&wanted) {
+            continue;
+        }
         let met = (0..definitions.len()).filter(|at| meet(&definitions[*at].path, &wanted));
-        out.extend(met.map(|definition| Need { definition, span: root_of(reference).span() }));
+        met.for_each(|definition| add(definition, root_of(reference).span()));
+        asked.insert(wanted);
     }
     Ok(out)
 }

@@ -98,7 +98,8 @@ class CompiledPolicy {
  public:
   /// Entrypoints are paths of rules, e.g. "data.policy.allow"; one that no module defines is undefined. A module is read
   /// as Rego v1 (no import needed), else as v0. `policy_invalid` with "module:line:column: what is wrong", also for calls of
-  /// functions that do not exist, with a wrong number of arguments, and for rules and functions that need themselves.
+  /// functions that do not exist, with a wrong number of arguments, and for rules and functions that need themselves. With
+  /// an `Isolation` also `deadline_exceeded` for what takes longer than a second to compile, and `overloaded`.
   [[nodiscard]] static Result<std::shared_ptr<const CompiledPolicy>> compile(std::span<const Module> modules,
                                                                              std::span<const std::string> entrypoints,
                                                                              const Limits& limits = {});
