@@ -83,6 +83,11 @@ class PolicyBounds(harness.System):
         kinds = [kbs_test.refusal(body)[0] for _, body, _ in answers]
         self.assertEqual(kinds, ["PolicyEngineError"] * 5 + ["PolicyDeny"], answers)
         self.assertLessEqual(len(self.evaluators()), 2)
+        # Administrators are told which limit it was.
+        self.write("guest.token", token["Authorization"].split()[1])
+        _, out, err = self.cloister("policy", "explain", "--path", "b0/key/1", "--guest-token", "guest.token", *self.connection)
+        self.assertIn("one step of the policy did not end: it was stopped after 600 ms", out + err)
+        self.assertIn("deadline_exceeded", self.ok("audit", "list", "--json", *self.connection))
 
         done = threading.Event()
         asked = [0]

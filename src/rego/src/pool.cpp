@@ -151,6 +151,7 @@ Error Isolation::Pool::why_lost(Worker& worker, const Error& seen, std::string w
     const auto ms = std::chrono::duration_cast<milliseconds>(time).count();
     return Error{Errc::deadline_exceeded, what + " did not end: it was stopped after " + std::to_string(ms) + " ms"};
   }
+  if (seen.code() != Errc::peer_closed && seen.code() != Errc::truncated) return seen.in("the process that evaluates policies");
   const auto status = worker.child.wait(after(kEnd));
   return Error{Errc::limit_exceeded, what + " needs more memory than it may: its process ended (" +
                                          (status ? status->text() : seen.text()) + ')'};

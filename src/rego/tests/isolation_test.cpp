@@ -328,10 +328,10 @@ TEST(RegoIsolation, PlainPoliciesMayShareValues) {
   }
 }
 
-/// Policies of what plain ones have and what they have not, at random.
+/// Policies of what plain ones have and what they have not, at random; with `bombs` also of what grows fast.
 class Generator {
  public:
-  explicit Generator(unsigned seed) : random_{seed} {}
+  explicit Generator(unsigned seed, bool bombs = false) : random_{seed}, bombs_{bombs} {}
   std::string policy() {
     std::string out;
     const int rules = 3 + pick(30);
@@ -344,6 +344,7 @@ class Generator {
   std::string name(int below) { return below == 0 ? "input.l" : "r" + std::to_string(pick(8) != 0 ? below - 1 : pick(below)); }
   std::string expression(int below, int depth) {
     const auto inner = [&] { return depth == 0 ? name(below) : expression(below, depth - 1); };
+    if (bombs_ && pick(3) == 0) return growing(name(below));
     switch (pick(11)) {
       case 0: return "input.l";
       case 1: return "[" + inner() + ", " + inner() + "]";
@@ -354,6 +355,20 @@ class Generator {
       case 6: return "input.n + " + (pick(4) == 0 ? inner() : std::string{"1"});
       case 7: return name(below) + "[0]";
       default: return name(below);
+    }
+  }
+  std::string growing(const std::string& from) {
+    switch (pick(10)) {
+      case 0: return "array.concat(" + from + ", " + from + ")";
+      case 1: return "json.marshal(" + from + ")";
+      case 2: return "sprintf(\"%v%v\", [" + from + ", " + from + "])";
+      case 3: return "base64.encode(json.marshal(" + from + "))";
+      case 4: return "product([12345678901 | some _ in numbers.range(1, " + std::to_string(1 << pick(17)) + ")])";
+      case 5: return "sort(" + from + ")";
+      case 6: return "{" + from + ", [" + from + "]}";
+      case 7: return "[x | some x in " + from + "; some _ in numbers.range(1, 100)]";
+      case 8: return "(count(" + from + ") + 12345678901) * 98765432109";
+      default: return "{\"k\": " + from + "} | {\"k\"}";
     }
   }
   std::string condition(int below) {
@@ -375,7 +390,28 @@ class Generator {
     }
   }
   std::mt19937 random_;
+  bool bombs_;
 };
+
+TEST(RegoIsolation, PoliciesAtRandomEnd) {
+  const auto isolation = Isolation::start(options()).value();
+  const Given given{json::Object{{"l", json::Array{1, json::Array{2, "text"}}}, {"n", 3}}, {}, {}};
+  int evaluated = 0;
+  for (unsigned seed = 0; seed < 300; ++seed) {
+    const auto policy = compile(Generator{seed, true}.policy(), {.time = milliseconds{50}});
+    if (!policy) continue;
+    ++evaluated;
+    const auto evaluation = (*policy)->evaluate(given);
+    if (evaluation) continue;
+    const auto code = evaluation.error().code();
+    // `internal`: the engine panics over numbers that it cannot write.
+    EXPECT_TRUE(code == Errc::deadline_exceeded || code == Errc::limit_exceeded || code == Errc::policy_evaluation_failed ||
+                code == Errc::internal)
+        << evaluation.error().text() << ": " << Generator{seed, true}.policy();
+  }
+  EXPECT_GE(evaluated, 50);
+  EXPECT_EQ(outcome(*compile("allow := 2 * 3", {.time = seconds{30}}).value()), "6");
+}
 
 // What `is_plain` claims: the engine's own look at the clock ends it. Asked of processes, which would be killed else.
 TEST(RegoIsolation, PlainPoliciesEndByThemselves) {

@@ -292,6 +292,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Amplifier{"sprintf_width", "sprintf(\"%1000000000d\", [1])"},
                     Amplifier{"sprintf_long", "sprintf(\"%s%s%s%s%s%s%s%s%s%s%s\", [k, k, k, k, k, k, k, k, k, k, k])"},
                     Amplifier{"marshal", "json.marshal([k | numbers.range(1, 100)[_]])"},
+                    Amplifier{"marshal_number", "json.marshal(product([12345678901 | numbers.range(1, 64)[_]]))"},
                     Amplifier{"to_number", "to_number(k)"}),
     [](const auto& one) { return std::string{one.param.name}; });
 
