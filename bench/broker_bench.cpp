@@ -4,6 +4,7 @@
 #include <openssl/evp.h>
 
 #include <memory>
+#include <string_view>
 
 #include "cloister/appraisal/appraisal.hpp"
 #include "cloister/codec/text.hpp"
@@ -13,6 +14,7 @@
 #include "cloister/crypto/jwe.hpp"
 #include "cloister/kbs/resource_policy.hpp"
 #include "cloister/rcar/attestation.hpp"
+#include "cloister/rego/isolation.hpp"
 
 namespace {
 
@@ -95,6 +97,23 @@ void decide_allow_all(benchmark::State& state) {
 }
 BENCHMARK(decide_allow_all);
 
+/// A policy that is not plain: here, and in a process as a server has it.
+kbs::ResourcePolicy not_plain() {
+  return kbs::ResourcePolicy::compile("regex.rego", "package policy\nallow if regex.match(\"^default/key/\", concat(\"/\", data[\"resource-path\"]))").value();
+}
+constexpr std::string_view kEvaluate = "--evaluate-policies";
+void decide_not_plain(benchmark::State& state) { decide(state, not_plain()); }
+BENCHMARK(decide_not_plain);
+void decide_in_a_process(benchmark::State& state) {
+  rego::Isolation::Options options;
+  options.program = "/proc/self/exe";
+  options.arguments = {std::string{kEvaluate}};
+  const auto isolation = rego::Isolation::start(options);
+  if (!isolation) return state.SkipWithError("no process");
+  decide(state, not_plain());
+}
+BENCHMARK(decide_in_a_process)->UseRealTime();
+
 void appraise_sample(benchmark::State& state) {
   const auto policy = appraisal::Policy::builtin();
   const auto input = json::parse(R"({"sample":{"svn":"1","launch_digest":"abcde","debug":false,)"
@@ -111,4 +130,9 @@ BENCHMARK(bind_key);
 
 }  // namespace
 
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+  if (argc == 2 && argv[1] == kEvaluate) return rego::serve_evaluations(3);
+  benchmark::Initialize(&argc, argv);
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}

@@ -41,6 +41,7 @@ int fail(const Error& error, std::string_view what) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc == 2 && argv[1] == std::string_view{server::kEvaluatePolicies}) return server::evaluate_policies();
   process::keep_memory_private();
 
   // A file that may not grow is a failure of that write, not of the server.

@@ -22,6 +22,7 @@
 #include "cloister/policy/trust_file.hpp"
 #include "cloister/process/unix_socket.hpp"
 #include "cloister/prover/prover.hpp"
+#include "cloister/rego/isolation.hpp"
 #include "cloister/runtime/task_group.hpp"
 #include "cloister/storage/access.hpp"
 #include "collateral_fetcher.hpp"
@@ -162,6 +163,11 @@ class Server {
 
   Result<void> open(Rollback rollback) {
     CLOISTER_CHECK(make_data_directory(config_.data));
+    rego::Isolation::Options policies;
+    policies.program = "/proc/self/exe";
+    policies.arguments = {kEvaluatePolicies};
+    CLOISTER_TRY(isolation, rego::Isolation::start(policies));
+    isolation_ = std::move(isolation);
     CLOISTER_TRY(kms, open_kms(config_, random_));
     kms_ = std::move(kms);
     CLOISTER_TRY(keys, load_keys(*kms_, config_.data));
@@ -238,6 +244,7 @@ class Server {
     static_cast<void>(runtime::block_on(io_, runtime::run_on(strand_, stop_fleet())));
     runtime::block_on(io_, server->stop());
     runtime::block_on(io_, tasks.cancel_and_wait());
+    isolation_->stop();
     // Work that its request has left may go on; what it uses is here until then.
     pool_.stop();
     readers_.stop();
@@ -547,6 +554,7 @@ class Server {
   std::unique_ptr<revocation::List> revoked_;  // of all tenants
   kbs::Meters guest_meters_;
   rego::RecentInputs guest_inputs_{std::size_t{4} << 20};
+  std::unique_ptr<rego::Isolation> isolation_;
   audit::Refusals refusals_;
   std::unique_ptr<CollateralFiles> collateral_;  // this, or the fetcher
   std::unique_ptr<CollateralFetcher> fetcher_;
@@ -577,6 +585,8 @@ class Server {
 };
 
 }  // namespace
+
+int evaluate_policies() { return rego::serve_evaluations(3); }
 
 Result<void> run(const Config& config, log::Logger& logger, Rollback rollback) {
   Server server{config, logger};

@@ -14,6 +14,10 @@ enum class Rollback { refuse, accept };
 
 /// Runs the server until SIGINT or SIGTERM. Prints one JSON line on standard output once it serves.
 [[nodiscard]] Result<void> run(const Config& config, log::Logger& logger, Rollback rollback = Rollback::refuse);
+/// The only argument of cloisterd where a server started it to evaluate policies for it.
+inline constexpr auto kEvaluatePolicies = "--evaluate-policies";
+/// Does that until the server closes descriptor 3. The exit code.
+[[nodiscard]] int evaluate_policies();
 /// Prints the public keys, and the digest of the configuration as a TEE measures it, as JSON; makes the master key if there
 /// is none.
 [[nodiscard]] Result<void> show_keys(const Config& config);

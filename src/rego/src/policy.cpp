@@ -1,71 +1,24 @@
 #include "cloister/rego/policy.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 
 #include "cloister/crypto/hash.hpp"
+#include "cloister/rego/isolation.hpp"
 #include "cloister_rust/rego.h"
+#include "engine.hpp"
+#include "pool.hpp"
 
 namespace cloister::rego {
 namespace {
 
 namespace json = codec::json;
 
-cr_view view_of(std::string_view text) {
-  const auto bytes = as_bytes(text);
-  return {bytes.data(), bytes.size()};
-}
-
-/// What the library allocated, released here.
-class Buffer {
- public:
-  Buffer() = default;
-  Buffer(const Buffer&) = delete;
-  Buffer& operator=(const Buffer&) = delete;
-  ~Buffer() { cr_buffer_free(&raw_); }
-  [[nodiscard]] cr_buffer* out() noexcept { return &raw_; }
-  [[nodiscard]] std::string_view text() const noexcept { return as_text({raw_.data, raw_.size}); }
-
- private:
-  cr_buffer raw_{};
-};
-
-class Failure {
- public:
-  Failure() = default;
-  Failure(const Failure&) = delete;
-  Failure& operator=(const Failure&) = delete;
-  ~Failure() { cr_rego_error_free(&raw_); }
-  [[nodiscard]] cr_rego_error* out() noexcept { return &raw_; }
-
-  [[nodiscard]] Error error(std::int32_t status) const {
-    std::string detail;
-    if (raw_.line != 0) {
-      detail = std::string{as_text({raw_.module.data, raw_.module.size})} + ':' + std::to_string(raw_.line) + ':' +
-               std::to_string(raw_.column) + ": ";
-    }
-    return Error{code_of(status), detail.append(as_text({raw_.message.data, raw_.message.size}))};
-  }
-
- private:
-  static Errc code_of(std::int32_t status) {
-    switch (status) {
-      case CR_INVALID_ARGUMENT:
-      case CR_INPUT_INVALID: return Errc::malformed;
-      case CR_POLICY_INVALID: return Errc::policy_invalid;
-      case CR_TIME_EXCEEDED: return Errc::deadline_exceeded;
-      case CR_MEMORY_EXCEEDED:
-      case CR_RESULT_TOO_LARGE: return Errc::limit_exceeded;
-      case CR_EVALUATION_FAILED: return Errc::policy_evaluation_failed;
-      default: return Errc::internal;
-    }
-  }
-  cr_rego_error raw_{};
-};
-
-/// Where evaluations run beside each other, and one that is tried again alone: the memory limit is the process's, so that what
+/// Where evaluations run beside each other, and, where no processes evaluate, one that is tried again alone: the memory limit is the process's, so that what
 /// is refused beside one that takes all of it may be as small as it likes. Thread-safe.
 class Room {
  public:
@@ -142,6 +95,28 @@ auto in_room(Work work) {
   return room().alone(work);
 }
 
+/// Policies that a limit stopped take turns, so that no number of them keeps the threads that others need.
+class Turn {
+ public:
+  Turn() : taken_{!busy().exchange(true)} {}
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+  ~Turn() {
+    if (taken_) busy() = false;
+  }
+  [[nodiscard]] bool taken() const noexcept { return taken_; }
+
+ private:
+  static std::atomic<bool>& busy() {
+    static std::atomic<bool> out{false};
+    return out;
+  }
+  bool taken_;
+};
+
+/// Bytes of a plain policy that is explained in the server itself.
+constexpr std::size_t kExplainedHere = 16U << 10;
+
 Error too_large(std::size_t size, const Limits& limits) {
   return Error{Errc::limit_exceeded, "the policy's input has " + std::to_string(size) + " bytes, at most " +
                                          std::to_string(limits.input_bytes) + " are allowed"};
@@ -205,39 +180,38 @@ void add(crypto::Sha256& hash, std::string_view text) {
 
 }  // namespace
 
-struct KnownInput::Handle {
-  explicit Handle(cr_rego_document* made) : document{made} {}
-  Handle(const Handle&) = delete;
-  Handle& operator=(const Handle&) = delete;
-  ~Handle() { cr_rego_document_free(document); }
-  cr_rego_document* document;
+struct KnownInput::Content {
+  std::string text;
+  std::unique_ptr<const Document> document;
 };
 
-KnownInput::KnownInput(std::unique_ptr<Handle> handle, std::size_t size) : handle_{std::move(handle)}, size_{size} {}
+KnownInput::KnownInput(std::unique_ptr<const Content> content) : content_{std::move(content)} {}
 KnownInput::~KnownInput() = default;
+std::size_t KnownInput::size() const noexcept { return content_->text.size(); }
 
 Result<std::shared_ptr<const KnownInput>> KnownInput::of(const json::Value& input, const Limits& limits) {
-  const auto text = json::write(input);
+  auto text = json::write(input);
   if (text.size() > limits.input_bytes) return too_large(text.size(), limits);
-  Failure failure;
-  cr_rego_document* document = nullptr;
-  const auto status = cr_rego_document_read(view_of(text), &document, failure.out());
-  if (status != CR_OK) return failure.error(status);
-  auto handle = std::make_unique<Handle>(document);
-  return std::shared_ptr<const KnownInput>{new KnownInput{std::move(handle), text.size()}};
+  CLOISTER_TRY(document, Document::read(text));
+  auto content = std::make_unique<const Content>(Content{std::move(text), std::move(document)});
+  return std::shared_ptr<const KnownInput>{new KnownInput{std::move(content)}};
 }
 
-struct CompiledPolicy::Handle {
-  explicit Handle(cr_rego_policy* made) : policy{made} {}
-  Handle(const Handle&) = delete;
-  Handle& operator=(const Handle&) = delete;
-  ~Handle() { cr_rego_free(policy); }
-  cr_rego_policy* policy;
+/// What a policy was made of, and how its evaluations go.
+struct CompiledPolicy::Content {
+  std::uint64_t number;  // for processes that evaluate it
+  std::vector<Module> modules;
+  std::vector<std::string> entrypoints;
+  std::size_t size;  // of the modules' texts, in bytes
+  Limits limits;
+  std::unique_ptr<const Engine> engine;
+  mutable std::atomic<bool> stopped{false};  // the last evaluation, by a limit
 };
 
-CompiledPolicy::CompiledPolicy(std::unique_ptr<Handle> handle, const Limits& limits)
-    : handle_{std::move(handle)}, limits_{limits} {}
+CompiledPolicy::CompiledPolicy(std::unique_ptr<const Content> content) : content_{std::move(content)} {}
 CompiledPolicy::~CompiledPolicy() = default;
+
+bool CompiledPolicy::is_plain() const noexcept { return content_->engine->is_plain(); }
 
 void set_memory_limit(std::uint64_t bytes) { cr_set_memory_limit(bytes); }
 
@@ -250,49 +224,62 @@ Result<std::shared_ptr<const CompiledPolicy>> CompiledPolicy::compile(std::span<
                                                                       std::span<const std::string> entrypoints,
                                                                       const Limits& limits) {
   std::size_t size = 0;
-  std::vector<cr_rego_module> texts;
-  for (const auto& module : modules) {
-    size += module.text.size();
-    texts.push_back({view_of(module.name), view_of(module.text)});
-  }
+  for (const auto& module : modules) size += module.text.size();
   if (size > limits.policy_bytes) {
     return Error{Errc::limit_exceeded, "the policy has " + std::to_string(size) + " bytes, at most " +
                                            std::to_string(limits.policy_bytes) + " are allowed"};
   }
-  std::vector<cr_view> rules;
-  for (const auto& entrypoint : entrypoints) rules.push_back(view_of(entrypoint));
-  const auto run = [&]() -> Result<std::shared_ptr<const CompiledPolicy>> {
-    Failure failure;
-    cr_rego_policy* policy = nullptr;
-    const auto status = cr_rego_compile(texts.data(), texts.size(), rules.data(), rules.size(), &policy, failure.out());
-    if (status != CR_OK) {
-      const auto error = failure.error(status);
-      return error.code() == Errc::malformed ? Error{Errc::policy_invalid, error.detail()} : error;
-    }
-    auto handle = std::make_unique<Handle>(policy);
-    return std::shared_ptr<const CompiledPolicy>{new CompiledPolicy{std::move(handle), limits}};
-  };
-  return in_room(run);
+  static std::atomic<std::uint64_t> last{0};
+  const auto number = ++last;
+  // Where it takes too long, a process finds out.
+  if (const auto pool = Isolation::current()) CLOISTER_CHECK(pool->load(number, modules, entrypoints));
+  CLOISTER_TRY(engine, in_room([&] { return Engine::compile(modules, entrypoints); }));
+  auto content = std::make_unique<Content>();
+  content->number = number;
+  content->modules.assign(modules.begin(), modules.end());
+  content->entrypoints.assign(entrypoints.begin(), entrypoints.end());
+  content->size = size;
+  content->limits = limits;
+  content->engine = std::move(engine);
+  return std::shared_ptr<const CompiledPolicy>{new CompiledPolicy{std::move(content)}};
+}
+
+Result<std::string> CompiledPolicy::answer(const Question& question, std::size_t size) const {
+  const auto here = [&] { return content_->engine->evaluate(question); };
+  const auto pool = Isolation::current();
+  if (!pool) return in_room(here);
+  // What explains is compiled once more, with more in it.
+  const bool large = question.explain == Explain::yes && content_->size > kExplainedHere;
+  if (is_plain() && size <= Isolation::kPlainInput && !large && !content_->stopped) {
+    // Memory is the process's: what does not do for it here may be what others hold.
+    auto first = room().beside_others(here);
+    if (first || first.error().code() != Errc::limit_exceeded) return first;
+  }
+  return pool->evaluate(content_->number, content_->modules, content_->entrypoints, question);
 }
 
 Result<Evaluation> CompiledPolicy::evaluate(const Given& given, Explain explain) const {
-  const auto* const known = given.known_input.get();
-  const auto input = known == nullptr ? json::write(given.input) : std::string{};
+  const auto& limits = content_->limits;
+  const auto* const known = given.known_input ? given.known_input->content_.get() : nullptr;
+  const auto own_input = known == nullptr ? json::write(given.input) : std::string{};
   const auto data = text_of(given.data);
   const auto reference_values = text_of(given.reference_values);
-  const auto size = (known == nullptr ? input.size() : known->size_) + data.size() + reference_values.size();
-  if (size > limits_.input_bytes) return too_large(size, limits_);
-  const auto time = std::clamp(given.time.value_or(limits_.time), std::chrono::microseconds{0}, limits_.time);
-  const auto run = [&]() -> Result<Evaluation> {
-    Failure failure;
-    Buffer out;
-    const auto status = cr_rego_evaluate(handle_->policy, known == nullptr ? nullptr : known->handle_->document, view_of(input), view_of(data), view_of(reference_values),
-                                         static_cast<std::uint64_t>(time.count()), explain == Explain::yes ? 1 : 0,
-                                         limits_.result_bytes, out.out(), failure.out());
-    if (status != CR_OK) return failure.error(status);
-    return read_answer(out.text(), limits_);
-  };
-  return in_room(run);
+  const std::string_view input = known == nullptr ? own_input : known->text;
+  const auto size = input.size() + data.size() + reference_values.size();
+  if (size > limits.input_bytes) return too_large(size, limits);
+  const auto time = std::clamp(given.time.value_or(limits.time), std::chrono::microseconds{0}, limits.time);
+  const Question question{known == nullptr ? nullptr : known->document.get(), input, data, reference_values, time, explain,
+                          limits.result_bytes};
+  std::optional<Turn> turn;
+  if (content_->stopped && !turn.emplace().taken()) {
+    return Error{Errc::overloaded, "the policy was stopped by a limit before: such policies are evaluated one at a time, and one is"};
+  }
+  auto text = answer(question, size);
+  const auto code = text ? Errc::internal : text.error().code();
+  const bool ended = code == Errc::limit_exceeded || (code == Errc::deadline_exceeded && time == limits.time);
+  if (text || ended) content_->stopped = ended;
+  if (!text) return std::move(text).error();
+  return read_answer(*text, limits);
 }
 
 Digest32 digest(std::span<const Module> modules, std::span<const std::string> entrypoints, const Limits& limits) {

@@ -181,7 +181,7 @@ TEST(RegoEvaluate, ReachesNothing) {
   for (const auto* call : {"http.send({\"method\":\"get\",\"url\":\"http://127.0.0.1\"})", "opa.runtime()", "time.now_ns()",
                            "net.cidr_is_valid(\"10.0.0.0/8\")"}) {
     const auto text = outcome(std::string{"package policy\nallow := "} + call + "\n");
-    EXPECT_NE(text.find("could not find function"), std::string::npos) << text;
+    EXPECT_NE(text.find("policy_invalid: policy.rego:2:10: there is no function"), std::string::npos) << text;
   }
 }
 
@@ -222,7 +222,7 @@ TEST(RegoLimits, RecursionOfFunctions) {
   for (const auto* functions : {"f(x) := f(x + 1)", "f(x) := y if { y := g(x) }\ng(x) := f(x)", "f(x) := data.policy.f(x)",
                                 "f(x) := p.f(x)", "f(x) := 1 if { x == 0 } else := f(x)", "f(x) := [y | y := f(x)]"}) {
     const auto text = outcome("package policy\nimport data.policy as p\n" + std::string{functions} + "\nallow := f(1)\n");
-    EXPECT_EQ(text.substr(0, 26), "policy_invalid: recursion:") << functions << ": " << text;
+    EXPECT_NE(text.find(": recursion: data.policy.f needs itself"), std::string::npos) << functions << ": " << text;
   }
   EXPECT_EQ(code("package policy\nf(x) := data.policy[\"f\"](x)\nallow := f(1)"), Errc::policy_invalid);
   EXPECT_EQ(outcome("package policy\nf(x) := g(x) + g(1)\ng(x) := h(x)\nh(x) := x + input.f\nallow := f(1)", R"({"f":1})"), "4");
@@ -292,6 +292,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Amplifier{"sprintf_width", "sprintf(\"%1000000000d\", [1])"},
                     Amplifier{"sprintf_long", "sprintf(\"%s%s%s%s%s%s%s%s%s%s%s\", [k, k, k, k, k, k, k, k, k, k, k])"},
                     Amplifier{"marshal", "json.marshal([k | numbers.range(1, 100)[_]])"},
+                    Amplifier{"marshal_number", "json.marshal(product([12345678901 | numbers.range(1, 64)[_]]))"},
                     Amplifier{"to_number", "to_number(k)"}),
     [](const auto& one) { return std::string{one.param.name}; });
 

@@ -3,6 +3,7 @@
 //! first, and refuse it beyond a limit.
 
 use std::cell::Cell;
+use std::fmt::Write;
 use std::sync::Arc;
 
 use anyhow::{anyhow, Result};
@@ -33,6 +34,12 @@ fn text_size(value: &Value) -> usize {
     }
 }
 
+/// Nothing for what cannot be written: the engine refuses to write numbers beyond its own limits.
+fn number_size(value: &Value) -> Option<usize> {
+    let mut text = String::new();
+    write!(text, "{value}").ok().map(|()| text.len())
+}
+
 /// An upper bound of the JSON text's size, or nothing when it is above `limit`; stops as soon as it is.
 fn json_size(value: &Value, limit: usize) -> Option<usize> {
     fn add(value: &Value, left: usize) -> Option<usize> {
@@ -43,7 +50,7 @@ fn json_size(value: &Value, limit: usize) -> Option<usize> {
             Value::Object(members) => {
                 members.iter().try_fold(left.checked_sub(3)?, |left, (key, item)| add(item, add(key, left)?))
             }
-            Value::Number(_) => left.checked_sub(value.to_string().len() + 1),
+            Value::Number(_) => left.checked_sub(number_size(value)? + 1),
             _ => left.checked_sub(6),
         }
     }

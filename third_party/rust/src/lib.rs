@@ -3,7 +3,10 @@
 
 mod boundary;
 mod builtins;
+mod check;
 mod ecdsa;
 mod explain;
+mod plain;
 mod rego;
 mod shape;
+mod visit;

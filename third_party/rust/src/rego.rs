@@ -4,14 +4,14 @@
 use std::cell::RefCell;
 use std::num::NonZeroU32;
 use std::sync::{Mutex, Once, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use regorus::utils::limits::{ExecutionTimerConfig, LimitError};
 use regorus::{Engine, Value};
 
 use crate::boundary::{array, guarded, Buffer, View};
 use crate::explain::{Decided, Explainer, Unmet};
-use crate::shape::{self, Depth};
+use crate::shape::{self, Depth, Misshapen};
 
 const OK: i32 = 0;
 const INVALID_ARGUMENT: i32 = 1;
@@ -86,6 +86,12 @@ impl Failure {
     }
 }
 
+impl Failure {
+    fn at(module: &str, what: Misshapen) -> Failure {
+        Failure { status: POLICY_INVALID, message: what.message, module: module.to_owned(), line: what.line, column: what.column }
+    }
+}
+
 thread_local! {
     /// What query_reference_value answers from during an evaluation of this thread.
     static REFERENCE_VALUES: RefCell<Value> = const { RefCell::new(Value::Null) };
@@ -121,6 +127,7 @@ pub struct Policy {
     pub engine: Engine,
     pub entrypoints: Vec<(String, bool)>, // whether any module has such a rule
     depth: Depth,
+    plain: bool,
     text_size: usize,                       // of all modules
     explainer: OnceLock<Option<Explainer>>, // of a small one: made when first asked for
     with_data: Mutex<Vec<WithData>>,        // oldest first
@@ -255,17 +262,12 @@ fn compile(modules: &[(&str, &str)], entrypoints: &[&str]) -> Result<Policy, Fai
     let mut engine = new_engine()?;
     let mut depth = Depth::default();
     for (name, text) in modules {
-        let found = shape::check_text(name, text).map_err(|found| Failure {
-            status: POLICY_INVALID,
-            message: found.message,
-            module: (*name).to_owned(),
-            line: found.line,
-            column: found.column,
-        })?;
-        depth = depth.and(found);
+        depth = depth.and(shape::check_text(name, text).map_err(|found| Failure::at(name, found))?);
         add_module(&mut engine, name, text)?;
     }
     depth = depth.and(shape::check_rules(&mut engine).map_err(|message| Failure::new(POLICY_INVALID, message))?);
+    crate::check::check(engine.get_modules()).map_err(|found| Failure::at(&found.module, found.what))?;
+    let plain = crate::plain::is_plain(engine.get_modules());
     let mut known = Vec::new();
     for entrypoint in entrypoints {
         if !is_rule_path(entrypoint) {
@@ -275,7 +277,7 @@ fn compile(modules: &[(&str, &str)], entrypoints: &[&str]) -> Result<Policy, Fai
     }
     prepare(&mut engine, &known).map_err(invalid)?;
     let text_size = modules.iter().map(|(_, text)| text.len()).sum();
-    Ok(Policy { engine, entrypoints: known, depth, text_size, explainer: OnceLock::new(), with_data: Mutex::default() })
+    Ok(Policy { engine, entrypoints: known, depth, plain, text_size, explainer: OnceLock::new(), with_data: Mutex::default() })
 }
 
 fn json(text: &str, what: &str, object: bool) -> Result<Value, Failure> {
@@ -328,12 +330,14 @@ type Results = Vec<(String, Value)>;
 
 fn results_of(mut engine: Engine, entrypoints: &[(String, bool)], given: &Given) -> Result<Results, Failure> {
     crate::builtins::take_refused();
-    let config = ExecutionTimerConfig { limit: given.limit, check_interval: STEPS_BETWEEN_CLOCK_READS };
-    engine.set_execution_timer_config(config);
+    let begin = Instant::now();
     engine.set_input(given.input.clone());
     let mut results = Vec::new();
     for (entrypoint, declared) in entrypoints {
         if *declared {
+            // All of them share one limit: the engine's timer begins anew with each.
+            let limit = given.limit.saturating_sub(begin.elapsed());
+            engine.set_execution_timer_config(ExecutionTimerConfig { limit, check_interval: STEPS_BETWEEN_CLOCK_READS });
             let value = engine.eval_rule(entrypoint.clone()).map_err(|error| evaluation_failure(&error))?;
             if value != Value::Undefined {
                 results.push((entrypoint.clone(), value));
@@ -343,23 +347,29 @@ fn results_of(mut engine: Engine, entrypoints: &[(String, bool)], given: &Given)
     Ok(results)
 }
 
-#[derive(serde::Serialize)]
-struct Answer<'a> {
-    #[serde(serialize_with = "as_object")]
-    results: &'a Results,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rules: Option<Vec<Decided>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unmet: Option<Vec<Unmet>>,
+/// An object of results, as JSON of at most so many bytes: values may be far larger than what holds them.
+fn written(results: &Results, limit: usize) -> Result<Vec<u8>, Failure> {
+    struct Members<'a>(&'a Results);
+    impl serde::Serialize for Members<'_> {
+        fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+            out.collect_map(self.0.iter().map(|(entrypoint, value)| (entrypoint, value)))
+        }
+    }
+    to_json(&Members(results), limit)
 }
 
-fn as_object<S: serde::Serializer>(results: &&Results, out: S) -> Result<S::Ok, S::Error> {
-    out.collect_map(results.iter().map(|(entrypoint, value)| (entrypoint, value)))
+fn to_json(value: &impl serde::Serialize, limit: usize) -> Result<Vec<u8>, Failure> {
+    let mut out = Bounded { bytes: Vec::new(), limit };
+    match serde_json::to_writer(&mut out, value) {
+        Ok(()) => Ok(out.bytes),
+        Err(error) if error.is_io() => Err(Failure::new(RESULT_TOO_LARGE, format!("more than {limit} bytes"))),
+        Err(error) => Err(Failure::new(EVALUATION_FAILED, error.to_string())),
+    }
 }
 
 /// What the explainer says, where it comes to the same results.
 fn explain_results(
-    policy: &Policy, explainer: Option<&Explainer>, given: &Given, results: &Results,
+    policy: &Policy, explainer: Option<&Explainer>, given: &Given, results: &[u8], max_result: usize,
 ) -> Option<(Vec<Decided>, Vec<Unmet>)> {
     let explainer = explainer?;
     explainer
@@ -368,7 +378,7 @@ fn explain_results(
             if given.data != Value::Undefined {
                 engine.add_data(given.data.clone()).map_err(|error| Failure::of(INPUT_INVALID, &error))?;
             }
-            results_of(engine, &policy.entrypoints, given)
+            written(&results_of(engine, &policy.entrypoints, given)?, max_result)
         })
         .filter(|(again, _)| again == results)
         .map(|(_, recorded)| (explainer.decided(&recorded), explainer.unmet(&recorded)))
@@ -379,18 +389,27 @@ fn evaluate(
 ) -> Result<Vec<u8>, Failure> {
     let _values = WithReferenceValues::new(reference_values);
     let results = results_of(policy.engine_with(&given.data, given.data_size)?, &policy.entrypoints, given)?;
+    let results = written(&results, max_result)?;
     let explained = match (explain, policy.text_size <= KEPT_EXPLAINER) {
         (false, _) => None,
-        (true, true) => explain_results(policy, policy.explainer.get_or_init(|| Explainer::of(policy)).as_ref(), given, &results),
-        (true, false) => explain_results(policy, Explainer::of(policy).as_ref(), given, &results),
+        (true, true) => {
+            let explainer = policy.explainer.get_or_init(|| Explainer::of(policy)).as_ref();
+            explain_results(policy, explainer, given, &results, max_result)
+        }
+        (true, false) => explain_results(policy, Explainer::of(policy).as_ref(), given, &results, max_result),
     };
-    let (rules, unmet) = explained.unzip();
-    let mut out = Bounded { bytes: Vec::new(), limit: max_result };
-    match serde_json::to_writer(&mut out, &Answer { results: &results, rules, unmet }) {
-        Ok(()) => Ok(out.bytes),
-        Err(error) if error.is_io() => Err(Failure::new(RESULT_TOO_LARGE, format!("more than {max_result} bytes"))),
-        Err(error) => Err(Failure::new(EVALUATION_FAILED, error.to_string())),
+    let mut out = [b"{\"results\":", &results[..]].concat();
+    if let Some((rules, unmet)) = explained {
+        for (name, member) in [("rules", to_json(&rules, max_result)?), ("unmet", to_json(&unmet, max_result)?)] {
+            out.extend_from_slice(format!(",\"{name}\":").as_bytes());
+            out.extend_from_slice(&member);
+        }
     }
+    out.push(b'}');
+    if out.len() > max_result {
+        return Err(Failure::new(RESULT_TOO_LARGE, format!("more than {max_result} bytes")));
+    }
+    Ok(out)
 }
 
 /// # Safety
@@ -534,6 +553,11 @@ pub unsafe extern "C" fn cr_rego_evaluate(
         }
         Err(failure) => unsafe { finish(failure, error) },
     }
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn cr_rego_is_plain(policy: *const Policy) -> i32 {
+    i32::from(unsafe { policy.as_ref() }.is_some_and(|policy| policy.plain))
 }
 
 #[no_mangle]

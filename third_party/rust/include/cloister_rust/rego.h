@@ -52,7 +52,7 @@ void cr_rego_document_free(cr_rego_document* document); /* null is allowed */
 
 /* Evaluates every entrypoint. The input is `known_input`, or where that is null what `input` says. `data` and `reference_values` are JSON objects, or empty for none;
  * query_reference_value(name) answers the member of that name or null. Beyond `time_limit_us` microseconds of wall clock
- * it stops; a single builtin is not interrupted. `*out` becomes JSON of at most `max_result_size` bytes:
+ * it stops, between steps: only of a plain policy does that bound it. `*out` becomes JSON of at most `max_result_size` bytes:
  *   {"results": {entrypoint: value, ...},            without those that are undefined
  *    "rules": [{"module": text, "rule": text, "line": number, "default": boolean}, ...],
  *    "unmet": [{"module": text, "rule": text, "line": number, "column": number, "text": text}, ...]}
@@ -62,6 +62,10 @@ void cr_rego_document_free(cr_rego_document* document); /* null is allowed */
 int32_t cr_rego_evaluate(const cr_rego_policy* policy, const cr_rego_document* known_input, cr_view input, cr_view data,
                          cr_view reference_values, uint64_t time_limit_us, int32_t explain, size_t max_result_size,
                          cr_buffer* out, cr_rego_error* error);
+
+/* 1 when each step of its evaluations takes no longer than a walk through what it is given and what stands in it, so that
+ * looking at the clock between steps bounds them; else 0. */
+int32_t cr_rego_is_plain(const cr_rego_policy* policy);
 
 void cr_rego_free(cr_rego_policy* policy); /* null is allowed */
 void cr_rego_error_free(cr_rego_error* error);

@@ -17,6 +17,8 @@
 /// Rego policies (Open Policy Agent, v1 and v0 syntax), compiled once and evaluated many times.
 namespace cloister::rego {
 
+struct Question;
+
 /// One source text; the name is for messages.
 struct Module {
   std::string name;
@@ -28,7 +30,7 @@ struct Limits {
   std::size_t policy_bytes = 256U << 10;  // of all modules; also in 10,000 lines of 1,024 columns a module
   std::size_t input_bytes = 4U << 20;     // of input, data and reference values together, as JSON
   std::size_t result_bytes = 1U << 20;    // of the results, as JSON
-  std::chrono::microseconds time{250'000};  // wall clock, looked at between steps: a builtin is not interrupted
+  std::chrono::microseconds time{250'000};  // wall clock, looked at between steps; see Isolation for what does not end
 
   friend bool operator==(const Limits&, const Limits&) = default;
 };
@@ -45,14 +47,13 @@ class KnownInput {
   KnownInput(const KnownInput&) = delete;
   KnownInput& operator=(const KnownInput&) = delete;
   /// Bytes of its text; it takes some times as many.
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] std::size_t size() const noexcept;
 
  private:
   friend class CompiledPolicy;
-  struct Handle;
-  KnownInput(std::unique_ptr<Handle> handle, std::size_t size);
-  std::unique_ptr<Handle> handle_;
-  std::size_t size_;
+  struct Content;
+  explicit KnownInput(std::unique_ptr<const Content> content);
+  std::unique_ptr<const Content> content_;
 };
 
 /// What an evaluation is given. `data` and `reference_values` are objects, or null for none.
@@ -90,13 +91,15 @@ struct Evaluation {
   [[nodiscard]] const codec::json::Value* find(std::string_view entrypoint) const noexcept;
 };
 
-enum class Explain { no, yes };  // yes costs a second evaluation
+enum class Explain : std::uint8_t { no, yes };  // yes costs a second evaluation
 
 /// Immutable; any number of threads may evaluate one at once.
 class CompiledPolicy {
  public:
   /// Entrypoints are paths of rules, e.g. "data.policy.allow"; one that no module defines is undefined. A module is read
-  /// as Rego v1 (no import needed), else as v0. `policy_invalid` with "module:line:column: what is wrong".
+  /// as Rego v1 (no import needed), else as v0. `policy_invalid` with "module:line:column: what is wrong", also for calls of
+  /// functions that do not exist, with a wrong number of arguments, and for rules and functions that need themselves. With
+  /// an `Isolation` also `deadline_exceeded` for what takes longer than a second to compile, and `overloaded`.
   [[nodiscard]] static Result<std::shared_ptr<const CompiledPolicy>> compile(std::span<const Module> modules,
                                                                              std::span<const std::string> entrypoints,
                                                                              const Limits& limits = {});
@@ -105,14 +108,20 @@ class CompiledPolicy {
   ~CompiledPolicy();
 
   /// `policy_evaluation_failed` (e.g. definitions that disagree), `deadline_exceeded`, `limit_exceeded`,
-  /// `malformed` (data or reference values that are no objects).
+  /// `malformed` (data or reference values that are no objects). Policies that a limit stopped the last time are
+  /// evaluated one at a time in the whole process: `overloaded` while another of them is. With an `Isolation` also
+  /// `overloaded` when all its processes are taken, and `cancelled` when it was stopped.
   [[nodiscard]] Result<Evaluation> evaluate(const Given& given, Explain explain = Explain::no) const;
 
+  /// Whether no step of it takes longer than a walk through what it is given and what stands in it: then looking at the
+  /// clock between steps bounds it. Not all policies of which that is true are known to be plain.
+  [[nodiscard]] bool is_plain() const noexcept;
+
  private:
-  struct Handle;
-  CompiledPolicy(std::unique_ptr<Handle> handle, const Limits& limits);
-  std::unique_ptr<Handle> handle_;
-  Limits limits_;
+  struct Content;
+  explicit CompiledPolicy(std::unique_ptr<const Content> content);
+  [[nodiscard]] Result<std::string> answer(const Question& question, std::size_t size) const;
+  std::unique_ptr<const Content> content_;
 };
 
 /// SHA-256 of what was compiled: modules with their names, entrypoints, limits.
