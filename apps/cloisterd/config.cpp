@@ -11,6 +11,7 @@
 
 #include <toml++/toml.h>
 
+#include "cloister/codec/toml.hpp"
 #include "cloister/collateral/service.hpp"
 #include "cloister/core/ids.hpp"
 #include "cloister/crypto/hash.hpp"
@@ -235,6 +236,7 @@ namespace {
 /// Everything but a mistake of TOML itself is in `mistakes`.
 Result<Config> read_config(std::string_view text, const std::filesystem::path& directory,
                            std::vector<std::string>& mistakes) {
+  if (const auto shape = codec::check_toml(text); !shape) return Error{Errc::configuration_invalid, shape.error().detail()};
   const auto parsed = toml::parse(text);
   if (!parsed) {
     const auto& where = parsed.error().source().begin;

@@ -136,7 +136,7 @@ Result<Handshakes::Appraised> Handshakes::appraise(const SessionCookies::Session
   const auto whole = [&](Attested cpu) {
     services_.meters.policies.with({"attestation"}).observe(cpu.appraising);
     return Appraised{cpu_policy.ref, std::move(cpu.attester), std::move(others), std::move(cpu.init_data),
-                     init_data ? init_data->claims : json::Value{}};
+                     std::move(cpu.init_data_claims)};
   };
   if (session.tee == Tee::sample) {
     CLOISTER_TRY(evidence, json::parse(message.primary_evidence));

@@ -14,6 +14,7 @@ namespace json = codec::json;
 constexpr std::string_view kFormat = "toml";
 constexpr std::string_view kInitDataVersion = "0.1.0";
 constexpr std::string_view kTable = "data";
+constexpr std::string_view kPolicyClaims = "agent_policy_claims";
 constexpr std::string_view kPolicyData = "policy_data := {";
 constexpr json::Limits kPolicyLimits{.bytes = kMaxAttestationSize, .depth = 64, .values = 200'000};
 constexpr std::size_t kMaxTexts = 256;
@@ -257,16 +258,23 @@ Result<MeasuredInitData> read_init_data(const InitData& init_data) {
   MeasuredInitData out;
   CLOISTER_TRY(digest, digest_by(*algorithm, init_data.body));
   out.digest = std::move(digest);
-  json::Value claims{json::Object{}};
   for (const auto& [name, value] : document.data) {
-    const bool is_policy = name == "policy.rego";
-    auto data = is_policy ? policy_data(value) : name == "aa.toml" || name == "cdh.toml" ? json_of_toml(value) : std::nullopt;
-    const auto claim = is_policy && data ? std::string{"agent_policy_claims"} : name;
-    if (claims.find(claim) != nullptr) return Error{Errc::duplicate_member, "init-data: " + claim + " comes twice"};
-    claims.set(claim, data ? *std::move(data) : json::Value{value});
+    if (name == kPolicyClaims) {
+      return Error{Errc::unsupported, "init-data: no text may be called " + name + ": it is what policy.rego ends with"};
+    }
   }
-  out.claims = std::move(claims);
+  out.texts = std::move(document.data);
   return out;
+}
+
+json::Value claims_of(const MeasuredInitData& init_data) {
+  json::Object claims;
+  for (const auto& [name, text] : init_data.texts) {
+    const bool is_policy = name == "policy.rego";
+    auto data = is_policy ? policy_data(text) : name == "aa.toml" || name == "cdh.toml" ? json_of_toml(text) : std::nullopt;
+    claims.emplace_back(is_policy && data ? std::string{kPolicyClaims} : name, data ? *std::move(data) : json::Value{text});
+  }
+  return claims;
 }
 
 Bytes fitted(ByteView digest, std::size_t size) {

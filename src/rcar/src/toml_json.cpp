@@ -5,6 +5,8 @@
 
 #include <toml++/toml.h>
 
+#include "cloister/codec/toml.hpp"
+
 namespace cloister::rcar {
 namespace {
 
@@ -12,6 +14,7 @@ namespace json = codec::json;
 
 constexpr int kMaxDepth = 64;
 constexpr int kMaxValues = 10'000;
+constexpr codec::TomlLimits kLimits{.bytes = 256U << 10, .depth = kMaxDepth, .marks = 40'000};
 
 class Converter {
  public:
@@ -57,6 +60,7 @@ class Converter {
 }  // namespace
 
 std::optional<json::Value> json_of_toml(std::string_view text) {
+  if (!codec::check_toml(text, kLimits)) return std::nullopt;  // the parser recurses, and so does what it gives, at its end
   const auto parsed = toml::parse(text);
   if (!parsed) return std::nullopt;
   Converter converter;
