@@ -68,6 +68,10 @@ class Log {
   /// Brings the tree up to the committed rows; returns the newest head, which is signed, stored and in the head file
   /// when this returns. A log that did not grow keeps its head. To be called about once a second.
   [[nodiscard]] Result<merkle::SignedHead> advance(UnixTime now);
+  /// The same after a commit, for acts that are answered only once every later head proves them: of revocations, and of what
+  /// guests are judged by. The error, of the storage or the keeper of keys, says that the act holds all the same. To be called
+  /// without a transaction.
+  [[nodiscard]] Result<void> cover(UnixTime now);
   /// The newest head.
   [[nodiscard]] merkle::SignedHead head() const;
 
