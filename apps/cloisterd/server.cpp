@@ -17,6 +17,7 @@
 #include "cloister/codec/text.hpp"
 #include "cloister/device/kernel.hpp"
 #include "cloister/device/lab_socket_device.hpp"
+#include "cloister/kbs/agreement.hpp"
 #include "cloister/kms/pkcs11.hpp"
 #include "cloister/kms/software.hpp"
 #include "cloister/policy/trust_file.hpp"
@@ -174,6 +175,7 @@ class Server {
     CLOISTER_TRY(log, audit::Log::open(*database_, *kms_, random_, {config_.data / "audit-head.cbor", rollback == Rollback::accept},
                                         now()));
     log_ = std::move(log);
+    CLOISTER_CHECK(kbs::check_agreement(*database_, *log_, rollback == Rollback::accept, now()));
     sealer_ = std::make_unique<storage::Sealer>(
         *kms_, random_, [this](storage::Transaction& transaction, const TenantId& tenant, std::string_view key) {
           return record_data_key(transaction, tenant, key);
