@@ -255,9 +255,9 @@ class Server {
  private:
   [[nodiscard]] UnixTime now() const { return clock_.now(); }
 
-  /// Whoever comes without a token that is good for what they ask. The key broker counts its guests itself.
+  /// Whoever comes without a token that is good for what they ask.
   void count_refusal(const http::RequestMetric& request) {
-    if (request.route.starts_with("/kbs/")) return;
+    if (api::counts_its_refusals(request.method, request.route)) return;
     if (request.status == 401) refusals_.note(Errc::unauthenticated, now());
     if (request.status == 403) refusals_.note(Errc::permission_denied, now());
   }

@@ -160,8 +160,9 @@ Router::Match Router::match(std::string_view method_name, const std::vector<std:
     auto params = match_path(route->segments, segments);
     if (!params) continue;
     allowed.push_back(to_string(route->method));
-    if (route->method == Method::get && route->handler) allowed.push_back("HEAD");
-    if (!method || !serves(route->method, *method) || (*method == Method::head && !route->handler)) continue;
+    const bool head = route->method == Method::get && route->handler && route->options.head;
+    if (head) allowed.push_back("HEAD");
+    if (!method || !serves(route->method, *method) || (*method == Method::head && !head)) continue;
     if (best.route && !more_specific(route->segments, best.route->segments)) continue;
     best.route = route;
     best.params = std::move(*params);

@@ -27,6 +27,10 @@ Result<std::unique_ptr<Brokers>> Brokers::open(Services services, Options option
   CLOISTER_TRY(main, Broker::open(out->services_, out->options_));
   out->main_ = main.get();
   out->brokers_.emplace(out->options_.tenant, std::move(main));
+  auto nobodys = out->options_;
+  nobodys.tenant = TenantId::parse(random_id("nobody", out->services_.random)).value();  // a name that nobody stores anything under
+  CLOISTER_TRY(nobody, Broker::open(out->services_, std::move(nobodys)));
+  out->nobody_ = std::move(nobody);
   return out;
 }
 
@@ -34,6 +38,12 @@ Broker* Brokers::opened(const TenantId& tenant) {
   const std::scoped_lock lock{mutex_};
   const auto found = brokers_.find(tenant);
   return found == brokers_.end() ? nullptr : found->second.get();
+}
+
+Result<Broker*> Brokers::serving(const TenantId& tenant) {
+  auto found = find(tenant);
+  if (!found && found.error().code() == Errc::not_found) return nobody_.get();
+  return found;
 }
 
 Result<Broker*> Brokers::find(const TenantId& tenant) {

@@ -50,7 +50,10 @@ Result<void> Handshakes::verified_here(Tee tee) const {
 
 Result<Handshakes::Opened> Handshakes::begin(std::string_view text, UnixTime now) {
   auto opened = open(text, now);
-  if (!opened) services_.meters.handshakes.with({kNoTee, to_string(opened.error().code())}).add();
+  if (!opened) {
+    services_.refusals.note(opened.error().code(), now);
+    services_.meters.handshakes.with({kNoTee, to_string(opened.error().code())}).add();
+  }
   return opened;
 }
 
