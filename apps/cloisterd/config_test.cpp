@@ -252,6 +252,11 @@ TEST(Config, IsBoundedBeforeItIsParsed) {
   const auto config = parse_config("data = 'd'\n" + deep + " = 1\n", "/e");
   ASSERT_FALSE(config);
   EXPECT_NE(config.error().detail().find("line 2: at most 64 levels"), std::string::npos) << config.error().detail();
+  for (const auto* text : {"[=1\n", "[[=\n", "data = [}\n"}) {
+    const auto other = parse_config(text, "/e");
+    ASSERT_FALSE(other);
+    EXPECT_NE(other.error().detail().find("line 1"), std::string::npos) << other.error().detail();
+  }
 }
 
 TEST(Duration, NeedsAUnit) {

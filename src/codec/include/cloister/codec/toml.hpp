@@ -3,20 +3,20 @@
 #include <cstddef>
 #include <string_view>
 
+#include "cloister/codec/json.hpp"
 #include "cloister/core/result.hpp"
 
 namespace cloister::codec {
 
-/// What a TOML document may be, so that a parser that recurses as deep as it nests can be given it.
 struct TomlLimits {
   std::size_t bytes = 256U << 10;
-  std::size_t depth = 64;       // of a header, and of what is below it: dots of names, and brackets
-  std::size_t marks = 100'000;  // dots, commas, equals signs and brackets, which separate names and values
+  std::size_t depth = 64;        // of tables and arrays in each other; bounds the parser's own recursion
+  std::size_t values = 100'000;  // tables among them
 };
 
-/// Whether a TOML 1.0 document is within limits, as far as a parser gets: brackets and dots are counted outside of texts and
-/// comments. Looks once at each byte, and does not recurse. That it passes does not say that it is TOML. `limit_exceeded`,
-/// and `malformed` where texts or brackets do not end, both with the line.
-[[nodiscard]] Result<void> check_toml(std::string_view text, const TomlLimits& limits = {});
+/// A TOML 1.0 document as a JSON object with its members sorted; dates and times become texts as RFC 3339 writes them. Errors have
+/// the line: `malformed`; `duplicate_member` for what is defined twice, or extended after it was defined; `limit_exceeded`;
+/// `unsupported` for numbers that JSON does not have: inf, nan, and those beyond 64 bits.
+[[nodiscard]] Result<json::Value> parse_toml(std::string_view text, const TomlLimits& limits = {});
 
 }  // namespace cloister::codec

@@ -18,10 +18,9 @@ struct MeasuredInitData {
   std::vector<std::pair<std::string, std::string>> texts;  // by name, each once
 };
 
-/// TOML with `version` "0.1.0", `algorithm` "sha256", "sha384" or "sha512", and at most 256 texts under `[data]`; of TOML no more
-/// than that: texts in its four forms, names bare or quoted, comments. `unsupported` for another format, version, algorithm
-/// or member, and for a text called "agent_policy_claims", which is the name of a claim below; `malformed` with the line;
-/// `duplicate_member`; `limit_exceeded`.
+/// TOML with `version` "0.1.0", `algorithm` "sha256", "sha384" or "sha512", and at most 256 texts (dates count as such) under
+/// `[data]`, and nothing else. `unsupported` for another format, version, algorithm or member, and for a text called
+/// "agent_policy_claims", which is the name of a claim below; `malformed`; `duplicate_member`; `limit_exceeded`.
 [[nodiscard]] Result<MeasuredInitData> read_init_data(const InitData& init_data);
 
 /// What init-data claims, an object: its texts by name; "aa.toml" and "cdh.toml" as objects where they are TOML that JSON
