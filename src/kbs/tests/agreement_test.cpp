@@ -177,6 +177,23 @@ TEST_F(Agreement, ReachesIntoTheLogsBefore) {
   EXPECT_EQ(log->find(revocation::kLifted, chip).value(), 1U);
 }
 
+TEST_F(Agreement, ReachesIntoTheLogOfTheKeysBefore) {
+  auto other = kms::SoftwareKms::open(dir.path() / "other.key", random).value();
+  log.reset();
+  const auto moved = audit::Log::hand_on(*database, *kms, *other, random, dir.path() / "audit-head.cbor", kNow,
+                                         [](storage::Transaction&) -> Result<audit::Details> { return audit::Details{}; });
+  ASSERT_TRUE(moved.ok()) << moved.error().text();
+  kms = std::move(other);
+  open();
+  EXPECT_EQ(said(), "");
+  run("DELETE FROM broker_policy");
+  EXPECT_NE(said().find("policy resource/keys of the tenant acme: leaf 2"), std::string::npos);
+  // Whoever edits the leaf in the log of before has the root against them that the next one begins with.
+  run("UPDATE audit_row SET kind = 'revocation.lifted', leaf = ?1 WHERE log = 1 AND position = 0",
+      {merkle::encode(merkle::AuditLeaf{kNow, std::string{revocation::kLifted}, chip, {}}).value()});
+  EXPECT_TRUE(said().starts_with("storage_corrupt: leaf 0 of audit log ")) << said();
+}
+
 TEST_F(Agreement, TakesLeavesOfBeforeThatKnewNotAllValues) {
   auto transaction = database->write().value();
   append(transaction, kReferenceChanged, "svn", {{"value", digest("2")}});
