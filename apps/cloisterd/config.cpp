@@ -11,6 +11,7 @@
 
 #include <toml++/toml.h>
 
+#include "cloister/codec/toml.hpp"
 #include "cloister/collateral/service.hpp"
 #include "cloister/core/ids.hpp"
 #include "cloister/crypto/hash.hpp"
@@ -235,6 +236,10 @@ namespace {
 /// Everything but a mistake of TOML itself is in `mistakes`.
 Result<Config> read_config(std::string_view text, const std::filesystem::path& directory,
                            std::vector<std::string>& mistakes) {
+  // What is no TOML never gets to toml++ 3.3, which bounds nothing and ends the process on some of it ("[=").
+  if (const auto read = codec::parse_toml(text); !read && read.error().code() != Errc::unsupported) {
+    return Error{Errc::configuration_invalid, read.error().detail()};
+  }
   const auto parsed = toml::parse(text);
   if (!parsed) {
     const auto& where = parsed.error().source().begin;

@@ -246,6 +246,19 @@ TEST(Config, NamesThePlaceOfASyntaxError) {
   EXPECT_NE(config.error().detail().find("line 1"), std::string::npos);
 }
 
+TEST(Config, IsBoundedBeforeItIsParsed) {
+  std::string deep = "a";
+  for (int i = 0; i < 100'000; ++i) deep += ".a";
+  const auto config = parse_config("data = 'd'\n" + deep + " = 1\n", "/e");
+  ASSERT_FALSE(config);
+  EXPECT_NE(config.error().detail().find("line 2: at most 64 levels"), std::string::npos) << config.error().detail();
+  for (const auto* text : {"[=1\n", "[[=\n", "data = [}\n"}) {
+    const auto other = parse_config(text, "/e");
+    ASSERT_FALSE(other);
+    EXPECT_NE(other.error().detail().find("line 1"), std::string::npos) << other.error().detail();
+  }
+}
+
 TEST(Duration, NeedsAUnit) {
   EXPECT_EQ(*parse_duration("250ms"), std::chrono::milliseconds{250});
   for (const auto* text : {"", "5", "s", "-1s", "0s", "1 s", "99999999999h"}) EXPECT_FALSE(parse_duration(text)) << text;

@@ -18,8 +18,8 @@ std::string_view remedy(const Error& error) {
     case Errc::hsm_key_missing: return "restore the HSM's own backup: what `data` holds is sealed under that key";
     case Errc::database_newer: return "a newer cloisterd wrote this database: run that version, or restore a backup";
     case Errc::database_behind_head:
-      return "restore the newest backup: the audit log has lost what it once showed, revocations among it; where there is "
-             "none, --accept-rollback begins a new log";
+      return "restore the newest backup, the whole of it: what the audit log once showed is lost or was changed, revocations among it; "
+             "where there is none, --accept-rollback takes the database as it is, and the audit log says so";
     case Errc::unavailable:
       if (error.detail().starts_with("HSM: ")) return "is it connected, and does the module's configuration know it?";
       return "one cloisterd for each data directory: stop the other one, or set another `data`";
@@ -56,7 +56,8 @@ int main(int argc, char** argv) {
   auto* show = app.add_flag("--show-keys", keys_only, "print the server's public keys as JSON, making them if there are none");
   auto* rollback = app.add_flag(
       "--accept-rollback", accept_rollback,
-      "start once on a database that is behind its audit log's head: a new log begins, which names both heads");
+      "start once on a database that is behind its audit log's head (a new log begins, which names both heads), or that has other "
+      "revocations, policies or reference values than the log says (which then says what it has)");
   app.add_option("--move-keys-from", moved_from,
                  "`file`, or a PKCS#11 URI: move the data from there to the keeper of keys that the configuration names; "
                  "the server must be stopped; its audit log goes on under another key (docs/kms.md)")

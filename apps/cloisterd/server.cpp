@@ -17,6 +17,7 @@
 #include "cloister/codec/text.hpp"
 #include "cloister/device/kernel.hpp"
 #include "cloister/device/lab_socket_device.hpp"
+#include "cloister/kbs/agreement.hpp"
 #include "cloister/kms/pkcs11.hpp"
 #include "cloister/kms/software.hpp"
 #include "cloister/policy/trust_file.hpp"
@@ -181,6 +182,7 @@ class Server {
     CLOISTER_TRY(log, audit::Log::open(*database_, *kms_, random_, {config_.data / "audit-head.cbor", rollback == Rollback::accept},
                                         now()));
     log_ = std::move(log);
+    CLOISTER_CHECK(kbs::check_agreement(*database_, *log_, rollback == Rollback::accept, now()));
     sealer_ = std::make_unique<storage::Sealer>(
         *kms_, random_, [this](storage::Transaction& transaction, const TenantId& tenant, std::string_view key) {
           return record_data_key(transaction, tenant, key);
@@ -262,9 +264,9 @@ class Server {
  private:
   [[nodiscard]] UnixTime now() const { return clock_.now(); }
 
-  /// Whoever comes without a token that is good for what they ask. The key broker counts its guests itself.
+  /// Whoever comes without a token that is good for what they ask.
   void count_refusal(const http::RequestMetric& request) {
-    if (request.route.starts_with("/kbs/")) return;
+    if (api::counts_its_refusals(request.method, request.route)) return;
     if (request.status == 401) refusals_.note(Errc::unauthenticated, now());
     if (request.status == 403) refusals_.note(Errc::permission_denied, now());
   }

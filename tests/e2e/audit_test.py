@@ -1,10 +1,12 @@
 """The audit log from outside: what a real server exports, changed in every way; heads that were kept; a database that was set
 back."""
 import base64
+import contextlib
 import hashlib
 import json
 import pathlib
 import shutil
+import sqlite3
 import subprocess
 import urllib.error
 import urllib.request
@@ -348,21 +350,80 @@ class Audit(harness.System):
         self.assertNotEqual(second["resource_policy"], details["resource_policy"])
         self.assertNotEqual(second["configuration"], details["configuration"])
 
-    def test_refused_requests_are_counted_although_the_minute_is_not_over(self):
-        for token, status in ((None, 401), ("nonsense", 401), (self.issued("small", "client"), 403)):
-            request = urllib.request.Request(self.server["url"] + "/api/v1/tokens",
-                                             headers={"Authorization": "Bearer " + token} if token else {})
-            with self.assertRaises(urllib.error.HTTPError) as refused:
-                urllib.request.urlopen(request, timeout=harness.PATIENCE)
-            self.assertEqual(refused.exception.code, status)
-            refused.exception.close()
+    def refused_request(self, method, path, token, status, body=None):
+        request = urllib.request.Request(self.server["url"] + path, data=body, method=method,
+                                         headers={"Authorization": "Bearer " + token} if token else {})
+        with self.assertRaises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=harness.PATIENCE)
+        self.assertEqual(refused.exception.code, status, path)
+        refused.exception.close()
+
+    def counted_refusals(self):
         self.stop_server()
         self.start_server()
         refusals = json.loads(self.ok("audit", "list", "--json", "--kind", "refused", *self.connection))["leaves"]
         counts = {}
         for leaf in refusals:  # of two minutes, perhaps
             counts[leaf["subject"]] = counts.get(leaf["subject"], 0) + leaf["details"]["count"]
+        return counts
+
+    def test_refused_requests_are_counted_although_the_minute_is_not_over(self):
+        for token, status in ((None, 401), ("nonsense", 401), (self.issued("small", "client"), 403)):
+            self.refused_request("GET", "/api/v1/tokens", token, status)
+        counts = self.counted_refusals()
         self.assertEqual((counts["unauthenticated"], counts["permission_denied"]), (2, 1))
+
+    def test_the_key_brokers_refusals_are_counted_once_under_both_prefixes(self):
+        stranger = json.loads(self.ok("token", "issue", "theirs", "--role", "admin", "--tenant", "acme", "--json", *self.connection))["token"]
+        small = self.issued("small", "client")
+        for prefix in ("/kbs/v0", "/t/other/kbs/v0"):
+            # Administrators who are none, and those of another tenant.
+            for method, path in (("POST", "/resource/default/key/1"), ("DELETE", "/resource/default/key/1"), ("GET", "/resource"),
+                                 ("POST", "/resource-policy")):
+                self.refused_request(method, prefix + path, None, 401, b"{}" if method == "POST" else None)
+                self.refused_request(method, prefix + path, small, 403, b"{}" if method == "POST" else None)
+                self.refused_request(method, prefix + path, stranger, 403, b"{}" if method == "POST" else None)
+            # Guests.
+            self.refused_request("POST", prefix + "/auth", None, 401, b"junk")
+            self.refused_request("POST", prefix + "/auth", None, 401, b'{"version":"0.1.0","tee":"sample","extra-params":""}')
+            self.refused_request("POST", prefix + "/auth", None, 401, b'{"version":"0.4.0","tee":"csv","extra-params":""}')
+            self.refused_request("POST", prefix + "/attest", None, 401, b"{}")
+            self.refused_request("GET", prefix + "/resource/default/key/1", "nonsense", 401)
+        counts = self.counted_refusals()
+        self.assertEqual(counts["permission_denied"], 16, counts)
+        self.assertEqual(counts["unauthenticated"], 8 + 2, counts)  # of attestations without a session too
+        self.assertEqual((counts["malformed"], counts["unsupported"], counts["evidence_unsupported"]), (4, 2, 2), counts)  # of requests, and of tokens
+        self.assertEqual(sum(counts.values()), 16 + 10 + 8, counts)
+
+    def edit(self, sql):
+        with contextlib.closing(sqlite3.connect(self.home / "server/cloister.db")) as database:
+            self.assertGreater(database.execute(sql).rowcount, 0, sql)
+            database.commit()
+
+    def test_rows_that_the_log_does_not_know_are_refused(self):
+        body = json.dumps({"policy": base64.urlsafe_b64encode(DENY_ALL.encode()).decode().rstrip("=")}).encode()
+        self.kbs("POST", "/resource-policy", body)
+        self.kbs("POST", "/reference-value", self.reference_value())
+        self.ok("revocation", "add", "chip", "a" * 32, "--reason", "stolen", *self.connection)
+        self.stop_server()
+        self.start_server()
+        edits = {"DELETE FROM revocation": "revocation rev-",
+                 "UPDATE broker_policy SET text = 'package policy\nallow = true'": "policy resource/default of the tenant default",
+                 "UPDATE reference_values SET text = '{\"svn\":[\"2\"]}'": "reference values of the tenant default"}
+        for sql, what in edits.items():
+            with self.subTest(what):
+                self.stop_server()
+                self.edit(sql)
+                said = self.complaint()
+                for words in ("database_behind_head", what, "of the audit log", "restore the newest backup, the whole of it", "--accept-rollback"):
+                    self.assertIn(words, said)
+                self.around = lambda *command: [*command, "--accept-rollback"]
+                self.start_server()
+                del self.around
+                last = json.loads(self.ok("audit", "list", "--json", "--count", "1000", *self.connection))["leaves"]
+                self.assertIn("accept-rollback", [leaf["details"].get("by") for leaf in last])
+                self.stop_server()
+                self.start_server()
 
     def issued(self, name, role):
         return json.loads(self.ok("token", "issue", name, "--role", role, "--json", *self.connection))["token"]
@@ -373,6 +434,7 @@ class Audit(harness.System):
             "a resource that was removed": lambda: self.kbs("DELETE", "/resource/default/key/1"),
             "a policy that was set": lambda: self.kbs("POST", "/resource-policy", body),
             "a reference value that was set": lambda: self.kbs("POST", "/reference-value", self.reference_value()),
+            "a chip that was revoked": lambda: self.ok("revocation", "add", "chip", "b" * 32, "--reason", "stolen", *self.connection),
             "a token that was revoked": lambda: self.ok("token", "revoke", self.token, *self.connection),
         }
         for number, (what, act) in enumerate(acts.items()):
@@ -385,7 +447,10 @@ class Audit(harness.System):
                 self.copy_database(backup)
                 shutil.copy(head, backup)
                 act()
-                self.stop_server()
+                if number == 0:
+                    self.stop_server()
+                else:  # answered under a signed head, which is kept by then
+                    self.kill("server")
                 self.copy_database(newest)
                 shutil.copy(head, newest)
                 self.copy_database(backup, back=True)

@@ -476,6 +476,17 @@ class KeyBroker(harness.System):
         self.assertEqual(self.fetched(init_data={"format": "toml", "body": body.replace("/run", "/bin/sh")}), "PolicyDeny")
         self.assertEqual(self.fetched(init_data={"format": "json", "body": "{}"}), "AttestationError")
 
+    def test_init_data_that_is_no_toml_ends_nothing(self):
+        deep = 100_000
+        for text in ("a." * deep + "a = 1", "[" + "a." * deep + "a]", "[[" + "a." * deep + "a]]", "x = " + "[" * deep + "]" * deep,
+                     "x = " + "{a=" * deep + "1" + "}" * deep, "x = {" + "a." * deep + "a = 1}",
+                     "[=1", "[[=", "x = [}"):
+            for name in ("aa.toml", "cdh.toml"):
+                body = f'version = "0.1.0"\nalgorithm = "sha256"\n[data]\n"{name}" = \'\'\'\n{text}\n\'\'\'\n'
+                status, answer, _ = self.guest().handshake(init_data={"format": "toml", "body": body})
+                self.assertEqual(status, 200, answer[:200])
+        self.assertEqual(self.guest().open()[0], 200)
+
     def test_nobody_else_administers(self):
         for path in ("/resource-policy", "/attestation-policy", "/reference-value"):
             for headers in ({}, {"Authorization": "Bearer x"}):

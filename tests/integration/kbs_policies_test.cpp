@@ -305,6 +305,21 @@ TEST_F(KeyBrokerPolicies, AreListedShownAndRemoved) {
   EXPECT_TRUE(leaf(kbs::kPolicyRemoved, "attestation/default_cpu"));
 }
 
+// Whoever keeps a head from now on proves what changed.
+TEST_F(KeyBrokerPolicies, ChangesAreUnderASignedHeadWhenTheyAreAnswered) {
+  const auto covered = [&](std::string_view kind, std::string_view subject) {
+    return world.log->find(kind, subject).value() < world.log->head().head.tree_size;
+  };
+  ASSERT_EQ(put_resource("keys", "default/key", kAllowAll).status, 200);
+  EXPECT_TRUE(covered(kbs::kPolicyChanged, "resource/keys"));
+  ASSERT_EQ(api(Method::del, "/policies/resource/keys").status, 204);
+  EXPECT_TRUE(covered(kbs::kPolicyRemoved, "resource/keys"));
+  ASSERT_EQ(api(Method::put, "/reference-values/svn", json::Object{{"value", 1}}).status, 200);
+  EXPECT_TRUE(covered(kbs::kReferenceChanged, "svn"));
+  ASSERT_EQ(api(Method::del, "/reference-values/svn").status, 204);
+  EXPECT_TRUE(covered(kbs::kReferenceRemoved, "svn"));
+}
+
 TEST_F(KeyBrokerPolicies, NobodyOverwritesWhatTheyHaveNotSeen) {
   const auto first = put_resource("keys", "default/key", kAllowAll);
   ASSERT_EQ(first.status, 200);

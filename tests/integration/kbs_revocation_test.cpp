@@ -523,7 +523,7 @@ TEST_F(LimitedGuestsTest, GuestsOfATenantShareALimitAndItsOperatorsAnother) {
   EXPECT_EQ(ask("/t/acme/kbs/v0").status, 429);
   EXPECT_EQ(api(Method::get, "/revocations", acme).status, 200);
   // Nobody has a limit under a name that he makes up.
-  for (int i = 0; i < 6; ++i) EXPECT_EQ(ask("/t/nobody/kbs/v0").status, 404);
+  for (int i = 0; i < 6; ++i) EXPECT_EQ(ask("/t/nobody/kbs/v0").status, 401);
   for (int i = 0; i < 6; ++i) EXPECT_EQ(send_to("", Method::get, "/health").status, 200);
   world.clock.advance(std::chrono::milliseconds{500});
   EXPECT_EQ(ask("/kbs/v0").status, 401);
@@ -548,7 +548,7 @@ TEST_F(GuestsTest, MetricsCountAndNameNothing) {
   EXPECT_EQ(send(Method::post, "/auth", {}, R"({"version":"0.4.0","tee":"marked-tee","extra-params":""})").status, 401);
   revoke("token", id_of(token));
   EXPECT_EQ(get("marked-repository/marked-type/marked-tag", as(token)).status, 401);
-  EXPECT_EQ(send_to("/t/marked-tenant/kbs/v0", Method::get, "/resource/a/b/c").status, 404);
+  EXPECT_EQ(send_to("/t/marked-tenant/kbs/v0", Method::get, "/resource/a/b/c").status, 401);
   EXPECT_EQ(send_to("/api/v1", Method::get, "/marked-route").status, 404);
 
   const auto text = send_to("", Method::get, "/metrics", as(admin)).text;

@@ -470,9 +470,97 @@ TEST_F(KeyBrokerTest, NobodyElseDoes) {
   EXPECT_TRUE(attested.resource(path("default/key/1")).ok());
 }
 
+// Whoever has no token of an administrator finds out of no name whether there is such a tenant.
+TEST_F(KeyBrokerTest, StrangersCannotTellWhichTenantsThereAre) {
+  const auto acme = operator_token(session::kAdminRole, "acme");
+  ASSERT_EQ(send_to("/t/acme/kbs/v0", Method::post, "/resource/default/key/1", as(acme), "acme's").status, 200);
+  const auto evil = operator_token(session::kAdminRole, "evil");
+  const auto told = [&](const std::string& name) {
+    const std::string prefix = "/t/" + name + "/kbs/v0";
+    std::string out;
+    const auto note = [&](Method method, const std::string& path, Headers headers = {}, std::string_view body = {}) {
+      const auto reply = send_to(prefix, method, path, std::move(headers), body);
+      const auto text = reply.text.substr(0, reply.text.find(R"(,"request_id")"));
+      out += path + ' ' + std::to_string(reply.status) + ' ' + (reply.status == 200 ? "" : text) + '\n';
+      return reply;
+    };
+    note(Method::post, "/auth", {}, "junk");
+    note(Method::post, "/auth", {}, rcar::write(rcar::Request{"0.4.0", rcar::Tee::sample}));
+    const auto opened = note(Method::post, "/auth", {}, rcar::write(rcar::Request{"0.4.0", rcar::Tee::tdx}));
+    const std::string cookie{opened.headers.find("Set-Cookie").value_or("")};
+    EXPECT_THAT(cookie, HasSubstr("Path=" + prefix));
+    const auto session = with_cookie(cookie.substr(0, cookie.find(';')));
+    note(Method::get, "/resource/default/key/1");
+    note(Method::get, "/resource/default/key/1", session);
+    note(Method::get, "/resource/default/key/1", as("eyJ.a.b"));
+    note(Method::get, "/resource/default/none/1");
+    note(Method::post, "/attest");
+    note(Method::post, "/attest", session, "{}");
+    note(Method::post, "/attest", session, tdx_message(std::string(44, 'A'), p256()));
+    for (const auto& who : {Headers{}, as(evil)}) {
+      note(Method::post, "/resource/default/key/1", who, "x");
+      note(Method::del, "/resource/default/key/1", who);
+      note(Method::get, "/resource", who);
+      note(Method::get, "/resource-policy", who);
+      note(Method::post, "/resource-policy", who, "{}");
+      note(Method::get, "/reference-value/x", who);
+    }
+    note(Method::get, "/elsewhere");
+    return out;
+  };
+  const auto known = told("acme");
+  EXPECT_EQ(told("none"), known);
+  EXPECT_EQ(told("none-2"), known);
+  EXPECT_EQ(known.find("acme"), std::string::npos) << known;
+  // Nor does an attested guest get anything there.
+  auto guest = client::KeyBroker::connect(server->base_url() + "/t/none", p256()).value();
+  const auto token = guest.attest(tdx());
+  ASSERT_TRUE(token.ok()) << token.error().text();
+  EXPECT_EQ(guest.resource(path("default/key/1")).error().code(), Errc::not_found);
+  EXPECT_EQ(send_to("/t/acme/kbs/v0", Method::get, "/resource/default/key/1", as(*token)).status, 401);
+}
+
+// A release is an act: it is asked for, and its reply goes to whoever asked.
+TEST_F(KeyBrokerTest, HeadReleasesNothing) {
+  auto client = guest(p256());
+  const auto token = client.attest(tdx()).value();
+  for (const auto* target : {"/resource/default/key/1", "/resource/default/none/1", "/elsewhere"}) {
+    const auto reply = send(Method::head, target, as(token));
+    EXPECT_EQ(reply.status, 405) << target;
+    EXPECT_THAT(std::string{reply.headers.find("Allow").value_or("")}, HasSubstr("GET"));
+    EXPECT_EQ(reply.headers.find("Allow")->find("HEAD"), std::string_view::npos);
+  }
+  EXPECT_EQ(send_to("/t/acme/kbs/v0", Method::head, "/resource/default/key/1").status, 405);
+  EXPECT_EQ(world.log->find(kbs::kReleased, "default/key/1").error().code(), Errc::not_found);
+  EXPECT_EQ(get("default/key/1", as(token)).status, 200);
+}
+
+TEST_F(KeyBrokerTest, HealthIsWhereThePublicServerHasItAndNoResource) {
+  monitor.serving();
+  const auto reply = send_to("", Method::get, "/healthz");
+  EXPECT_EQ(reply.status, 200);
+  EXPECT_EQ(reply.text, R"({"status":"ok"})");
+  EXPECT_EQ(send_to("", Method::head, "/healthz").status, 200);
+  EXPECT_EQ(send(Method::get, "/healthz").kind(), "PluginNotFound");
+}
+
+TEST(CountsItsRefusals, GuestsRoutesAloneUnderBothPrefixes) {
+  for (const std::string prefix : {"/kbs/v0", "/t/{tenant}/kbs/v0"}) {
+    const auto resource = prefix + "/resource/{repository}/{type}/{tag}";
+    EXPECT_TRUE(api::counts_its_refusals("POST", prefix + "/auth"));
+    EXPECT_TRUE(api::counts_its_refusals("POST", prefix + "/attest"));
+    EXPECT_TRUE(api::counts_its_refusals("GET", resource));
+    for (const auto* method : {"POST", "DELETE"}) EXPECT_FALSE(api::counts_its_refusals(method, resource));
+    for (const auto* path : {"/resource", "/resource-policy", "/attestation-policy", "/reference-value", "/reference-value/{id}"}) {
+      EXPECT_FALSE(api::counts_its_refusals("GET", prefix + path)) << path;
+    }
+  }
+  EXPECT_FALSE(api::counts_its_refusals("POST", "/api/v1/auth"));
+  EXPECT_FALSE(api::counts_its_refusals("GET", "unmatched"));
+}
+
 TEST_F(KeyBrokerTest, TenantsHaveBrokersOfTheirOwn) {
   const std::string theirs = "/t/acme/kbs/v0";
-  EXPECT_EQ(send_to(theirs, Method::post, "/auth", {}, rcar::write(rcar::Request{"0.4.0", rcar::Tee::tdx})).status, 404);
   const auto acme = operator_token(session::kAdminRole, "acme");
   EXPECT_EQ(send_to(theirs, Method::post, "/resource/default/key/1", as(admin), "x").status, 403);
   EXPECT_EQ(send_to(theirs, Method::post, "/resource/default/key/1", as(acme), "acme's").status, 200);

@@ -79,6 +79,7 @@ Result<Response> revoke_version(const Services& s, const Request& request) {
   CLOISTER_TRY(version, number(request));
   CLOISTER_CHECK(s.broker.derived_keys().revoke(tenant_of(request), key.challenge, key.purpose, version,
                                                 request.principal->subject, s.clock.now()));
+  CLOISTER_CHECK(s.log.cover(s.clock.now()));
   return http::no_content();
 }
 

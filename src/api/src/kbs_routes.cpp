@@ -78,13 +78,13 @@ void set_cookie(const Services& s, const Request& request, Response& response, s
 
 std::string_view text_of(const Request& request) { return as_text({request.body.data(), request.body.size()}); }
 
-/// Of the tenant that the path names.
+/// Of the tenant that the path names; strangers cannot tell whether there is one.
 Result<kbs::Broker*> named_broker(const Services& s, const Request& request) {
   const auto named = request.params.find("tenant");
   if (named == request.params.end()) return &s.guests->main();
   const auto tenant = TenantId::parse(named->second);
-  if (!tenant) return Error{Errc::not_found, "no such tenant"};
-  return s.guests->find(*tenant);
+  if (!tenant) return Error{Errc::not_found, "no tenant can have this name"};
+  return s.guests->serving(*tenant);
 }
 
 /// `work(services, broker, request)` with the broker of the request.
@@ -117,7 +117,7 @@ template <class Work>
   };
 }
 
-/// The same for administrators of its tenant alone.
+/// The same for administrators of its tenant alone; those of others learn nothing of it.
 template <class Work>
 [[nodiscard]] auto administering(Work work) {
   return with_broker([work](const Services& s, kbs::Broker& broker, const Request& request) -> Result<Response> {
@@ -125,7 +125,7 @@ template <class Work>
       return Error{Errc::permission_denied, "DenyAll authorization_mode is enabled: protocol_administration is off here"};
     }
     if (tenant_of(request) == broker.tenant()) return work(s, broker, request);
-    return Error{Errc::permission_denied, "for administrators of the tenant " + broker.tenant().str() + " alone"};
+    return Error{Errc::permission_denied, "for administrators of this tenant alone"};
   });
 }
 
@@ -272,7 +272,27 @@ Result<Response> no_plugin(const Services&, const Request&) {
   return say_no(RefusalKind::plugin_not_found, 404, Error{Errc::not_found, "no such path"});
 }
 
+/// Where the public server has it, for probes.
+Task<Response> healthz(const Services& s, Request request) {
+  if (!s.monitor.alive()) co_return refuse(request, Error{Errc::unavailable, "stalled"});
+  const json::Value body = json::Object{{"status", "ok"}};
+  co_return http::json_response(body);
+}
+
+constexpr std::string_view kAuth = "/auth";
+constexpr std::string_view kAttest = "/attest";
+constexpr std::string_view kResource = "/resource/{repository}/{type}/{tag}";
+
 }  // namespace
+
+bool counts_its_refusals(std::string_view method, std::string_view pattern) {
+  for (const auto prefix : {kPrefix, kTenantPrefix}) {
+    if (!pattern.starts_with(prefix)) continue;
+    const auto path = pattern.substr(prefix.size());
+    if (path == kAuth || path == kAttest || (path == kResource && method == to_string(Method::get))) return true;
+  }
+  return false;
+}
 
 void add_kbs_routes(http::Router& router, const Services& services) {
   const auto admin = administrators();
@@ -282,12 +302,15 @@ void add_kbs_routes(http::Router& router, const Services& services) {
   large.max_body = rcar::kMaxAttestationSize;
   http::RouteOptions policy;
   policy.max_body = rcar::kMaxPolicyMessage;
+  http::RouteOptions act;  // a release is one, and whoever asks for it takes it
+  act.head = false;
+  router.add(Method::get, "/healthz", http::kPublic, [&services](Request request) { return healthz(services, std::move(request)); });
   for (const auto prefix : {kPrefix, kTenantPrefix}) {
     const auto at = [&](std::string_view path) { return std::string{prefix} + std::string{path}; };
-    const auto resource = at("/resource/{repository}/{type}/{tag}");
-    router.add(Method::post, at("/auth"), http::kPublic, prefix == kPrefix ? at_once(services, open) : blocking(services, with_broker(open)), small);
-    router.add(Method::post, at("/attest"), http::kPublic, answering(services, with_broker_later(attest)), large);
-    router.add(Method::get, resource, http::kPublic, answering(services, with_broker_later(give_counted)));  // its credentials are the guest's
+    const auto resource = at(kResource);
+    router.add(Method::post, at(kAuth), http::kPublic, prefix == kPrefix ? at_once(services, open) : blocking(services, with_broker(open)), small);
+    router.add(Method::post, at(kAttest), http::kPublic, answering(services, with_broker_later(attest)), large);
+    router.add(Method::get, resource, http::kPublic, answering(services, with_broker_later(give_counted)), act);  // its credentials are the guest's
     router.add(Method::post, resource, admin, blocking(services, administering(put)), large);
     router.add(Method::del, resource, admin, blocking(services, administering(remove)));
     router.add(Method::get, at("/resource"), admin, reading(services, administering(list)));
@@ -296,7 +319,7 @@ void add_kbs_routes(http::Router& router, const Services& services) {
     router.add(Method::post, at("/attestation-policy"), admin, blocking(services, administering(set_attestation_policy)), policy);
     router.add(Method::post, at("/reference-value"), admin, blocking(services, administering(set_reference_values)), policy);
     router.add(Method::get, at("/reference-value/{id}"), admin, reading(services, administering(reference_value)));
-    router.add(Method::get, at("/{rest...}"), http::kPublic, reading(services, no_plugin));
+    router.add(Method::get, at("/{rest...}"), http::kPublic, reading(services, no_plugin), act);
     router.add(Method::post, at("/{rest...}"), http::kPublic, reading(services, no_plugin), small);
   }
 }

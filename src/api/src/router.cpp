@@ -25,7 +25,7 @@ http::GroupOf make_group_of(const Services& services) {
     if (services.guests == nullptr || request.route.find("/kbs/v0/") == std::string::npos) return std::nullopt;
     const auto named = request.params.find("tenant");
     const auto tenant = named == request.params.end() ? Result<TenantId>{services.guests->main().tenant()} : TenantId::parse(named->second);
-    // Where nobody was served yet, there is nothing to share.
+    // Where nobody was served yet, there is nothing to share: whoever makes up names must not hold up a tenant's first guest.
     if (!tenant || services.guests->opened(*tenant) == nullptr) return std::nullopt;
     return tenant->str() + "/guests";
   };

@@ -59,8 +59,7 @@ Result<Response> list(const Services& s, const Request& request) {
   return page_of(request, "tokens", tokens, [](const auto& token) { return token.id; }, token_json);
 }
 
-Result<Response> revoke(const Services& s, const Request& request) {
-  if (!valid_id(request.param("id"))) return Error{Errc::invalid_argument, "token id: an id expected"};
+Result<void> revoke_token(const Services& s, const Request& request) {
   CLOISTER_TRY(transaction, s.database.write());
   CLOISTER_TRY(token, storage::tokens::get(transaction, request.param("id")));
   if (token.tenant != tenant_of(request)) return Error{Errc::not_found, "no such token"};
@@ -72,7 +71,13 @@ Result<Response> revoke(const Services& s, const Request& request) {
   leaf.details = {{"by", request.principal->subject}};
   CLOISTER_TRY(index, s.log.append(transaction, leaf));
   static_cast<void>(index);
-  CLOISTER_CHECK(transaction.commit());
+  return transaction.commit();
+}
+
+Result<Response> revoke(const Services& s, const Request& request) {
+  if (!valid_id(request.param("id"))) return Error{Errc::invalid_argument, "token id: an id expected"};
+  CLOISTER_CHECK(revoke_token(s, request));
+  CLOISTER_CHECK(s.log.cover(s.clock.now()));
   return http::no_content();
 }
 

@@ -75,17 +75,27 @@ configuration := 2 if {
 executables := 3 if input.snp.measurement in query_reference_value("snp_launch_measurement")
 
 # --- what runs, as the guest's agent was told to enforce it (init-data that was measured) ---
+# Images are names, users are numbers of 32 bits; a list that has anything else is not given at all.
 
 agent_containers := input.init_data_claims.agent_policy_claims.containers
 
 validated["container_images"] := images if {
 	images := [container.OCI.Annotations["io.kubernetes.cri.image-name"] | some container in agent_containers]
 	count(images) > 0
+	every image in images { is_string(image) }
 }
 
 validated["container_uids"] := uids if {
 	uids := [container.OCI.Process.User.UID | some container in agent_containers]
 	count(uids) > 0
+	every uid in uids { is_uid(uid) }
+}
+
+is_uid(uid) if {
+	is_number(uid)
+	floor(uid) == uid
+	uid >= 0
+	uid <= 4294967295
 }
 
 extensions := [{"name": "ear.trustee.identifiers", "key": -18, "value": {"validated": validated}}] if count(validated) > 0

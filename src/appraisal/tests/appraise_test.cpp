@@ -331,6 +331,25 @@ TEST(BuiltinPolicy, AffirmsSnpGuestsThatItKnows) {
   }
 }
 
+TEST(BuiltinPolicy, NamesImagesAndUsersThatCanBe) {
+  const auto said = [](std::string_view containers) {
+    const auto claims = json::parse(R"({"init_data_claims": {"agent_policy_claims": {"containers": )" + std::string{containers} + "}}}").value();
+    const auto appraisal = decide_sample(Policy::builtin(), claims, {});
+    const auto* list = appraisal.extensions.as_array();
+    return list == nullptr ? std::string{"nothing"} : json::write(*list->front().find("value"));
+  };
+  const auto of_user = [&](std::string_view uid) {
+    return said(R"([{"OCI": {"Process": {"User": {"UID": 0}}}}, {"OCI": {"Process": {"User": {"UID": )" + std::string{uid} + "}}}}]");
+  };
+  EXPECT_EQ(of_user("4294967295"), R"({"validated":{"container_uids":[0,4294967295]}})");
+  for (const auto* uid : {"4294967296", "-1", "1.5", "\"1\"", "null", "[1]", "true", "1e30"}) EXPECT_EQ(of_user(uid), "nothing") << uid;
+  const auto of_image = [&](std::string_view name) {
+    return said(R"([{"OCI": {"Annotations": {"io.kubernetes.cri.image-name": )" + std::string{name} + "}}}]");
+  };
+  EXPECT_EQ(of_image("\"nginx\""), R"({"validated":{"container_images":["nginx"]}})");
+  for (const auto* name : {"1", "[\"nginx\"]", "{}", "null"}) EXPECT_EQ(of_image(name), "nothing") << name;
+}
+
 TEST(BuiltinPolicy, RefusesSnpGuestsUnderDebugInMigrationOrOfTheHost) {
   const auto refused = [](auto change) {
     test::SyntheticSnp chip;

@@ -70,6 +70,19 @@ Result<std::optional<merkle::SignedHead>> read_database_head(const storage::Read
   return std::optional{std::move(stored)};
 }
 
+Error changed_leaf(std::string_view log, std::uint64_t index) {
+  return Error{Errc::storage_corrupt, "leaf " + std::to_string(index) + " of audit log " + std::string{log} + " is not the one under its head"};
+}
+
+/// That the head of that size and root is over that leaf, where it reaches so far.
+Result<void> check_under(const storage::Reading& reading, std::string_view log, std::uint64_t size, const merkle::Hash& root,
+                         std::uint64_t index, ByteView leaf) {
+  if (index >= size) return {};
+  CLOISTER_TRY(proof, merkle::prove_inclusion(StoredNodes{reading, log}, index, size));
+  if (!merkle::verify_inclusion(proof, merkle::leaf_hash(leaf), root)) return changed_leaf(log, index);
+  return {};
+}
+
 Error behind(std::string why) { return Error{Errc::database_behind_head, std::move(why)}; }
 
 /// `database_behind_head` unless the database's log holds everything that the head file's head covers.
@@ -295,6 +308,12 @@ Result<merkle::SignedHead> Log::advance(UnixTime now) {
   return newest_;
 }
 
+Result<void> Log::cover(UnixTime now) {
+  const auto head = advance(now);
+  if (!head) return head.error().in("what was asked for is done and in the audit log, but no signed head covers it yet");
+  return {};
+}
+
 merkle::SignedHead Log::head() const {
   const std::lock_guard held{mutex_};
   return head_;
@@ -317,6 +336,58 @@ Result<std::uint64_t> Log::find(std::string_view kind, std::string_view subject)
   CLOISTER_TRY(index, rows::find(snapshot, id_, kind, subject));
   if (!index) return Error{Errc::not_found, "audit leaf of kind " + std::string{kind}};
   return *index;
+}
+
+/// Oldest first, this one last. A log says in its first leaf which one it goes on from, and what that was.
+Result<std::vector<Log::Link>> Log::chain(const storage::Reading& reading) const {
+  CLOISTER_TRY(logs, rows::logs(reading));
+  const auto newest = head().head;
+  std::vector<Link> out{{newest.log_id, newest.tree_size, newest.root}};
+  while (out.size() < logs.size()) {
+    const auto& link = out.back();
+    CLOISTER_TRY(first, rows::leaves(reading, link.id, 0, 1));
+    if (first.empty()) break;
+    CLOISTER_CHECK(check_under(reading, link.id, link.size, link.root, 0, first.front()));
+    CLOISTER_TRY(leaf, merkle::decode_audit_leaf(first.front()));
+    if (leaf.kind != merkle::kRollbackKind && leaf.kind != merkle::kTakenOverKind) break;
+    const std::string who{leaf.kind == merkle::kRollbackKind ? "database" : "before"};
+    const auto* log = leaf.detail<std::string>(who + "_log");
+    const auto* size = leaf.detail<std::uint64_t>(who + "_size");
+    const auto* root = leaf.detail<Bytes>(who + "_root");
+    if (log == nullptr || size == nullptr || root == nullptr || root->size() != merkle::Hash{}.size()) break;
+    out.push_back({*log, *size, to_array<sizeof(merkle::Hash)>(*root)});
+  }
+  std::ranges::reverse(out);
+  return out;
+}
+
+Result<std::map<std::string, Log::Newest>> Log::newest_changes(const storage::Reading& reading, const About& about) const {
+  CLOISTER_TRY(links, chain(reading));
+  struct Place {
+    const Link* link;
+    Newest newest;
+  };
+  std::map<std::string, Place> places;
+  for (const auto& link : links) {
+    for (std::uint64_t from = 0;;) {
+      CLOISTER_TRY(batch, rows::rule_leaves(reading, link.id, from, kMaxLeaves));
+      for (const auto& row : batch) {
+        auto leaf = merkle::decode_audit_leaf(row.leaf);
+        if (!leaf) return changed_leaf(link.id, row.index);
+        auto name = about(*leaf);
+        places.insert_or_assign(std::move(name), Place{&link, {row.index, *std::move(leaf)}});
+      }
+      if (batch.size() < kMaxLeaves) break;
+      from = batch.back().index + 1;
+    }
+  }
+  std::map<std::string, Newest> out;
+  for (auto& [name, place] : places) {
+    CLOISTER_TRY(encoded, merkle::encode(place.newest.leaf));  // which is what was decoded: there is one encoding
+    CLOISTER_CHECK(check_under(reading, place.link->id, place.link->size, place.link->root, place.newest.index, encoded));
+    out.emplace(name, std::move(place.newest));
+  }
+  return out;
 }
 
 Result<merkle::InclusionProof> Log::prove_inclusion(std::uint64_t index, std::uint64_t tree_size) const {

@@ -46,25 +46,6 @@ const std::string* duplicate_name(const Object& object) {
   return twice == names.end() ? nullptr : *twice;
 }
 
-void append_utf8(std::string& out, std::uint32_t code_point) {
-  const auto put = [&out](std::uint32_t byte) { out.push_back(static_cast<char>(byte)); };
-  if (code_point < 0x80) {
-    put(code_point);
-  } else if (code_point < 0x800) {
-    put(0xC0U | code_point >> 6U);
-    put(0x80U | (code_point & 0x3FU));
-  } else if (code_point < 0x10000) {
-    put(0xE0U | code_point >> 12U);
-    put(0x80U | (code_point >> 6U & 0x3FU));
-    put(0x80U | (code_point & 0x3FU));
-  } else {
-    put(0xF0U | code_point >> 18U);
-    put(0x80U | (code_point >> 12U & 0x3FU));
-    put(0x80U | (code_point >> 6U & 0x3FU));
-    put(0x80U | (code_point & 0x3FU));
-  }
-}
-
 }  // namespace
 
 /// One pass over the text by recursive descent; the recursion is as deep as the nesting, which `limits` bounds.

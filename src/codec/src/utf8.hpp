@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -14,5 +15,8 @@ namespace cloister::codec {
 
 /// The text with U+FFFD in the place of each byte that belongs to no well-formed sequence.
 [[nodiscard]] std::string made_utf8(std::string_view text);
+
+/// Adds a Unicode scalar value.
+void append_utf8(std::string& out, std::uint32_t code_point);
 
 }  // namespace cloister::codec

@@ -61,6 +61,7 @@ Result<PublicKey> rsa_key(json::Fields& fields) {
     return invalid("n and e without leading zeros expected (RFC 7518 section 6.3.1)");
   }
   if (key.modulus.size() < kMinModulus || key.modulus.size() > kMaxModulus) return invalid("n: 2048 to 8192 bits expected");
+  if ((key.modulus.back() & 1U) == 0) return invalid("n: an odd number expected");
   const bool odd = (key.exponent.back() & 1U) != 0;
   const bool one = key.exponent.size() == 1 && key.exponent.front() == 1;
   if (!odd || one || key.exponent.size() > kMaxExponent) return invalid("e: an odd number from 3 on expected");

@@ -161,8 +161,9 @@ Router::Match Router::match(std::string_view method_name, const std::vector<std:
   for (const auto& route : routes_) {
     if (!matches(route->segments, segments)) continue;
     allowed.push_back(to_string(route->method));
-    if (route->method == Method::get && route->handler) allowed.push_back("HEAD");
-    if (!method || !serves(route->method, *method) || (*method == Method::head && !route->handler)) continue;
+    const bool head = route->method == Method::get && route->handler && route->options.head;
+    if (head) allowed.push_back("HEAD");
+    if (!method || !serves(route->method, *method) || (*method == Method::head && !head)) continue;
     if (best.route && !more_specific(route->segments, best.route->segments)) continue;
     best.route = route;
   }

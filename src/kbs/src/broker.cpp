@@ -1,8 +1,19 @@
 #include "cloister/kbs/broker.hpp"
 
+#include "cloister/codec/text.hpp"
+#include "cloister/crypto/hash.hpp"
 #include "cloister/storage/access.hpp"
 
 namespace cloister::kbs {
+namespace {
+
+/// A name that nobody stores anything under, the same after a restart, so that sessions go on as those of others do.
+TenantId nobody_of(const crypto::Secret<32>& key) {
+  const auto mac = crypto::hmac_sha256(key.reveal(), {as_bytes("nobody")});
+  return TenantId::parse("nobody-" + codec::to_hex(ByteView{mac}.first(16))).value();
+}
+
+}  // namespace
 
 Broker::Broker(Services services, Options options)
     : services_{std::move(services)},
@@ -27,6 +38,10 @@ Result<std::unique_ptr<Brokers>> Brokers::open(Services services, Options option
   CLOISTER_TRY(main, Broker::open(out->services_, out->options_));
   out->main_ = main.get();
   out->brokers_.emplace(out->options_.tenant, std::move(main));
+  auto nobodys = out->options_;
+  nobodys.tenant = nobody_of(out->services_.session_key);
+  CLOISTER_TRY(nobody, Broker::open(out->services_, std::move(nobodys)));
+  out->nobody_ = std::move(nobody);
   return out;
 }
 
@@ -34,6 +49,12 @@ Broker* Brokers::opened(const TenantId& tenant) {
   const std::scoped_lock lock{mutex_};
   const auto found = brokers_.find(tenant);
   return found == brokers_.end() ? nullptr : found->second.get();
+}
+
+Result<Broker*> Brokers::serving(const TenantId& tenant) {
+  auto found = find(tenant);
+  if (!found && found.error().code() == Errc::not_found) return nobody_.get();
+  return found;
 }
 
 Result<Broker*> Brokers::find(const TenantId& tenant) {

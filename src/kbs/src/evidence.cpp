@@ -36,9 +36,13 @@ void judge_further(token::Attester& attester, const Further& further, Decide dec
   }
 }
 
-json::Value policy_input(const std::optional<rcar::MeasuredInitData>& init_data) {
-  if (!init_data) return {};
-  return json::Object{{"init_data_claims", init_data->claims}};
+/// What init-data claims, if it is what was measured.
+Result<json::Value> policy_input(const rcar::MeasuredInitData& init_data, const attestation::Claims& claims) {
+  const auto configuration = configuration_of(claims);
+  if (!same_bytes(configuration, rcar::fitted(init_data.digest, configuration.size()))) {
+    return Error{Errc::binding_mismatch, "init-data: its digest is not what the evidence has"};
+  }
+  return json::Value{json::Object{{"init_data_claims", rcar::claims_of(init_data)}}};
 }
 
 }  // namespace
@@ -48,7 +52,9 @@ Result<Attested> appraise_tee(std::string_view tee, std::string_view evidence, c
                               const verdict::Sources& sources, const Further& further) {
   auto bound_terms = terms;
   bound_terms.report_data = report_data;
-  bound_terms.more = policy_input(init_data);
+  if (init_data) {
+    bound_terms.more = [&init_data](const attestation::Claims& claims) { return policy_input(*init_data, claims); };
+  }
   bound_terms.explain = rego::Explain::no;
   std::string text{evidence};
   if (tee == rcar::to_string(rcar::Tee::snp)) {
@@ -67,18 +73,16 @@ Result<Attested> appraise_tee(std::string_view tee, std::string_view evidence, c
     return judged.error ? *judged.error : Error{Errc::internal, "evidence was judged without a reason"};
   }
   json::Value measured;
+  json::Value said;
   if (init_data) {
-    const auto configuration = configuration_of(judged.bound->claims());
-    if (!same_bytes(configuration, rcar::fitted(init_data->digest, configuration.size()))) {
-      return Error{Errc::binding_mismatch, "init-data: its digest is not what the evidence has"};
-    }
-    measured = codec::to_hex(configuration);
+    measured = codec::to_hex(configuration_of(judged.bound->claims()));
+    said = *judged.more.find("init_data_claims");
   }
   CLOISTER_TRY(attester, token::Attester::of(*judged.bound, *judged.appraisal));
   judge_further(attester, further, [&](const appraisal::Policy& policy, const appraisal::How& how) {
-    return appraisal::decide(policy, judged.bound->authentic(), terms.reference_values, bound_terms.more, how);
+    return appraisal::decide(policy, judged.bound->authentic(), terms.reference_values, judged.more, how);
   });
-  return Attested{std::move(attester), std::move(measured), judged.appraising};
+  return Attested{std::move(attester), std::move(measured), std::move(said), judged.appraising};
 }
 
 Result<Attested> appraise_sample(rcar::Tee tee, const json::Value& evidence, const Digest48& report_data,
@@ -96,9 +100,11 @@ Result<Attested> appraise_sample(rcar::Tee tee, const json::Value& evidence, con
       json::Object{{name, std::move(claims)}, {"report_data", codec::to_hex(report_data)}}};
   auto input = annotated;
   json::Value measured;
+  json::Value said;
   if (init_data) {
     measured = codec::to_base64(init_data->digest);
-    input.set("init_data", measured).set("init_data_claims", init_data->claims);
+    said = rcar::claims_of(*init_data);
+    input.set("init_data", measured).set("init_data_claims", said);
   }
   const auto begin = std::chrono::steady_clock::now();
   const auto appraisal = appraisal::decide_sample(rules.policy, input, rules.reference_values, {rego::Explain::no});
@@ -107,7 +113,7 @@ Result<Attested> appraise_sample(rcar::Tee tee, const json::Value& evidence, con
   judge_further(attester, rules.further, [&](const appraisal::Policy& policy, const appraisal::How& how) {
     return appraisal::decide_sample(policy, input, rules.reference_values, how);
   });
-  return Attested{std::move(attester), std::move(measured), appraising};
+  return Attested{std::move(attester), std::move(measured), std::move(said), appraising};
 }
 
 }  // namespace cloister::kbs

@@ -22,16 +22,19 @@ struct SampleRules {
   Further further;
 };
 
-/// An attester, what its evidence has in the place of init-data (null for none), and how long the policy took.
+/// An attester, what its evidence has in the place of init-data and what that claims (null for none), and how long the
+/// policy took.
 struct Attested {
   token::Attester attester;
   codec::json::Value init_data;
+  codec::json::Value init_data_claims;
   std::chrono::nanoseconds appraising{};
 };
 
 /// Evidence of a TEE, as Trustee's attesters write it: JSON with the quote or report, and beside it the event log or the
 /// certificates. `report_data` is what it has to be bound to. Init-data that is given must be what was measured:
-/// MRCONFIGID of a TD, HOST_DATA of an SNP guest, CONFIGID of an enclave, else `binding_mismatch`. The verifier's errors.
+/// MRCONFIGID of a TD, HOST_DATA of an SNP guest, CONFIGID of an enclave, else `binding_mismatch`; what is in it is read
+/// thereafter. The verifier's errors.
 /// Further policies together have the time that one has; one that fails says so in the attester, and is no error.
 [[nodiscard]] Result<Attested> appraise_tee(std::string_view tee, std::string_view evidence, const Digest64& report_data,
                                             const std::optional<rcar::MeasuredInitData>& init_data, const verdict::Terms& terms,

@@ -50,7 +50,10 @@ Result<void> Handshakes::verified_here(Tee tee) const {
 
 Result<Handshakes::Opened> Handshakes::begin(std::string_view text, UnixTime now) {
   auto opened = open(text, now);
-  if (!opened) services_.meters.handshakes.with({kNoTee, to_string(opened.error().code())}).add();
+  if (!opened) {
+    services_.refusals.note(opened.error().code(), now);
+    services_.meters.handshakes.with({kNoTee, to_string(opened.error().code())}).add();
+  }
   return opened;
 }
 
@@ -133,7 +136,7 @@ Result<Handshakes::Appraised> Handshakes::appraise(const SessionCookies::Session
   const auto whole = [&](Attested cpu) {
     services_.meters.policies.with({"attestation"}).observe(cpu.appraising);
     return Appraised{cpu_policy.ref, std::move(cpu.attester), std::move(others), std::move(cpu.init_data),
-                     init_data ? init_data->claims : json::Value{}};
+                     std::move(cpu.init_data_claims)};
   };
   if (session.tee == Tee::sample) {
     CLOISTER_TRY(evidence, json::parse(message.primary_evidence));

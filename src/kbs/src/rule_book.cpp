@@ -205,18 +205,25 @@ merkle::AuditLeaf RuleBook::changed(std::string_view kind, std::string subject, 
 }
 
 template <class Store>
-Result<void> RuleBook::change(const std::vector<merkle::AuditLeaf>& leaves, Store store, Rules fresh) {
+Result<void> RuleBook::change(const std::vector<merkle::AuditLeaf>& leaves, Store store, Rules fresh, UnixTime now) {
+  CLOISTER_CHECK(commit(leaves, store));
+  auto shared = std::make_shared<const Rules>(std::move(fresh));
+  {
+    const std::scoped_lock lock{mutex_};
+    rules_ = std::move(shared);
+  }
+  return services_.log.cover(now);
+}
+
+template <class Store>
+Result<void> RuleBook::commit(const std::vector<merkle::AuditLeaf>& leaves, Store& store) {
   CLOISTER_TRY(transaction, services_.database.write());
   CLOISTER_CHECK(store(transaction));
   for (const auto& leaf : leaves) {
     CLOISTER_TRY(index, services_.log.append(transaction, leaf));
     static_cast<void>(index);
   }
-  auto shared = std::make_shared<const Rules>(std::move(fresh));
-  CLOISTER_CHECK(transaction.commit());
-  const std::scoped_lock lock{mutex_};
-  rules_ = std::move(shared);
-  return {};
+  return transaction.commit();
 }
 
 Result<PolicyView> RuleBook::set(NewPolicy policy, const Seen& seen, std::string_view who, UnixTime now) {
@@ -234,7 +241,7 @@ Result<PolicyView> RuleBook::set(NewPolicy policy, const Seen& seen, std::string
   leaf.details.emplace_back("scope", policy.scope);
   const stored::Policy row{std::string{to_string(policy.kind)}, policy.name, policy.scope, policy.text, now};
   const auto store = [&](storage::Transaction& into) { return stored::set(into, options_.tenant, row); };
-  CLOISTER_CHECK(change({leaf}, store, std::move(fresh)));
+  CLOISTER_CHECK(change({leaf}, store, std::move(fresh), now));
   return *made;
 }
 
@@ -257,19 +264,20 @@ Result<void> RuleBook::remove(PolicyKind kind, std::string_view name, const Seen
   auto leaf = changed(kPolicyRemoved, subject_of(kind, name), who, now);
   leaf.details.emplace_back("policy", digest_bytes(before->digest));
   const auto store = [&](storage::Transaction& into) { return stored::remove(into, options_.tenant, to_string(kind), name); };
-  return change({leaf}, store, std::move(fresh));
+  return change({leaf}, store, std::move(fresh), now);
 }
 
-Result<void> RuleBook::store_values(const std::vector<merkle::AuditLeaf>& leaves, json::Value values) {
+Result<void> RuleBook::store_values(std::vector<merkle::AuditLeaf> leaves, json::Value values, UnixTime now) {
   const auto text = json::write(values);
   if (const auto again = json::parse(text); !again) return again.error().in("reference values");
   if (text.size() > kMaxReferenceValues) {
     return Error{Errc::limit_exceeded, "reference values: at most 512 KiB in all expected"};
   }
+  for (auto& leaf : leaves) leaf.details.emplace_back("values", digest_bytes(crypto::sha256(as_bytes(text))));
   auto fresh = *current();
   fresh.reference_values = std::move(values);
   const auto store = [&](storage::Transaction& into) { return stored::set_reference_values(into, options_.tenant, text); };
-  return change(leaves, store, std::move(fresh));
+  return change(leaves, store, std::move(fresh), now);
 }
 
 Result<void> RuleBook::set_reference_values(const json::Value& values, std::string_view who, UnixTime now) {
@@ -285,7 +293,7 @@ Result<void> RuleBook::set_reference_values(const json::Value& values, std::stri
     leaf.details.emplace_back("value", digest_bytes(crypto::sha256(as_bytes(json::write(value)))));
     leaves.push_back(std::move(leaf));
   }
-  return store_values(leaves, std::move(merged));
+  return store_values(std::move(leaves), std::move(merged), now);
 }
 
 Result<void> RuleBook::set_reference_value(std::string_view name, const json::Value& value, const Seen& seen, std::string_view who,
@@ -297,7 +305,7 @@ Result<void> RuleBook::set_reference_value(std::string_view name, const json::Va
   merged.set(name, value);
   auto leaf = changed(kReferenceChanged, std::string{name}, who, now);
   leaf.details.emplace_back("value", digest_bytes(crypto::sha256(as_bytes(json::write(value)))));
-  return store_values({leaf}, std::move(merged));
+  return store_values({std::move(leaf)}, std::move(merged), now);
 }
 
 Result<void> RuleBook::remove_reference_value(std::string_view name, const Seen& seen, std::string_view who,
@@ -309,7 +317,7 @@ Result<void> RuleBook::remove_reference_value(std::string_view name, const Seen&
   if (before == members.end()) return Error{Errc::not_found, "no such reference value"};
   CLOISTER_CHECK(seen.holds("reference value", tag_of(before->second), true));
   members.erase(before);
-  return store_values({changed(kReferenceRemoved, std::string{name}, who, now)}, std::move(left));
+  return store_values({changed(kReferenceRemoved, std::string{name}, who, now)}, std::move(left), now);
 }
 
 json::Value RuleBook::reference_values() const {

@@ -33,7 +33,7 @@ Digest64 some_data() {
 }
 
 rcar::MeasuredInitData init_data(std::size_t size) {
-  return {Bytes(size, 0xAB), json::Object{{"who", "a guest"}}};
+  return {Bytes(size, 0xAB), {{"who", "a guest"}}};
 }
 
 struct QuoteCase {
@@ -88,6 +88,7 @@ TEST_P(Quotes, HaveInitDataInTheirConfiguration) {
     const auto attested = is(size);
     ASSERT_TRUE(attested.ok()) << size << attested.error().text();
     EXPECT_TRUE(attested->init_data.as_string()->starts_with("abab"));
+    EXPECT_EQ(*attested->init_data_claims.find("who"), json::Value{"a guest"});
   }
   EXPECT_EQ(appraise(init_data(32)).error().code(), Errc::binding_mismatch);
 }

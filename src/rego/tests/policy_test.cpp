@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 
 #include "cloister/rego/cache.hpp"
@@ -373,6 +374,36 @@ std::vector<std::string> unmet(std::string text, std::string_view input) {
   return out;
 }
 using Texts = std::vector<std::string>;
+
+// The names of rules that say what an object has: whole, and found to hold.
+TEST(RegoExplain, NamesRulesWhole) {
+  constexpr auto policy = R"(package policy
+import rego.v1
+default allow := false
+allow if {
+  told["a.b"] == 1
+  told.c == 2
+  told[`d`] == 3
+  listed[ "f" ]
+  numbered[7] == 4
+  deep["g"]["h"] == 5
+}
+told["a.b"] := 1 if { input.a == 1 }
+told.c := 2 if { input.a == 1 }
+told[`d`] = 3 if { input.a == 1 }
+listed[ "f" ] if { input.a == 1 }
+numbered[7] := 4 if { input.a == 1 }
+deep["g"]["h"] := 5 if { input.a == 1 }
+)";
+  const auto held = explanation(policy, R"({"a":1})");
+  for (const auto* rule : {"policy.rego:4 allow", R"(policy.rego:12 told["a.b"])", "policy.rego:13 told.c", "policy.rego:14 told[`d`]",
+                           R"(policy.rego:15 listed[ "f" ])", "policy.rego:16 numbered[7]", R"(policy.rego:17 deep["g"]["h"])"}) {
+    EXPECT_EQ(std::ranges::count(held, std::string{rule}), 1) << rule;
+  }
+  EXPECT_EQ(held.size(), 7U);
+  EXPECT_EQ(unmet(policy, R"({"a":2})"),
+            (Texts{R"(allow at 5:3: told["a.b"] == 1)", R"(told["a.b"] at 12:23: input.a == 1)"}));
+}
 
 TEST(RegoExplain, NamesTheConditionThatWasNotMet) {
   constexpr auto policy = R"(package policy

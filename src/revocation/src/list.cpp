@@ -81,6 +81,12 @@ Result<List::Record> List::add(const Request& request, std::string_view who, Uni
   leaf.details.emplace_back("value", record.value);
   leaf.details.emplace_back("reason", record.reason);
   if (expires) leaf.details.emplace_back("expires", static_cast<std::uint64_t>(to_micros(*expires)));
+  CLOISTER_CHECK(put(record, leaf, now));
+  CLOISTER_CHECK(services_.log.cover(now));
+  return record;
+}
+
+Result<void> List::put(const Record& record, const merkle::AuditLeaf& leaf, UnixTime now) {
   const std::scoped_lock lock{changing_};
   CLOISTER_TRY(transaction, services_.database.write());
   CLOISTER_TRY(swept, stored::sweep(transaction, now));
@@ -98,10 +104,15 @@ Result<List::Record> List::add(const Request& request, std::string_view who, Uni
     exchange(std::move(before));
     return done.error();
   }
-  return record;
+  return {};
 }
 
 Result<void> List::lift(std::string_view id, std::string_view who, UnixTime now) {
+  CLOISTER_CHECK(take(id, who, now));
+  return services_.log.cover(now);
+}
+
+Result<void> List::take(std::string_view id, std::string_view who, UnixTime now) {
   const std::scoped_lock lock{changing_};
   CLOISTER_TRY(transaction, services_.database.write());
   CLOISTER_CHECK(stored::remove(transaction, scope_, id));

@@ -145,6 +145,30 @@ TEST_F(ListTest, EveryChangeIsInTheLog) {
   EXPECT_EQ(leaf(kAdded, all.id).detail<std::string>("tenant"), nullptr);
 }
 
+// Whoever keeps a head from now on proves it, and a database from before is refused.
+TEST_F(ListTest, EveryChangeIsUnderAHeadWhenItIsAnswered) {
+  const auto covered = [&](std::string_view kind, const std::string& id) { return log->find(kind, id).value() < log->head().head.tree_size; };
+  const auto added = add(Kind::chip, kChip).value();
+  EXPECT_TRUE(covered(kAdded, added.id));
+  ASSERT_TRUE(list->lift(added.id, "ops", kNow).ok());
+  EXPECT_TRUE(covered(kLifted, added.id));
+}
+
+TEST_F(ListTest, WhereNoHeadCanBeSignedItHoldsAndSaysSo) {
+  const auto run = [&](storage::Sql sql) {
+    auto transaction = database->write();
+    ASSERT_TRUE(transaction->run(sql).ok());
+    ASSERT_TRUE(transaction->commit().ok());
+  };
+  run("ALTER TABLE audit_node RENAME TO elsewhere");
+  const auto added = add(Kind::chip, kChip);
+  ASSERT_FALSE(added.ok());
+  EXPECT_NE(added.error().detail().find("is done and in the audit log"), std::string::npos) << added.error().detail();
+  EXPECT_TRUE(refused(*list, {"", "", {}, {kChip}}));
+  run("ALTER TABLE elsewhere RENAME TO audit_node");
+  EXPECT_TRUE(log->cover(kNow).ok());
+}
+
 TEST_F(ListTest, NothingChangesThatTheLogDoesNotTake) {
   const auto kept = add(Kind::chip, kChip).value();
   auto transaction = database->write();

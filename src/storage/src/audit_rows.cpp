@@ -15,6 +15,10 @@ constexpr Sql kAppend{"INSERT INTO audit_row (log, position, kind, subject, leaf
                       ", ?2, ?3, ?4, ?5)"};
 constexpr Sql kLeaves{"SELECT leaf FROM audit_row WHERE log = " CLOISTER_LOG
                       " AND position >= ?2 ORDER BY position LIMIT ?3"};
+constexpr Sql kRuleLeaves{
+    "SELECT position, leaf FROM audit_row INDEXED BY audit_row_of_rules WHERE log = " CLOISTER_LOG
+    " AND position >= ?2 AND kind IN ('policy.changed', 'policy.removed', 'reference_value.changed', "
+    "'reference_value.removed', 'revocation.added', 'revocation.lifted') ORDER BY position LIMIT ?3"};
 constexpr Sql kFind{"SELECT position FROM audit_row WHERE log = " CLOISTER_LOG
                     " AND subject = ?3 AND kind = ?2 ORDER BY position DESC LIMIT 1"};
 constexpr Sql kAddNode{"INSERT INTO audit_node (log, level, position, hash) VALUES (" CLOISTER_LOG ", ?2, ?3, ?4)"};
@@ -72,6 +76,13 @@ Result<std::vector<Bytes>> leaves(const Reading& reading, std::string_view log, 
 Result<std::optional<std::uint64_t>> find(const Reading& reading, std::string_view log, std::string_view kind,
                                           std::string_view subject) {
   return read_optional(reading, kFind, {log, kind, subject}, [](Rows& rows) { return rows.uint(); });
+}
+
+Result<std::vector<RuleLeaf>> rule_leaves(const Reading& reading, std::string_view log, std::uint64_t first, std::uint32_t limit) {
+  return read_all(reading, kRuleLeaves, {log, first, limit}, [](Rows& rows) {
+    const auto index = rows.uint();
+    return RuleLeaf{index, rows.bytes()};
+  });
 }
 
 Result<void> add_node(Transaction& transaction, std::string_view log, std::uint8_t level, std::uint64_t index,

@@ -359,6 +359,13 @@ CREATE TABLE broker_sessions_swept (
 INSERT INTO broker_sessions_swept (one, until) VALUES (1, 0);
 )sql";
 
+// Leaves by which what guests are judged by was changed: found at each start, however many others there are. The list of kinds
+// stands in the statement that looks for them too (audit_rows.cpp).
+constexpr const char* kRuleLeaves = R"sql(
+CREATE INDEX audit_row_of_rules ON audit_row (log, position) WHERE kind IN (
+  'policy.changed', 'policy.removed', 'reference_value.changed', 'reference_value.removed', 'revocation.added', 'revocation.lifted');
+)sql";
+
 constexpr Migration kSteps[] = {{1, "initial", kInitial},
                                 {2, "unfinished_jobs", kUnfinishedJobs},
                                 {3, "evidence_of_results", kEvidenceOfResults},
@@ -367,7 +374,8 @@ constexpr Migration kSteps[] = {{1, "initial", kInitial},
                                 {6, "derived_keys", kDerivedKeys},
                                 {7, "resource_versions", kResourceVersions},
                                 {8, "revocations", kRevocations},
-                                {9, "attempted_sessions", kAttemptedSessions}};
+                                {9, "attempted_sessions", kAttemptedSessions},
+                                {10, "rule_leaves", kRuleLeaves}};
 
 }  // namespace
 

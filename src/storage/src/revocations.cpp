@@ -11,12 +11,25 @@ constexpr Sql kRemove{"DELETE FROM revocation WHERE id = ?1 AND tenant = ?2"};
 constexpr Sql kList{
     "SELECT id, kind, value, reason, revoked_by, created, expires FROM revocation "
     "WHERE tenant = ?1 AND (expires IS NULL OR expires > ?2) ORDER BY created DESC, id"};
+constexpr Sql kAll{"SELECT tenant, id, kind, value, reason, revoked_by, created, expires FROM revocation ORDER BY id"};
 constexpr Sql kCount{
     "SELECT kind, tenant = '', count(*) FROM revocation WHERE expires IS NULL OR expires > ?1 GROUP BY 1, 2 ORDER BY 1, 2"};
 constexpr Sql kSweep{"DELETE FROM revocation WHERE expires <= ?1"};
 
 /// No tenant has this name.
 std::string_view name_of(const Scope& scope) { return scope ? std::string_view{scope->str()} : std::string_view{}; }
+
+Record read(Rows& rows) {
+  Record out;
+  out.id = rows.text();
+  out.kind = rows.text();
+  out.value = rows.text();
+  out.reason = rows.text();
+  out.by = rows.text();
+  out.created = rows.time();
+  out.expires = rows.optional_time();
+  return out;
+}
 
 }  // namespace
 
@@ -31,16 +44,13 @@ Result<void> remove(Transaction& transaction, const Scope& scope, std::string_vi
 }
 
 Result<std::vector<Record>> list(const Reading& reading, const Scope& scope, UnixTime now) {
-  return read_all(reading, kList, {name_of(scope), now}, [](Rows& rows) {
-    Record out;
-    out.id = rows.text();
-    out.kind = rows.text();
-    out.value = rows.text();
-    out.reason = rows.text();
-    out.by = rows.text();
-    out.created = rows.time();
-    out.expires = rows.optional_time();
-    return out;
+  return read_all(reading, kList, {name_of(scope), now}, read);
+}
+
+Result<std::vector<Scoped>> all(const Reading& reading) {
+  return read_all(reading, kAll, {}, [](Rows& rows) {
+    auto tenant = rows.text();
+    return Scoped{std::move(tenant), read(rows)};
   });
 }
 

@@ -201,8 +201,16 @@ Result<Verdict> judge(ByteView evidence, std::string_view tee, const Terms& term
   if (!verdict.error && verdict.event_log && !*verdict.event_log) verdict.error = verdict.event_log->error();
   if (verdict.error || !*authentic) return verdict;
   if (terms.rego) {
+    if (terms.more) {
+      auto more = terms.more((*authentic)->claims());
+      if (!more) {
+        verdict.error = more.error();
+        return verdict;
+      }
+      verdict.more = *std::move(more);
+    }
     const auto begin = std::chrono::steady_clock::now();
-    verdict.appraisal = appraisal::decide(*terms.rego, **authentic, terms.reference_values, terms.more, {terms.explain});
+    verdict.appraisal = appraisal::decide(*terms.rego, **authentic, terms.reference_values, verdict.more, {terms.explain});
     verdict.appraising = std::chrono::steady_clock::now() - begin;
     verdict.decision = decision_of(*verdict.appraisal);
     if (terms.report_data) {

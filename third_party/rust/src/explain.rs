@@ -210,7 +210,7 @@ struct Collector<'a> {
     edits: &'a mut Vec<Edit>,
 }
 
-impl Collector<'_> {
+impl<'a> Collector<'a> {
     fn define(&mut self, rule: &str, line: u32, default: bool) -> usize {
         self.found.definitions.push(Decided { module: self.module.to_owned(), rule: rule.to_owned(), line, default });
         self.found.definitions.len() - 1
@@ -219,20 +219,22 @@ impl Collector<'_> {
     fn collect(&mut self, rule: &Rule, conditions: bool) {
         let (name, bodies, head) = match rule {
             Rule::Default { refr, args, span, .. } if args.is_empty() => {
-                self.define(refr.span().text(), span.line, true);
+                let name = self.name(refr.span().start, refr.span().end);
+                self.define(name, span.line, true);
                 return;
             }
             Rule::Spec { head: RuleHead::Compr { refr, assign, .. }, bodies, .. } => {
-                let name = refr.span().text();
+                let (start, end) = (refr.span().start, self.end_of_name(refr.span().end));
+                let name = self.name(start, end);
                 let id = self.define(name, refr.span().line, false);
                 match assign {
-                    Some(assign) => self.wrap_value(HELD, refr.span().end, assign.value.span().end, id),
-                    None => self.edits.push((refr.span().end as usize, format!(" = {HELD}({id}, true)"))),
+                    Some(assign) => self.wrap_value(HELD, end, assign.value.span().end, id),
+                    None => self.edits.push((end as usize, format!(" = {HELD}({id}, true)"))),
                 }
                 (name, bodies, Some(id))
             }
             Rule::Spec { head: RuleHead::Func { refr, .. } | RuleHead::Set { refr, .. }, bodies, .. } => {
-                (refr.span().text(), bodies, None)
+                (self.name(refr.span().start, refr.span().end), bodies, None)
             }
             _ => return,
         };
@@ -251,6 +253,22 @@ impl Collector<'_> {
                 self.collect_body(name, body, definition);
             }
         }
+    }
+
+    /// Of what a head names, `told["a"]`, the engine's span ends before the last quote and bracket.
+    fn end_of_name(&self, end: u32) -> u32 {
+        let Some(rest) = self.text.get(end as usize..) else { return end };
+        let unquoted = rest.strip_prefix(['"', '`']).unwrap_or(rest).trim_start();
+        match unquoted.strip_prefix(']') {
+            Some(behind) => (self.text.len() - behind.len()) as u32,
+            None => end,
+        }
+    }
+
+    /// The whole of it.
+    fn name(&self, start: u32, end: u32) -> &'a str {
+        let text: &'a str = self.text;
+        text.get(start as usize..self.end_of_name(end) as usize).unwrap_or_default()
     }
 
     fn collect_body(&mut self, rule: &str, body: &RuleBody, definition: Option<usize>) {

@@ -84,6 +84,9 @@ struct Services {
 /// Whose limit a request counts against: a tenant's operators have one, its guests another, so that these do not keep those
 /// out. Hosts, strangers, and tenants that nobody administers have none of their own.
 [[nodiscard]] http::GroupOf make_group_of(const Services& services);
+/// Whether a route's own refusals are in the audit log already: those of the key broker's guests. All others are to be counted there
+/// by whoever sees the statuses.
+[[nodiscard]] bool counts_its_refusals(std::string_view method, std::string_view pattern);
 /// Every route.
 [[nodiscard]] http::Router make_router(const Services& services);
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -68,6 +69,10 @@ class Log {
   /// Brings the tree up to the committed rows; returns the newest head, which is signed, stored and in the head file
   /// when this returns. A log that did not grow keeps its head. To be called about once a second.
   [[nodiscard]] Result<merkle::SignedHead> advance(UnixTime now);
+  /// The same after a commit, for acts that are answered only once every later head proves them: of revocations, and of what
+  /// guests are judged by. The error, of the storage or the keeper of keys, says that the act holds all the same. To be called
+  /// without a transaction.
+  [[nodiscard]] Result<void> cover(UnixTime now);
   /// The newest head.
   [[nodiscard]] merkle::SignedHead head() const;
 
@@ -77,6 +82,16 @@ class Log {
   [[nodiscard]] Result<std::vector<Bytes>> leaves(std::uint64_t first, std::uint32_t limit) const;
   /// The newest leaf of a kind about a subject; `not_found`. It may be newer than the head.
   [[nodiscard]] Result<std::uint64_t> find(std::string_view kind, std::string_view subject) const;
+  /// A leaf that no later one is about the same as.
+  struct Newest {
+    std::uint64_t index = 0;
+    merkle::AuditLeaf leaf;
+  };
+  using About = std::function<std::string(const merkle::AuditLeaf&)>;
+  /// Of the leaves by which revocations, policies and reference values were changed, the newest by what `about` says that each is
+  /// about: of this log, and of those that it goes on from. Where a head covers one, it is checked to be under it:
+  /// `storage_corrupt`. Looks at no other leaves.
+  [[nodiscard]] Result<std::map<std::string, Newest>> newest_changes(const storage::Reading& reading, const About& about) const;
   /// That a leaf stands in the tree of that size, which must not be larger than the newest head's. `not_found` while
   /// the head does not cover the leaf.
   [[nodiscard]] Result<merkle::InclusionProof> prove_inclusion(std::uint64_t index, std::uint64_t tree_size) const;
@@ -118,6 +133,13 @@ class Log {
     merkle::Frontier frontier;
     merkle::SignedHead head;
   };
+  /// A log, and what a head that was verified says of it.
+  struct Link {
+    std::string id;
+    std::uint64_t size = 0;
+    merkle::Hash root{};
+  };
+  [[nodiscard]] Result<std::vector<Link>> chain(const storage::Reading& reading) const;
   [[nodiscard]] Result<Grown> grow_in(storage::Transaction& transaction, UnixTime now) const;
   [[nodiscard]] Result<void> resume(merkle::SignedHead head);
   [[nodiscard]] Result<void> grow(UnixTime now);

@@ -47,6 +47,7 @@ struct RouteOptions {
   BodyMode body = BodyMode::memory;
   std::chrono::milliseconds body_timeout{30'000};     // for the whole body to arrive
   std::chrono::milliseconds handler_timeout{60'000};  // then the handler is cancelled and 504 answered
+  bool head = true;  // of a GET route: whether it answers HEAD too; not where an answer is an act
 };
 
 /// Blobs: up to 256 MiB, to a file, ten minutes.
@@ -54,7 +55,7 @@ struct RouteOptions {
 
 /// The routes of a server; built once, then handed over. Patterns: "/api/v1/jobs/{id}" matches one non-empty segment
 /// at {id}; a last "{name...}" matches the rest, also nothing. Literal segments win over parameters, and those over a
-/// rest. HEAD is answered by the GET route. A pattern that was added before, and a HEAD route, are bugs (asserted).
+/// rest. HEAD is answered by the GET route, unless that says no. A pattern that was added before, and a HEAD route, are bugs (asserted).
 class Router {
  public:
   Router& add(Method method, std::string pattern, AuthPolicy policy, Handler handler, RouteOptions options = {});

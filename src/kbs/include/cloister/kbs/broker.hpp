@@ -60,6 +60,9 @@ class Brokers {
   [[nodiscard]] Broker& main() noexcept { return *main_; }
   /// `not_found` for a tenant that never had an administrator; the errors of `Broker::open`.
   [[nodiscard]] Result<Broker*> find(const TenantId& tenant);
+  /// As `find`; for a tenant that never had an administrator one that has nothing to release, and answers strangers as any other
+  /// does.
+  [[nodiscard]] Result<Broker*> serving(const TenantId& tenant);
   /// That of this tenant where it was opened, else null. Waits for nothing.
   [[nodiscard]] Broker* opened(const TenantId& tenant);
   [[nodiscard]] const Meters& meters() const noexcept { return services_.meters; }
@@ -69,6 +72,7 @@ class Brokers {
   Services services_;
   Options options_;
   Broker* main_ = nullptr;
+  std::unique_ptr<Broker> nobody_;  // of no tenant
   std::mutex opening_;  // one at a time; the others are served meanwhile
   std::mutex mutex_;    // guards the one below
   std::map<TenantId, std::unique_ptr<Broker>> brokers_;  // what is in it stays

@@ -54,7 +54,8 @@ class Seen {
 };
 
 /// The rules of one tenant as they are now, and how administrators change them: each change holds at once, also after a
-/// restart, and is in the audit log when it returns; `who` is the operator's name there. Thread-safe.
+/// restart, and is in the audit log, under a signed head, when it returns; `who` is the operator's name there. Where no head could
+/// be signed, the error is that of `audit::Log::cover`. Thread-safe.
 class RuleBook {
  public:
   static constexpr std::size_t kMaxResourcePolicies = 64;    // beside "default"
@@ -103,11 +104,13 @@ class RuleBook {
   [[nodiscard]] static std::string tag_of(const codec::json::Value& value);
 
  private:
-  /// Stores the change with its leaves, and lets it hold.
+  /// Stores the change with its leaves, lets it hold, and has a head signed that covers it.
   template <class Store>
-  [[nodiscard]] Result<void> change(const std::vector<merkle::AuditLeaf>& leaves, Store store, Rules fresh);
+  [[nodiscard]] Result<void> change(const std::vector<merkle::AuditLeaf>& leaves, Store store, Rules fresh, UnixTime now);
+  template <class Store>
+  [[nodiscard]] Result<void> commit(const std::vector<merkle::AuditLeaf>& leaves, Store& store);
   [[nodiscard]] Rules configured() const;
-  [[nodiscard]] Result<void> store_values(const std::vector<merkle::AuditLeaf>& leaves, codec::json::Value values);
+  [[nodiscard]] Result<void> store_values(std::vector<merkle::AuditLeaf> leaves, codec::json::Value values, UnixTime now);
   [[nodiscard]] merkle::AuditLeaf changed(std::string_view kind, std::string subject, std::string_view who, UnixTime now) const;
   const Services& services_;
   const Options& options_;

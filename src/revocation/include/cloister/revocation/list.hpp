@@ -14,6 +14,7 @@
 #include "cloister/core/random.hpp"
 #include "cloister/core/result.hpp"
 #include "cloister/core/time.hpp"
+#include "cloister/merkle/log.hpp"
 #include "cloister/revocation/subjects.hpp"
 #include "cloister/storage/database.hpp"
 #include "cloister/storage/revocations.hpp"
@@ -58,10 +59,11 @@ class List {
   /// Reads what was revoked before; of the storage.
   [[nodiscard]] Result<void> load();
 
-  /// Holds, and is stored and in the audit log, when this returns. `invalid_argument`; `conflict` for what is revoked
-  /// already; `limit_exceeded` beyond `kMaxEntries`. `who` is the operator's name.
+  /// Holds, is stored, and is in the audit log under a signed head, when this returns. `invalid_argument`; `conflict` for what
+  /// is revoked already; `limit_exceeded` beyond `kMaxEntries`; where it holds and no head could be signed, that of
+  /// `audit::Log::cover`. `who` is the operator's name.
   [[nodiscard]] Result<Record> add(const Request& request, std::string_view who, UnixTime now);
-  /// `not_found`. In the audit log when this returns.
+  /// `not_found`. In the audit log, under a signed head, when this returns; also that error.
   [[nodiscard]] Result<void> lift(std::string_view id, std::string_view who, UnixTime now);
   /// Those that hold, newest first.
   [[nodiscard]] Result<std::vector<Record>> entries(UnixTime now) const;
@@ -76,6 +78,8 @@ class List {
   using HeldPtr = std::shared_ptr<const Held>;  // shared: a change takes it from nobody
   [[nodiscard]] Result<HeldPtr> read(const storage::Reading& reading, UnixTime now) const;
   [[nodiscard]] HeldPtr current() const;
+  [[nodiscard]] Result<void> put(const Record& record, const merkle::AuditLeaf& leaf, UnixTime now);
+  [[nodiscard]] Result<void> take(std::string_view id, std::string_view who, UnixTime now);
   HeldPtr exchange(HeldPtr held);
   Services services_;
   Scope scope_;

@@ -37,8 +37,8 @@ class OperatorTokens {
       : key_{std::move(key)}, server_id_{std::move(server_id)} {}
 
   [[nodiscard]] std::string issue(const OperatorClaims& claims) const;
-  /// `unauthenticated` for anything but a token of this server that is valid at `now`, give or take 60 s of skew at its
-  /// beginning.
+  /// `unauthenticated` for anything but a token of this server that has not expired at `now`. When it was issued is not compared
+  /// with the clock, which may have gone back since.
   [[nodiscard]] Result<OperatorClaims> verify(std::string_view token, UnixTime now) const;
 
  private:

@@ -37,6 +37,14 @@ struct LogRow {
 [[nodiscard]] Result<std::optional<std::uint64_t>> find(const Reading& reading, std::string_view log,
                                                         std::string_view kind, std::string_view subject);
 
+struct RuleLeaf {
+  std::uint64_t index = 0;
+  Bytes leaf;
+};
+/// At most `limit` of the leaves from index `first` on by which revocations, policies or reference values were changed, in order.
+[[nodiscard]] Result<std::vector<RuleLeaf>> rule_leaves(const Reading& reading, std::string_view log, std::uint64_t first,
+                                                        std::uint32_t limit);
+
 [[nodiscard]] Result<void> add_node(Transaction& transaction, std::string_view log, std::uint8_t level,
                                     std::uint64_t index, const Digest32& hash);
 /// `not_found`.

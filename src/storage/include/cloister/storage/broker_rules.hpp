@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cloister/core/ids.hpp"
@@ -31,8 +32,17 @@ struct Policy {
 /// By kind and name.
 [[nodiscard]] Result<std::vector<Policy>> policies(const Reading& reading, const TenantId& tenant);
 
+/// Of every tenant.
+struct OfTenant {
+  std::string tenant;
+  Policy policy;
+};
+[[nodiscard]] Result<std::vector<OfTenant>> policies(const Reading& reading);
+
 /// All of them, as the JSON object that was set; nothing where none were.
 [[nodiscard]] Result<std::optional<std::string>> reference_values(const Reading& reading, const TenantId& tenant);
 [[nodiscard]] Result<void> set_reference_values(Transaction& transaction, const TenantId& tenant, std::string_view values);
+/// Of every tenant that has any: its name, and its values.
+[[nodiscard]] Result<std::vector<std::pair<std::string, std::string>>> reference_values(const Reading& reading);
 
 }  // namespace cloister::storage::broker_rules

@@ -31,6 +31,12 @@ struct Record {
 [[nodiscard]] Result<void> remove(Transaction& transaction, const Scope& scope, std::string_view id);
 /// Those that hold at `now`, newest first.
 [[nodiscard]] Result<std::vector<Record>> list(const Reading& reading, const Scope& scope, UnixTime now);
+/// Every one that is kept, expired or not, of all scopes.
+struct Scoped {
+  std::string tenant;  // empty: of all
+  Record record;
+};
+[[nodiscard]] Result<std::vector<Scoped>> all(const Reading& reading);
 /// How many hold, by kind, of all scopes.
 struct Count {
   std::string kind;

@@ -32,7 +32,9 @@ struct Terms {
   std::optional<Bytes> event_log{};  // as `evidence::parse_event_log` takes it, in place of the one that the evidence brings
   std::optional<appraisal::Policy> rego = {};  // instead of `policy`, when given
   codec::json::Value reference_values = {};    // of the Rego policy: an object, or null for none
-  codec::json::Value more = {};                // further input of the Rego policy: an object, or null for none
+  /// Further input of the Rego policy, asked for once the evidence is known to be authentic and bound: an object, or null
+  /// for none. An error is why the evidence is not accepted.
+  std::function<Result<codec::json::Value>(const attestation::Claims&)> more = {};
   rego::Explain explain = rego::Explain::yes;  // of the Rego policy: for people
   attestation::VerificationCache* cache = nullptr;  // of whoever judges often; changes no verdict
 };
@@ -46,6 +48,7 @@ struct Verdict {
   /// Only of authentic evidence whose event log, if any, is its own; that of the Rego policy where one was given.
   std::optional<policy::Decision> decision;
   std::optional<appraisal::Appraisal> appraisal;  // of a Rego policy,
+  codec::json::Value more;                        // its further input,
   std::chrono::nanoseconds appraising{};          // and how long it took
   std::optional<Error> error;                // why it is not accepted
   std::optional<policy::Appraised> appraised;  // of accepted evidence, where report data was expected
