@@ -82,20 +82,44 @@ agent_containers := input.init_data_claims.agent_policy_claims.containers
 validated["container_images"] := images if {
 	images := [container.OCI.Annotations["io.kubernetes.cri.image-name"] | some container in agent_containers]
 	count(images) > 0
-	every image in images { is_string(image) }
+	not names_other_than_images
+}
+
+names_other_than_images if {
+	some container in agent_containers
+	name := container.OCI.Annotations["io.kubernetes.cri.image-name"]
+	not is_string(name)
 }
 
 validated["container_uids"] := uids if {
 	uids := [container.OCI.Process.User.UID | some container in agent_containers]
 	count(uids) > 0
-	every uid in uids { is_uid(uid) }
+	not names_other_than_users
 }
 
-is_uid(uid) if {
+names_other_than_users if {
+	some container in agent_containers
+	uid := container.OCI.Process.User.UID
+	not is_number(uid)
+}
+
+names_other_than_users if {
+	some container in agent_containers
+	uid := container.OCI.Process.User.UID
 	is_number(uid)
-	floor(uid) == uid
-	uid >= 0
-	uid <= 4294967295
+	floor(uid) != uid
+}
+
+names_other_than_users if {
+	some container in agent_containers
+	uid := container.OCI.Process.User.UID
+	uid < 0
+}
+
+names_other_than_users if {
+	some container in agent_containers
+	uid := container.OCI.Process.User.UID
+	uid > 4294967295
 }
 
 extensions := [{"name": "ear.trustee.identifiers", "key": -18, "value": {"validated": validated}}] if count(validated) > 0

@@ -14,10 +14,11 @@ use regorus::unstable::{ArithOp, AssignOp, Expr, Literal, LiteralStmt, Module, Q
 use crate::visit::{assigned, head_of, package_of, parts_of, path_of, root_of, variables_of, walk_rule, Part, Visitor};
 
 /// Builtins that take no longer than their arguments are, nor make more of them, with how many they take.
-const PLAIN_BUILTINS: [(&str, usize); 17] = [
+const PLAIN_BUILTINS: [(&str, usize); 18] = [
     ("contains", 2),
     ("count", 1),
     ("endswith", 2),
+    ("floor", 1),
     ("is_array", 1),
     ("is_boolean", 1),
     ("is_null", 1),
