@@ -145,6 +145,20 @@ class KeyBrokerTest : public testing::Test {
 
   [[nodiscard]] kbs::Vault& vault() { return brokers->main().vault(); }
   [[nodiscard]] kbs::Handshakes& handshakes() { return brokers->main().handshakes(); }
+  /// What becomes of an attestation, without HTTP.
+  Result<std::string> attest_here(std::string_view cookie, std::string_view message) {
+    std::promise<Result<std::string>> told;
+    handshakes().attest(cookie.substr(cookie.find('=') + 1), message, world.clock.now(),
+                        [&](Result<std::string> token) { told.set_value(std::move(token)); });
+    return told.get_future().get();
+  }
+  /// What may be told once it is recorded.
+  template <class T>
+  Result<T> recorded(kbs::Unrecorded<T> what) {
+    std::promise<Result<T>> told;
+    std::move(what).record(brokers->main().writes(), [&](Result<T> out) { told.set_value(std::move(out)); });
+    return told.get_future().get();
+  }
 
   Reply send(Method method, const std::string& path, Headers headers = {}, std::string_view body = {}) {
     return send_to("/kbs/v0", method, path, std::move(headers), body);

@@ -91,6 +91,17 @@ TEST_F(KbsResources, GuestsGetTheVersionThatTheyName) {
   EXPECT_EQ(native(Method::get, at("a/b/c", "/versions?limit=1")).at("next"), json::Value{"2"});
 }
 
+TEST_F(KbsResources, GuestsGetWhatWasReadBeforeItsDataKeyWasReplaced) {
+  ASSERT_EQ(native(Method::put, at("a/b/c"), "one").status, 201);
+  EXPECT_EQ(value_of("a/b/c"), "one");
+  ASSERT_EQ(native(Method::post, "/data-key/rotate").status, 200);
+  EXPECT_EQ(value_of("a/b/c"), "one");
+  ASSERT_EQ(native(Method::post, "/data-key/reseal").status, 200);
+  EXPECT_EQ(value_of("a/b/c"), "one");
+  world.sealer->forget(*TenantId::parse("default"));
+  EXPECT_EQ(value_of("a/b/c"), "one");
+}
+
 TEST_F(KbsResources, VersionsThatAreNoneAreNoPaths) {
   for (const auto* query : {"version=", "version=0", "version=01", "version=-1", "version=latest", "version=99999999999999999999"}) {
     const auto refused = get("default/key/1?" + std::string{query}, as("x"));

@@ -199,7 +199,7 @@ TEST_F(GuestsTest, ADecisionIsWorthNothingAfterARevocation) {
   revoke("token", id_of(token));
   auto release = gate().release(known, *std::move(decision), now);
   ASSERT_TRUE(release.ok());
-  EXPECT_EQ(std::move(*release).record(*world.database).error().code(), Errc::attestation_revoked);
+  EXPECT_EQ(recorded(*std::move(release)).error().code(), Errc::attestation_revoked);
   EXPECT_FALSE(leaf(kbs::kReleased, "default/key/1"));
   EXPECT_EQ(*leaf(kbs::kRefused, "default/key/1")->detail<std::string>("code"), "attestation_revoked");
 }

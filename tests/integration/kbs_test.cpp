@@ -163,7 +163,7 @@ TEST_F(KeyBrokerTest, OfTwoAttemptsAtOnceOneWins) {
     const auto first = tdx_message(session.nonce, p256());
     const auto second = tdx_message(session.nonce, p256());
     const auto run = [&](std::string_view message) {
-      return handshakes().attest(session.cookie.substr(session.cookie.find('=') + 1), message, world.clock.now());
+      return attest_here(session.cookie, message);
     };
     auto one = std::async(std::launch::async, run, std::string_view{first});
     auto two = std::async(std::launch::async, run, std::string_view{second});
@@ -334,8 +334,7 @@ TEST_F(KeyBrokerTest, TakesNoTokenOfALabThatIsNoAnchorAnyMore) {
 TEST_F(KeyBrokerTest, RefusesWhatIsTooLarge) {
   const auto session = open();
   const std::string large(rcar::kMaxAttestationSize + 1, ' ');
-  EXPECT_EQ(handshakes().attest(session.cookie.substr(session.cookie.find('=') + 1), large, world.clock.now()).error().code(),
-            Errc::limit_exceeded);
+  EXPECT_EQ(attest_here(session.cookie, large).error().code(), Errc::limit_exceeded);
   EXPECT_EQ(send(Method::post, "/auth", {}, std::string(rcar::kMaxRequestSize + 1, ' ')).status, 413);
 }
 

@@ -9,6 +9,7 @@
 #include "cloister/http/server.hpp"
 #include "cloister/lab/platform.hpp"
 #include "cloister/prover/prover.hpp"
+#include "support/lab_td.hpp"
 #include "support/support.hpp"
 
 namespace cloister::test {
@@ -18,26 +19,6 @@ using http::Method;
 
 const UnixTime kNow = *from_civil(2026, 6, 1, 12, 0, 0);
 const Bytes kNonce(32, 9);
-
-/// A TD of the lab's, as a program inside it sees it.
-class LabTd final : public device::TeeDevice {
- public:
-  LabTd(const lab::Platform& platform, lab::tdx::Td td) : platform_{platform}, td_{std::move(td)} {}
-  Result<Bytes> report(const Digest64& report_data) override { return to_bytes(*td_.tdg_mr_report(report_data)); }
-  Result<void> extend_rtmr(unsigned index, const Digest48& digest) override {
-    const auto status = td_.tdg_mr_rtmr_extend(lab::tdx::GuestLevel::user, index, digest);
-    return status.ok() ? Result<void>{} : Error{Errc::permission_denied, "extend"};
-  }
-  Result<device::Quote> quote(const Digest64& report_data) override {
-    CLOISTER_TRY(made, report(report_data));
-    CLOISTER_TRY(evidence, platform_.quote(made));
-    return device::Quote{.evidence = std::move(evidence), .collateral = {}};
-  }
-
- private:
-  const lab::Platform& platform_;
-  lab::tdx::Td td_;
-};
 
 class ServerCheck : public testing::Test {
  protected:
@@ -53,7 +34,7 @@ class ServerCheck : public testing::Test {
     trust.server_reference_values = {{td.mrtd(), {}, Digest32{5}}};
     prover::Machine machine;
     machine.open = [this, shared = std::make_shared<lab::tdx::Td>(std::move(td))]() -> Result<std::unique_ptr<device::TeeDevice>> {
-      return std::unique_ptr<device::TeeDevice>{new LabTd{platform, std::move(*shared)}};
+      return std::unique_ptr<device::TeeDevice>{new LabTd{platform, shared}};
     };
     machine.collateral = [this](const evidence::Quote&) -> Result<std::string> {
       return evidence::write_quote_collateral(platform.collateral(kNow - std::chrono::hours{1}));

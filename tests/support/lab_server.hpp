@@ -6,6 +6,7 @@
 #include "cloister/lab/platform.hpp"
 #include "cloister/model/evidence_demand.hpp"
 #include "cloister/prover/prover.hpp"
+#include "lab_td.hpp"
 
 namespace cloister::test {
 
@@ -29,7 +30,7 @@ class LabServer {
     td_ = std::make_shared<lab::tdx::Td>(std::move(td));
     prover::Machine machine;
     machine.open = [this]() -> Result<std::unique_ptr<device::TeeDevice>> {
-      return std::unique_ptr<device::TeeDevice>{new Device{platform_, td_}};
+      return std::unique_ptr<device::TeeDevice>{new LabTd{platform_, td_}};
     };
     machine.collateral = [this](const evidence::Quote&) -> Result<std::string> {
       if (without_collateral) return Error{Errc::collateral_missing, "gone"};
@@ -49,25 +50,6 @@ class LabServer {
   bool without_collateral = false;
 
  private:
-  class Device final : public device::TeeDevice {
-   public:
-    Device(const lab::Platform& platform, std::shared_ptr<lab::tdx::Td> td) : platform_{platform}, td_{std::move(td)} {}
-    Result<Bytes> report(const Digest64& report_data) override { return to_bytes(*td_->tdg_mr_report(report_data)); }
-    Result<void> extend_rtmr(unsigned index, const Digest48& digest) override {
-      const auto status = td_->tdg_mr_rtmr_extend(lab::tdx::GuestLevel::user, index, digest);
-      return status.ok() ? Result<void>{} : Error{Errc::permission_denied, "extend"};
-    }
-    Result<device::Quote> quote(const Digest64& report_data) override {
-      CLOISTER_TRY(made, report(report_data));
-      CLOISTER_TRY(evidence, platform_.quote(made));
-      return device::Quote{.evidence = std::move(evidence), .collateral = {}};
-    }
-
-   private:
-    const lab::Platform& platform_;
-    std::shared_ptr<lab::tdx::Td> td_;
-  };
-
   UnixTime issued_;
   lab::Platform platform_;
   std::shared_ptr<lab::tdx::Td> td_;

@@ -93,7 +93,7 @@ void write_census(TextWriter& out, const Census& census) {
   write_amounts(out, "cloister_instances", "Instances, those that ended included.", census.instances);
   write_amounts(out, "cloister_jobs", "Unfinished jobs.", census.jobs);
   write_revocations(out, census.revocations);
-  out.single("cloister_guest_sessions", Type::gauge, "Sessions of guests with the key broker that have not expired.",
+  out.single("cloister_guest_sessions", Type::gauge, "Sessions of guests with the key broker that had their attempt and have not expired.",
              static_cast<double>(census.guest_sessions));
   out.family("cloister_database_size_bytes", Type::gauge, "Files of the database.");
   out.sample("cloister_database_size_bytes", {{"file", "database"}}, static_cast<double>(census.sizes.database));

@@ -86,14 +86,6 @@ void Handshakes::count(const Result<std::string>& token, const std::string& tee,
   services_.meters.handshakes.with({tee, token ? "ok" : to_string(token.error().code())}).add();
 }
 
-Result<std::string> Handshakes::attest(std::string_view session, std::string_view text, UnixTime now) {
-  std::string tee;
-  auto attempted = attempt(session, text, now, tee);
-  auto token = attempted ? std::move(*attempted).record(services_.database) : Result<std::string>{attempted.error()};
-  count(token, tee, now);
-  return token;
-}
-
 void Handshakes::attest(std::string_view session, std::string_view text, UnixTime now, std::function<void(Result<std::string>)> done) {
   std::string tee;
   auto attempted = attempt(session, text, now, tee);

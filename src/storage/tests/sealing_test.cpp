@@ -60,6 +60,20 @@ TEST_F(SealerTest, KeysOutliveARestartAndNeedTheMasterKey) {
   EXPECT_EQ(foreign.open(read(), tenant_, cell_, sealed).error().code(), Errc::decryption_failed);
 }
 
+TEST_F(SealerTest, OpensAgainWithoutTheDatabaseWhatHasItsKeyInMemory) {
+  const auto sealed = seal(cell_, "hunter2");
+  EXPECT_EQ(as_text(sealer_.open_again(tenant_, cell_, sealed)->reveal()), "hunter2");
+  EXPECT_EQ(sealer_.open_again(tenant_, {"secret", "a/c", "value", 3}, sealed).error().code(), Errc::decryption_failed);
+  EXPECT_EQ(sealer_.open_again(tenant_, cell_, as_bytes("hunter2")).error().code(), Errc::decryption_failed);
+  EXPECT_EQ(sealer_.open_again(id<TenantId>("other"), cell_, sealed).error().code(), Errc::unavailable);
+  Sealer again{kms_, random_};
+  EXPECT_EQ(again.open_again(tenant_, cell_, sealed).error().code(), Errc::unavailable);
+  EXPECT_TRUE(again.open(read(), tenant_, cell_, sealed).ok());
+  EXPECT_TRUE(again.open_again(tenant_, cell_, sealed).ok());
+  again.forget(tenant_);
+  EXPECT_EQ(again.open_again(tenant_, cell_, sealed).error().code(), Errc::unavailable);
+}
+
 TEST_F(SealerTest, RotationSealsUnderANewKeyAndStillOpensOldValues) {
   const auto before = seal(cell_, "old");
   ASSERT_TRUE(commit([&](Transaction& t) { return sealer_.rotate(t, tenant_); }));

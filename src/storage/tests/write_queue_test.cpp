@@ -25,6 +25,29 @@ class WriteQueueTest : public testing::DatabaseTest {
     queue.submit(std::move(work), [heard](Result<void> outcome) { heard->set_value(std::move(outcome)); });
     return heard->get_future();
   }
+  /// The queue is at `work` and goes no further until `finish`: what is submitted meanwhile shares the next commit.
+  class Busy {
+   public:
+    explicit Busy(WriteQueue& queue, WriteQueue::Work work = [](Transaction&) { return Result<void>{}; }) {
+      outcome_ = submit(queue, [this, work = std::move(work)](Transaction& transaction) {
+        begun_.count_down();
+        go_on_.wait();
+        return work(transaction);
+      });
+      begun_.wait();
+    }
+    void let_go() { go_on_.count_down(); }
+    Result<void> finish() {
+      let_go();
+      return outcome_.get();
+    }
+    Result<void> outcome() { return outcome_.get(); }
+
+   private:
+    std::latch begun_{1};
+    std::latch go_on_{1};
+    std::future<Result<void>> outcome_;
+  };
 };
 
 TEST_F(WriteQueueTest, WhatSucceededIsThere) {
@@ -39,15 +62,7 @@ TEST_F(WriteQueueTest, WhatSucceededIsThere) {
 
 TEST_F(WriteQueueTest, AFailureIsOfOneAlone) {
   WriteQueue queue{*database_, 10};
-  std::latch begun{1};
-  std::latch go_on{1};
-  // While the first is at it the others gather, and share a commit.
-  auto first = submit(queue, [&](Transaction&) -> Result<void> {
-    begun.count_down();
-    go_on.wait();
-    return {};
-  });
-  begun.wait();
+  Busy first{queue};
   auto good = submit(queue, adds(1));
   auto bad = submit(queue, [](Transaction& transaction) -> Result<void> {
     CLOISTER_CHECK(adds(2)(transaction));
@@ -56,8 +71,7 @@ TEST_F(WriteQueueTest, AFailureIsOfOneAlone) {
   auto refused = submit(queue, adds(1));
   auto last = submit(queue, adds(3));
   const auto before = database_->writes();
-  go_on.count_down();
-  EXPECT_TRUE(first.get().ok());
+  EXPECT_TRUE(first.finish().ok());
   EXPECT_TRUE(good.get().ok());
   EXPECT_EQ(bad.get().error().code(), Errc::conflict);
   EXPECT_EQ(refused.get().error().code(), Errc::nonce_invalid);
@@ -70,38 +84,23 @@ TEST_F(WriteQueueTest, AFailureIsOfOneAlone) {
 
 TEST_F(WriteQueueTest, TooManyAreRefusedAtOnce) {
   WriteQueue queue{*database_, 1};
-  std::latch begun{1};
-  std::latch go_on{1};
-  auto first = submit(queue, [&](Transaction&) -> Result<void> {
-    begun.count_down();
-    go_on.wait();
-    return {};
-  });
-  begun.wait();
+  Busy first{queue};
   auto waits = submit(queue, adds(1));
   EXPECT_EQ(submit(queue, adds(2)).get().error().code(), Errc::overloaded);
-  go_on.count_down();
-  EXPECT_TRUE(first.get().ok());
+  EXPECT_TRUE(first.finish().ok());
   EXPECT_TRUE(waits.get().ok());
   EXPECT_FALSE(has(2));
 }
 
 TEST_F(WriteQueueTest, WhatWaitsAtTheEndHearsOfIt) {
   WriteQueue queue{*database_, 1U << 20U};
-  std::latch begun{1};
-  std::latch go_on{1};
-  auto first = submit(queue, [&](Transaction& transaction) -> Result<void> {
-    begun.count_down();
-    go_on.wait();
-    return adds(1)(transaction);
-  });
-  begun.wait();
+  Busy first{queue, adds(1)};
   auto waits = submit(queue, adds(2));
   auto stopped = std::async(std::launch::async, [&] { queue.stop(); });
   while (submit(queue, adds(3)).wait_for(std::chrono::seconds{0}) != std::future_status::ready) std::this_thread::yield();
-  go_on.count_down();
+  first.let_go();
   stopped.get();
-  EXPECT_TRUE(first.get().ok());
+  EXPECT_TRUE(first.outcome().ok());
   EXPECT_EQ(waits.get().error().code(), Errc::cancelled);
   EXPECT_EQ(submit(queue, adds(4)).get().error().code(), Errc::cancelled);
   EXPECT_TRUE(has(1));
@@ -128,13 +127,19 @@ TEST_F(WriteQueueTest, ADiskThatTakesNothingIsToldToAll) {
   const auto begun = commit([](Transaction& transaction) { return adds(9)(transaction); });
   ASSERT_TRUE(begun.ok());
   WriteQueue queue{*database_, 10};
+  Busy first{queue};
+  auto before = submit(queue, adds(1));
   // Ends the transaction beneath everybody, as SQLite does by itself when a disk is full.
   auto breaks = submit(queue, [](Transaction& transaction) -> Result<void> {
     CLOISTER_TRY(done, transaction.run("ROLLBACK"));
     static_cast<void>(done);
     return {};
   });
-  EXPECT_EQ(breaks.get().error().code(), Errc::storage_failure);
+  auto behind = submit(queue, adds(2));
+  EXPECT_TRUE(first.finish().ok());
+  for (auto* one : {&before, &breaks, &behind}) EXPECT_EQ(one->get().error().code(), Errc::storage_failure);
+  EXPECT_FALSE(has(1));
+  EXPECT_FALSE(has(2));
   EXPECT_TRUE(submit(queue, adds(1)).get().ok());
 }
 

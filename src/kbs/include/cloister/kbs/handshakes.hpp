@@ -39,9 +39,9 @@ class Handshakes {
   /// The token of evidence that is authentic and bound to the session's nonce and the guest's key, whatever the
   /// attestation policy says of it: the token says that. A message that can be read uses the session up, whether it
   /// succeeds or not; of two at once one wins. `unauthenticated` without a session of this server's, and for one that has
-  /// expired; `nonce_invalid` for one that was used, and for another nonce; `report_data_mismatch`; `attestation_revoked`; the errors of `rcar::parse_attestation` and of verifiers.
-  [[nodiscard]] Result<std::string> attest(std::string_view session, std::string_view message, UnixTime now);
-  /// The same for whoever does not wait for the disk: `done(Result<std::string>)` hears it, soon or on the queue's thread.
+  /// expired; `nonce_invalid` for one that was used, and for another nonce; `report_data_mismatch`; `attestation_revoked`;
+  /// the errors of `rcar::parse_attestation` and of verifiers.
+  /// `done(Result<std::string>)` hears it once, in this call or on the thread of `Services::writes`.
   void attest(std::string_view session, std::string_view message, UnixTime now, std::function<void(Result<std::string>)> done);
 
   /// The token of a session that was attested; `unauthenticated` where there is none; of the storage.

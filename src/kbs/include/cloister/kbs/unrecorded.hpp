@@ -34,14 +34,6 @@ class Unrecorded {
     });
   }
 
-  /// The same on the caller's thread, which waits for the disk.
-  [[nodiscard]] Result<T> record(storage::Database& database) && {
-    CLOISTER_TRY(transaction, database.write());
-    CLOISTER_TRY(told, write_(transaction));
-    CLOISTER_CHECK(transaction.commit());
-    return told;
-  }
-
  private:
   Write write_;
 };

@@ -21,7 +21,7 @@ class IoContext {
 
   /// Any of the threads. Without a strand only for a context with one thread, or for work that shares nothing.
   [[nodiscard]] Executor executor();
-  /// A new strand: what runs on it never overlaps.
+  /// What runs on it never overlaps: a new strand, or with one thread the context itself.
   [[nodiscard]] Executor strand();
 
   /// Starts the threads and returns. At most once.
