@@ -6,6 +6,7 @@
 #include <atomic>
 #include <boost/asio.hpp>
 #include <cerrno>
+#include <deque>
 #include <list>
 #include <mutex>
 #include <thread>
@@ -67,19 +68,22 @@ struct BlockingPool::Impl : std::enable_shared_from_this<Impl> {
 
   std::size_t queue_limit;
   mutable std::mutex mutex;
-  // Threads sleep here: what wakes from a condition holds its mutex as one that others wait for, and enters the kernel to let go.
-  Calls calls;
   std::list<Waiting> queue;
   std::uint64_t next_number = 0;
   std::size_t free_threads = 0;
+  // Free threads sleep at a semaphore each: what wakes from a condition holds its mutex as one that others wait for, and enters
+  // the kernel to let go. The last to fall asleep is the first to be called, since its stack and its memory are still in the cache.
+  std::vector<Calls*> sleeping;
+  std::deque<Calls> all_calls;  // beyond the threads: a caller may still hold one of a thread that has ended
   std::size_t called = 0;  // free threads that are to look and have not yet
   bool stopping = false;
   std::vector<std::thread> threads;
 
-  void work() {
+  void work(Calls& calls) {
     std::unique_lock lock{mutex};
     while (true) {
       while (!stopping && queue.empty()) {
+        sleeping.push_back(&calls);
         lock.unlock();
         calls.acquire();
         lock.lock();
@@ -89,9 +93,9 @@ struct BlockingPool::Impl : std::enable_shared_from_this<Impl> {
       --free_threads;
       std::optional<Waiting> next{std::move(queue.front())};
       queue.pop_front();
-      const bool more = call();
+      Calls* const more = call();
       lock.unlock();
-      if (more) calls.release();
+      if (more != nullptr) more->release();
       next->finish(attempt(next->work));
       next.reset();  // what it owns ends outside of the lock
       lock.lock();
@@ -99,12 +103,14 @@ struct BlockingPool::Impl : std::enable_shared_from_this<Impl> {
     }
   }
 
-  /// Whether a thread is to be called, once `mutex` is free. One that is on its way takes what there is and calls the next, so
+  /// The thread to be called once `mutex` is free, or null. One that is on its way takes what there is and calls the next, so
   /// that work which comes in a burst does not wake more threads than there is work when they look.
-  [[nodiscard]] bool call() {
-    if (queue.empty() || called > 0 || free_threads == 0) return false;
+  [[nodiscard]] Calls* call() {
+    if (queue.empty() || called > 0 || sleeping.empty()) return nullptr;
     ++called;
-    return true;
+    Calls* const next = sleeping.back();
+    sleeping.pop_back();
+    return next;
   }
 
   /// Calls `finish` once: from a thread of the pool, from the cancellation, or here.
@@ -127,9 +133,9 @@ struct BlockingPool::Impl : std::enable_shared_from_this<Impl> {
       });
     }
     queue.push_back(Waiting{number, std::move(work), finish});
-    const bool wake = call();
+    Calls* const wake = call();
     lock.unlock();
-    if (wake) calls.release();
+    if (wake != nullptr) wake->release();
   }
 
   /// Calls `finish` once, from a thread of the pool or from `drop`; its number.
@@ -139,9 +145,9 @@ struct BlockingPool::Impl : std::enable_shared_from_this<Impl> {
     if (queue.size() >= queue_limit + free_threads) return result_of(Outcome::full).error();
     const auto number = next_number++;
     queue.push_back(Waiting{number, std::move(work), std::move(finish)});
-    const bool wake = call();
+    Calls* const wake = call();
     lock.unlock();
-    if (wake) calls.release();
+    if (wake != nullptr) wake->release();
     return number;
   }
 
@@ -159,7 +165,7 @@ BlockingPool::BlockingPool(std::size_t threads, std::size_t queue) : impl_{std::
   CLOISTER_ASSERT(threads > 0);
   impl_->free_threads = threads;
   for (std::size_t i = 0; i < threads; ++i) {
-    impl_->threads.emplace_back([impl = impl_.get()] { impl->work(); });
+    impl_->threads.emplace_back([impl = impl_.get(), calls = &impl_->all_calls.emplace_back()] { impl->work(*calls); });
   }
 }
 
@@ -171,9 +177,10 @@ void BlockingPool::stop() {
     impl_->stopping = true;
     for (const auto& waiting : impl_->queue) waiting.finish(Outcome::dropped);
     impl_->queue.clear();
-    impl_->called += impl_->threads.size();
+    impl_->called += impl_->sleeping.size();
+    for (auto* const calls : impl_->sleeping) calls->release();
+    impl_->sleeping.clear();
   }
-  for (std::size_t i = 0; i < impl_->threads.size(); ++i) impl_->calls.release();
   for (auto& thread : impl_->threads) thread.join();
   impl_->threads.clear();
 }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string>
 
+#include "joined_writes.hpp"
+
 namespace cloister::storage {
 namespace {
 
@@ -47,7 +49,7 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::filesystem::path
   configure_once();
   sqlite3* handle = nullptr;
   constexpr int kFlags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
-  const int opened = sqlite3_open_v2(file.c_str(), &handle, kFlags, nullptr);
+  const int opened = sqlite3_open_v2(file.c_str(), &handle, kFlags, joined_writes());
   std::unique_ptr<Connection> connection{new Connection{handle}};
   if (opened != SQLITE_OK) return sqlite_error(handle, opened).in(file.string());
   sqlite3_busy_timeout(handle, kBusyTimeoutMs);
