@@ -7,6 +7,7 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/websocket/rfc6455.hpp>
 
+#include "cloister/core/assert.hpp"
 #include "cloister/core/ids.hpp"
 
 namespace cloister::http {
@@ -27,10 +28,28 @@ bool valid_request_id(std::string_view text) noexcept {
   });
 }
 
+/// Of the system, in pieces that many names are made from: what a request is called is no secret.
+class RandomForNames final : public Random {
+ public:
+  void fill(std::span<std::uint8_t> out) override {
+    if (out.size() > left_.size()) {
+      SystemRandom{}.fill(piece_);
+      left_ = piece_;
+    }
+    CLOISTER_ASSERT(out.size() <= left_.size());
+    std::ranges::copy(left_.first(out.size()), out.begin());
+    left_ = left_.subspan(out.size());
+  }
+
+ private:
+  ByteArray<2048> piece_{};
+  std::span<const std::uint8_t> left_;
+};
+
 std::string request_id(const Headers& headers) {
   const auto given = headers.find("X-Request-Id");
   if (given && valid_request_id(*given)) return std::string{*given};
-  SystemRandom random;
+  static thread_local RandomForNames random;
   return random_id("req", random);
 }
 

@@ -20,15 +20,15 @@ namespace websocket = boost::beast::websocket;
 namespace {
 
 using boost::system::error_code;
-using TcpStream = beast::basic_stream<asio::ip::tcp, runtime::Executor>;
+using TcpStream = Transport::Socket;
 using TlsStream = beast::ssl_stream<TcpStream>;
 constexpr auto kValues = asio::as_tuple(asio::use_awaitable);
 constexpr std::chrono::seconds kWebSocketHandshake{10};
 constexpr std::size_t kFrameSize = 64U << 10;
 
-std::string remote_of(const TcpStream& stream) {
+std::string remote_of(const TcpStream& socket) {
   error_code gone;
-  const auto endpoint = stream.socket().remote_endpoint(gone);
+  const auto endpoint = socket.remote_endpoint(gone);
   return gone ? std::string{} : endpoint.address().to_string();
 }
 
@@ -48,7 +48,6 @@ class BeastWebSocket final : public WebSocketCore {
   BeastWebSocket(Stream stream, WebSocketLimits limits)
       : WebSocketCore{stream.get_executor(), limits, remote_of(beast::get_lowest_layer(stream))},
         socket_{std::move(stream)} {
-    beast::get_lowest_layer(socket_).expires_never();  // the WebSocket has timers of its own
     socket_.set_option(timeouts(limits));
     socket_.read_message_max(limits.max_message);
     socket_.write_buffer_bytes(kFrameSize);
@@ -100,7 +99,10 @@ class BeastWebSocket final : public WebSocketCore {
     socket_.async_close(frame, [self = self()](const error_code&) { self->on_closed(); });
   }
 
-  void abort() noexcept override { beast::get_lowest_layer(socket_).close(); }
+  void abort() noexcept override {
+    error_code ignored;
+    beast::get_lowest_layer(socket_).close(ignored);
+  }
 
   Socket socket_;
   beast::flat_buffer incoming_;
@@ -124,18 +126,86 @@ Error handshake_error(TlsStream& stream, const error_code& failure) {
   return Error{Errc::certificate_refused, X509_verify_cert_error_string(verdict)};
 }
 
+/// Closes a socket when an operation on it takes longer than until a given time. The time is set anew for each step of each request,
+/// and hardly ever comes: so the timer is left to run and looks, when it fires, at what the time is by then. On the socket's executor.
+class Limit : public std::enable_shared_from_this<Limit> {
+ public:
+  explicit Limit(const runtime::Executor& executor) : timer_{executor} {}
+
+  void set(SteadyTime at) {
+    at_ = at;
+    if (operations_ > 0 && (!running_ || timer_.expiry() > at_)) start();
+  }
+  [[nodiscard]] bool passed() const noexcept { return passed_; }
+  /// The timer neither fires nor holds this any longer.
+  void end() {
+    at_ = SteadyTime::max();
+    if (running_) timer_.cancel();
+  }
+
+  /// While this lives an operation goes on.
+  class Operation {
+   public:
+    Operation(Limit& limit, TcpStream& socket) : limit_{limit} {
+      limit_.socket_ = &socket;
+      ++limit_.operations_;
+      if (!limit_.running_ || limit_.timer_.expiry() > limit_.at_) limit_.start();
+    }
+    Operation(const Operation&) = delete;
+    Operation& operator=(const Operation&) = delete;
+    ~Operation() { --limit_.operations_; }
+
+   private:
+    Limit& limit_;
+  };
+
+ private:
+  void start() {
+    if (at_ == SteadyTime::max()) return;
+    running_ = true;
+    timer_.expires_at(at_);  // one that runs already hears that it was cancelled
+    timer_.async_wait([self = shared_from_this()](const error_code& cancelled) {
+      if (!cancelled) self->fired();
+    });
+  }
+  void fired() {
+    running_ = false;
+    if (operations_ == 0) return;  // the next one starts it again
+    if (std::chrono::steady_clock::now() < at_) return start();
+    passed_ = true;
+    error_code ignored;
+    socket_->close(ignored);
+  }
+
+  asio::steady_timer timer_;
+  SteadyTime at_ = SteadyTime::max();
+  TcpStream* socket_ = nullptr;  // of the operations that go on
+  int operations_ = 0;
+  bool running_ = false;
+  bool passed_ = false;
+};
+
 template <class Stream>
 class StreamTransport final : public Transport {
  public:
   StreamTransport(Stream stream, TlsContext tls, ssl::stream_base::handshake_type side)
-      : tls_{std::move(tls)}, side_{side}, stream_{std::move(stream)} {}
+      : tls_{std::move(tls)},
+        side_{side},
+        stream_{std::move(stream)},
+        limit_{std::make_shared<Limit>(beast::get_lowest_layer(stream_).get_executor())} {
+    error_code ignored;
+    tcp().non_blocking(true, ignored);
+  }
+  ~StreamTransport() override { limit_->end(); }
 
-  void expires_after(std::chrono::milliseconds span) override { tcp().expires_after(span); }
-  void expires_never() override { tcp().expires_never(); }
+  void expires_after(std::chrono::milliseconds span) override { limit_->set(std::chrono::steady_clock::now() + span); }
+  void expires_never() override { limit_->set(SteadyTime::max()); }
 
   runtime::Task<Result<void>> handshake() override {
     if constexpr (std::is_same_v<Stream, TlsStream>) {
+      const Limit::Operation operation{*limit_, tcp()};
       const auto [failure] = co_await stream_.async_handshake(side_, kValues);
+      if (failure && limit_->passed()) co_return too_slow();
       if (failure) co_return handshake_error(stream_, failure);
     }
     co_return Result<void>{};
@@ -147,38 +217,53 @@ class StreamTransport final : public Transport {
   }
 
   runtime::Task<Result<std::size_t>> read_some(std::span<std::uint8_t> space) override {
+    const Limit::Operation operation{*limit_, tcp()};
     const auto [failure, count] = co_await stream_.async_read_some(asio::buffer(space.data(), space.size()), kValues);
     if (failure == asio::error::eof) co_return std::size_t{0};
-    if (failure) co_return transport_error(failure);
+    if (failure) co_return reason(failure);
     co_return count;
   }
 
   runtime::Task<Result<void>> write(ByteView bytes) override {
+    if constexpr (std::is_same_v<Stream, TcpStream>) {
+      // What the kernel takes at once, which is most of what is written, needs no turn of the event loop.
+      error_code failure;
+      const auto count = tcp().write_some(asio::buffer(bytes.data(), bytes.size()), failure);
+      if (!failure) bytes = bytes.subspan(count);
+      else if (failure != asio::error::would_block) co_return reason(failure);
+      if (bytes.empty()) co_return Result<void>{};
+    }
+    const Limit::Operation operation{*limit_, tcp()};
     const auto [failure, count] =
         co_await asio::async_write(stream_, asio::buffer(bytes.data(), bytes.size()), kValues);
-    if (failure) co_return transport_error(failure);
+    if (failure) co_return reason(failure);
     co_return Result<void>{};
   }
 
   runtime::Task<void> shutdown() override {
     error_code ignored;
     if constexpr (std::is_same_v<Stream, TlsStream>) {
+      const Limit::Operation operation{*limit_, tcp()};
       [[maybe_unused]] const auto [failure] = co_await stream_.async_shutdown(kValues);
     }
-    tcp().socket().shutdown(asio::socket_base::shutdown_send, ignored);
+    tcp().shutdown(asio::socket_base::shutdown_send, ignored);
     co_return;
   }
 
   runtime::Task<std::size_t> discard_some(std::span<std::uint8_t> space) override {
+    const Limit::Operation operation{*limit_, tcp()};
     const auto [failure, count] = co_await tcp().async_read_some(asio::buffer(space.data(), space.size()), kValues);
     co_return failure ? 0 : count;
   }
 
-  void close() noexcept override { tcp().close(); }
+  void close() noexcept override {
+    error_code ignored;
+    tcp().close(ignored);
+  }
 
   bool quiet() override {
     std::uint8_t byte = 0;
-    const auto got = ::recv(tcp().socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    const auto got = ::recv(tcp().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
   }
 
@@ -213,10 +298,13 @@ class StreamTransport final : public Transport {
 
  private:
   TcpStream& tcp() noexcept { return beast::get_lowest_layer(stream_); }
+  static Error too_slow() { return Error{Errc::deadline_exceeded, "the peer was too slow"}; }
+  [[nodiscard]] Error reason(const error_code& failure) const { return limit_->passed() ? too_slow() : transport_error(failure); }
 
   TlsContext tls_;  // outlives the stream
   ssl::stream_base::handshake_type side_;
   Stream stream_;
+  std::shared_ptr<Limit> limit_;  // shared with its timer
 };
 
 bool is_address(const std::string& host) {

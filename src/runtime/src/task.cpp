@@ -1,7 +1,6 @@
 #include "cloister/runtime/task.hpp"
 
 #include <boost/asio.hpp>
-#include <boost/asio/experimental/awaitable_operators.hpp>
 
 namespace cloister::runtime {
 namespace asio = boost::asio;
@@ -25,21 +24,49 @@ Task<Result<void>> sleep_for(std::chrono::milliseconds span) {
 namespace detail {
 namespace {
 
-/// True at the deadline, false when cancelled before it.
-Task<bool> deadline_passes(Deadline deadline) {
-  const auto slept = co_await sleep_until(deadline.at());
-  co_return slept.ok();
+/// Work and a timer that cancels it. On one executor.
+struct Race {
+  explicit Race(const Executor& executor, SteadyTime at) : timer{executor, at} {}
+  asio::steady_timer timer;
+  asio::cancellation_signal cancel;
+  bool ended = false;
+  bool late = false;
+};
+
+/// Calls `handler` once the work has ended. What cancels the handler's operation cancels the work.
+template <class Handler>
+void run_against_timer(Handler handler, const Executor& executor, const std::shared_ptr<Race>& race, Task<void> work) {
+  const auto outer = asio::get_associated_cancellation_slot(handler);
+  if (outer.is_connected()) {
+    auto held = outer;
+    held.assign([race](asio::cancellation_type kind) { race->cancel.emit(kind); });
+  }
+  race->timer.async_wait([race](const boost::system::error_code& cancelled) {
+    if (cancelled || race->ended) return;
+    race->late = true;
+    race->cancel.emit(asio::cancellation_type::terminal);
+  });
+  auto ended = [race, outer, handler = std::move(handler)](const std::exception_ptr& thrown) mutable {
+    race->ended = true;
+    race->timer.cancel();
+    if (auto held = outer; held.is_connected()) held.clear();
+    std::move(handler)(thrown);
+  };
+  asio::co_spawn(executor, std::move(work), asio::bind_cancellation_slot(race->cancel.slot(), std::move(ended)));
 }
 
 }  // namespace
 
 Task<bool> run_until(Deadline deadline, Task<void> work) {
-  using asio::experimental::awaitable_operators::operator||;
-  // Whichever ends first, the operator cancels the other one and waits for it.
-  Task<std::variant<std::monostate, bool>> race = std::move(work) || deadline_passes(deadline);
-  const auto first = co_await std::move(race);
-  const auto* passed = std::get_if<bool>(&first);
-  co_return passed != nullptr && *passed;
+  const Executor executor = co_await asio::this_coro::executor;
+  const auto race = std::make_shared<Race>(executor, deadline.at());
+  auto begin = [executor, race](auto handler, Task<void> raced) {
+    run_against_timer(std::move(handler), executor, race, std::move(raced));
+  };
+  auto pending = asio::async_initiate<const asio::use_awaitable_t<>, void(std::exception_ptr)>(std::move(begin), asio::use_awaitable,
+                                                                                               std::move(work));
+  co_await std::move(pending);
+  co_return race->late;
 }
 
 Task<void> run_on(Executor executor, Task<void> work) {
