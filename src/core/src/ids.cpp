@@ -25,4 +25,15 @@ std::string random_id(std::string_view prefix, Random& random) {
   return out;
 }
 
+std::string ordered_id(std::string_view prefix, UnixTime now, Random& random) {
+  constexpr std::string_view kAlphabet = "0123456789abcdefghijklmnopqrstuv";  // in the order of its characters
+  constexpr unsigned kTimeBits = 50;
+  const auto millis = static_cast<std::uint64_t>(std::chrono::floor<std::chrono::milliseconds>(now.time_since_epoch()).count());
+  std::string out{prefix};
+  out += '-';
+  for (unsigned left = kTimeBits; left > 0; left -= 5) out += kAlphabet[(millis >> (left - 5)) & 31U];
+  for (const auto byte : random.array<16>()) out += kAlphabet[byte & 31U];
+  return out;
+}
+
 }  // namespace cloister

@@ -77,6 +77,26 @@ TEST(Ids, AreValidatedAndRandom) {
   EXPECT_FALSE(JobId::parse(std::string(65, 'a')));
 }
 
+TEST(Ids, MayStandInTheOrderOfTheirTimes) {
+  SystemRandom random;
+  std::string before;
+  // A millisecond, a carry into each of the characters, and the largest time that there is room for.
+  for (const std::int64_t millis : {0LL, 1LL, 31LL, 32LL, 1'023LL, 1'024LL, 1'764'000'000'000LL, (1LL << 50) - 1}) {
+    const auto id = ordered_id("tok", UnixTime{std::chrono::milliseconds{millis}}, random);
+    EXPECT_TRUE(valid_id(id));
+    EXPECT_EQ(id.size(), 4U + 26U);
+    EXPECT_TRUE(id.starts_with("tok-"));
+    EXPECT_LT(before, id);
+    before = id;
+  }
+  const UnixTime now{std::chrono::milliseconds{1'764'000'000'000}};
+  const auto one = ordered_id("tok", now, random);
+  const auto other = ordered_id("tok", now, random);
+  EXPECT_EQ(one.substr(0, 14), other.substr(0, 14));
+  EXPECT_NE(one.substr(14), other.substr(14));
+  EXPECT_EQ(ordered_id("x", UnixTime{std::chrono::milliseconds{1}}, random).substr(0, 12), "x-0000000001");
+}
+
 TEST(StderrLogger, WritesOneJsonLineAnEvent) {
   testing::internal::CaptureStderr();
   log::StderrLogger logger{"test", log::Level::info};

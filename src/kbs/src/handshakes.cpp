@@ -151,7 +151,7 @@ Result<Handshakes::Appraised> Handshakes::appraise(const SessionCookies::Session
 /// The session's one attempt, its token and its leaf, or nothing of it.
 Unrecorded<std::string> Handshakes::conclude(const SessionCookies::Session& session, const rcar::Attestation& message,
                                              const Result<Appraised>& appraised, UnixTime now) const {
-  const auto token_id = random_id("tok", services_.random);
+  const auto token_id = ordered_id("tok", now, services_.random);
   const auto name = digest_of(session.id);
   struct Attempt {
     Result<std::string> token;
