@@ -122,4 +122,7 @@ names_other_than_users if {
 	uid > 4294967295
 }
 
-extensions := [{"name": "ear.trustee.identifiers", "key": -18, "value": {"validated": validated}}] if count(validated) > 0
+extensions := [{"name": "ear.trustee.identifiers", "key": -18, "value": {"validated": validated}}] if {
+	count(agent_containers) > 0
+	count(validated) > 0
+}

@@ -25,10 +25,6 @@ impl View {
         Some(unsafe { std::slice::from_raw_parts(self.data, self.size) })
     }
 
-    pub fn size(self) -> usize {
-        self.size
-    }
-
     /// As `bytes`, of UTF-8 text.
     ///
     /// # Safety

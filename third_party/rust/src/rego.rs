@@ -135,7 +135,7 @@ pub struct Policy {
 
 /// An engine that was analysed with the data in it, which takes longer than a small policy's evaluation.
 struct WithData {
-    data: Value,
+    data: String, // as it was given
     engine: Engine,
 }
 const MOST_WITH_DATA: usize = 8;
@@ -144,25 +144,25 @@ const LARGEST_KEPT_DATA: usize = 2048;
 
 impl Policy {
     /// A copy of the engine with that data, which evaluates at once.
-    fn engine_with(&self, data: &Value, size: usize) -> Result<Engine, Failure> {
-        if *data == Value::Undefined {
+    fn engine_with(&self, data: &str) -> Result<Engine, Failure> {
+        if data.is_empty() {
             return Ok(self.engine.clone());
         }
-        if size <= LARGEST_KEPT_DATA {
+        if data.len() <= LARGEST_KEPT_DATA {
             if let Ok(kept) = self.with_data.lock() {
-                if let Some(found) = kept.iter().find(|one| one.data == *data) {
+                if let Some(found) = kept.iter().find(|one| one.data == data) {
                     return Ok(found.engine.clone());
                 }
             }
         }
         let mut engine = self.engine.clone();
-        engine.add_data(data.clone()).map_err(|error| Failure::of(INPUT_INVALID, &error))?;
-        if size <= LARGEST_KEPT_DATA && self.text_size <= KEPT_EXPLAINER && engine.eval_query("true".to_owned(), false).is_ok() {
+        add_data(&mut engine, data)?;
+        if data.len() <= LARGEST_KEPT_DATA && self.text_size <= KEPT_EXPLAINER && engine.eval_query("true".to_owned(), false).is_ok() {
             if let Ok(mut kept) = self.with_data.lock() {
                 if kept.len() == MOST_WITH_DATA {
                     kept.remove(0);
                 }
-                kept.push(WithData { data: data.clone(), engine: engine.clone() });
+                kept.push(WithData { data: data.to_owned(), engine: engine.clone() });
             }
         }
         Ok(engine)
@@ -292,6 +292,18 @@ fn json(text: &str, what: &str, object: bool) -> Result<Value, Failure> {
     Ok(value)
 }
 
+fn object(text: &str, what: &str) -> Result<Value, Failure> {
+    if text.is_empty() {
+        Ok(Value::Undefined)
+    } else {
+        json(text, what, true)
+    }
+}
+
+fn add_data(engine: &mut Engine, data: &str) -> Result<(), Failure> {
+    engine.add_data(object(data, "data")?).map_err(|error| Failure::of(INPUT_INVALID, &error))
+}
+
 /// A writer that refuses to grow beyond its limit.
 struct Bounded {
     bytes: Vec<u8>,
@@ -319,10 +331,9 @@ fn evaluation_failure(error: &anyhow::Error) -> Failure {
 }
 
 /// What an evaluation is given beside the policy.
-struct Given {
+struct Given<'a> {
     input: Value,
-    data: Value,
-    data_size: usize, // of its text, in bytes
+    data: &'a str, // an object in JSON, or nothing
     limit: Duration,
 }
 
@@ -375,8 +386,8 @@ fn explain_results(
     explainer
         .record(|| {
             let mut engine = explainer.engine().clone();
-            if given.data != Value::Undefined {
-                engine.add_data(given.data.clone()).map_err(|error| Failure::of(INPUT_INVALID, &error))?;
+            if !given.data.is_empty() {
+                add_data(&mut engine, given.data)?;
             }
             written(&results_of(engine, &policy.entrypoints, given)?, max_result)
         })
@@ -388,7 +399,7 @@ fn evaluate(
     policy: &Policy, given: &Given, reference_values: Value, explain: bool, max_result: usize,
 ) -> Result<Vec<u8>, Failure> {
     let _values = WithReferenceValues::new(reference_values);
-    let results = results_of(policy.engine_with(&given.data, given.data_size)?, &policy.entrypoints, given)?;
+    let results = results_of(policy.engine_with(given.data)?, &policy.entrypoints, given)?;
     let results = written(&results, max_result)?;
     let explained = match (explain, policy.text_size <= KEPT_EXPLAINER) {
         (false, _) => None,
@@ -531,13 +542,8 @@ pub unsafe extern "C" fn cr_rego_evaluate(
             Some(known) => known.0.clone(),
             None => json(text(input, "the input is not UTF-8")?, "input", false)?,
         };
-        let object = |view: View, what: &str| match text(view, what)? {
-            "" => Ok(Value::Undefined),
-            found => json(found, what, true),
-        };
-        let data_size = data.size();
-        let given = Given { input, data: object(data, "data")?, data_size, limit: Duration::from_micros(time_limit_us) };
-        let values = object(reference_values, "reference values")?;
+        let given = Given { input, data: text(data, "data is not UTF-8")?, limit: Duration::from_micros(time_limit_us) };
+        let values = object(text(reference_values, "the reference values are not UTF-8")?, "reference values")?;
         let work = || evaluate(policy, &given, values, explain != 0, max_result_size);
         if policy.depth.is_small() && (explain == 0 || policy.explainer.get().is_some()) {
             work()
