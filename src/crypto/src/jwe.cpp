@@ -198,11 +198,16 @@ Result<SecretBytes> decrypt(const Jwe& message, const DecryptionKey& key) {
 }
 
 std::string write(const Jwe& message) {
-  return json::write(json::Object{{"protected", message.protected_header},
-                                  {"encrypted_key", codec::to_base64url(message.encrypted_key)},
-                                  {"iv", codec::to_base64url(message.iv)},
-                                  {"ciphertext", codec::to_base64url(message.ciphertext)},
-                                  {"tag", codec::to_base64url(message.tag)}});
+  // Base64url has no character that JSON escapes; the header is written as it is.
+  std::string out = "{\"protected\":\"";
+  const std::array members{std::pair{"encrypted_key", &message.encrypted_key}, std::pair{"iv", &message.iv},
+                           std::pair{"ciphertext", &message.ciphertext}, std::pair{"tag", &message.tag}};
+  out += message.protected_header;
+  for (const auto& [name, bytes] : members) {
+    ((out += "\",\"") += name) += "\":\"";
+    out += codec::to_base64url(*bytes);
+  }
+  return out += "\"}";
 }
 
 Result<Jwe> parse_jwe(std::string_view text) {

@@ -100,17 +100,19 @@ Result<Unrecorded<std::string>> Gate::release(const AttestedGuest& guest, Releas
     AttestedGuest guest;
     std::string reply;
     merkle::AuditLeaf leaf;
-    merkle::AuditLeaf refusal;
+    ReleaseDecision decision;
   };
   auto leaf = leaf_for(kReleased, guest, ask, decision.policy_, now);
   leaf.details.emplace_back("version", found->version);
-  const auto release = std::make_shared<const Release>(
-      Release{guest, crypto::jose::write(sealed), std::move(leaf), refusal(guest, ask, Errc::attestation_revoked, decision.policy_, now)});
+  const auto release =
+      std::make_shared<const Release>(Release{guest, crypto::jose::write(sealed), std::move(leaf), std::move(decision)});
   // Nothing is revoked between the question whether it is and the leaf.
   return Unrecorded<std::string>{[this, release, now](storage::Transaction& transaction) -> Result<Result<std::string>> {
     const auto held = revocations_.check(release->guest, now);
     if (!held && held.error().code() != Errc::attestation_revoked) return held.error();
-    CLOISTER_TRY(index, services_.log.append(transaction, held ? release->leaf : release->refusal));
+    const auto& decided = release->decision;
+    CLOISTER_TRY(index, services_.log.append(transaction, held ? release->leaf
+                                                               : refusal(release->guest, decided.ask_, held.error().code(), decided.policy_, now)));
     static_cast<void>(index);
     return held ? Result<std::string>{release->reply} : held.error();
   }};

@@ -12,13 +12,12 @@
 #include <thread>
 #include <vector>
 
-#include "cloister/runtime/event.hpp"
 
 namespace cloister::runtime {
 namespace asio = boost::asio;
 namespace {
 
-enum class Outcome { done, threw, dropped, full };
+enum class Outcome { done, threw, dropped, full, late };
 
 struct Waiting {
   std::uint64_t number;
@@ -32,6 +31,7 @@ Result<void> result_of(Outcome outcome) {
     case Outcome::threw: return Error{Errc::internal, "work of the blocking pool threw"};
     case Outcome::dropped: return Error{Errc::cancelled, "the work was cancelled before it began"};
     case Outcome::full: return Error{Errc::overloaded, "too much work is waiting"};
+    case Outcome::late: return Error{Errc::deadline_exceeded, "the work was not done before the deadline"};
   }
   return Error{Errc::internal};
 }
@@ -207,31 +207,54 @@ Task<Result<void>> BlockingPool::submit(std::function<void()> job) {
 
 namespace {
 
-/// How work goes on that nobody may be waiting for any longer.
-class Progress {
+/// How work goes on that nobody may be waiting for any longer. It has one waiter.
+class Progress : public std::enable_shared_from_this<Progress> {
  public:
-  /// The first to end it wins; `keep` runs before anybody is told, and not once the wait has ended.
+  /// The first to end it wins; `keep` runs before the waiter hears of it, and not once the wait has ended. From any thread.
   void end(Outcome outcome, const std::function<void()>& keep) {
+    std::function<void()> resume;
     {
       const std::lock_guard held{mutex_};
       if (outcome_) return;
       outcome_ = outcome;
       if (keep) keep();
+      resume = std::move(resume_);
     }
-    ended_.notify_all();
+    if (resume) resume();
   }
+
   [[nodiscard]] Task<Result<void>> wait(Deadline deadline) {
-    auto waited = co_await ended_.wait(0, deadline);
+    const Executor executor = co_await asio::this_coro::executor;
+    asio::steady_timer timer{executor, deadline.at()};
+    auto begin = [this, &timer, &executor](auto handler) { await_end(std::move(handler), timer, executor); };
+    auto pending = asio::async_initiate<const asio::use_awaitable_t<>, void()>(std::move(begin), asio::use_awaitable);
+    co_await std::move(pending);
     const std::lock_guard held{mutex_};
-    if (outcome_) co_return result_of(*outcome_);
-    outcome_ = Outcome::dropped;
-    co_return waited;
+    co_return result_of(*outcome_);
   }
 
  private:
-  std::mutex mutex_;  // guards the one below, and what is kept
+  /// Calls `handler` on the executor once the work has ended, the deadline has passed, or the waiter is cancelled.
+  template <class Handler>
+  void await_end(Handler handler, asio::steady_timer& timer, const Executor& executor) {
+    auto slot = asio::get_associated_cancellation_slot(handler);
+    const auto waiter = std::make_shared<Handler>(std::move(handler));
+    auto resume = [waiter, executor] { asio::post(executor, [waiter] { std::move (*waiter)(); }); };
+    {
+      const std::lock_guard held{mutex_};
+      if (outcome_) return resume();
+      resume_ = std::move(resume);
+    }
+    const auto self = shared_from_this();
+    if (slot.is_connected()) slot.assign([self](asio::cancellation_type) { self->end(Outcome::dropped, {}); });
+    timer.async_wait([self](const boost::system::error_code& cancelled) {
+      if (!cancelled) self->end(Outcome::late, {});
+    });
+  }
+
+  std::mutex mutex_;  // guards what follows, and what is kept
   std::optional<Outcome> outcome_;
-  AsyncEvent ended_;
+  std::function<void()> resume_;  // the waiter, while it waits
 };
 
 }  // namespace
