@@ -270,8 +270,9 @@ class HostAgentTest : public testing::Test {
     send(host::Welcome{*ValidatorId::parse("val-a"), "first"});
     return login;
   }
+  Task<Result<std::shared_ptr<relay::Stream>>> open_there(std::uint32_t number) { co_return link->mux.open(number); }
   std::shared_ptr<relay::Stream> open(std::uint32_t number) {
-    auto stream = link->mux.open(number);
+    auto stream = run(open_there(number));  // a multiplexer is its executor's
     EXPECT_TRUE(stream);
     return *stream;
   }
