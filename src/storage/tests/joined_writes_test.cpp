@@ -90,6 +90,13 @@ TEST_F(JoinedWrites, OfMoreThanIsHeldAreHandedOverInPieces) {
   EXPECT_EQ(on_disk().substr(kPage - 1, 2), "ab");
 }
 
+TEST_F(JoinedWrites, OfMoreThanAPageOfSQLitesAreRefused) {
+  EXPECT_EQ(append("abc", 0), SQLITE_OK);
+  EXPECT_EQ(append(std::string((96U << 10U) + 1, 'x'), 3), SQLITE_IOERR_WRITE);
+  close();
+  EXPECT_EQ(on_disk(), "abc");
+}
+
 /// No file grows beyond that while this lives, and what tries gets an error instead of a signal.
 class LimitedFiles {
  public:

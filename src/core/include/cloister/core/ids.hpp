@@ -16,8 +16,9 @@ namespace cloister {
 [[nodiscard]] bool valid_id(std::string_view text) noexcept;
 /// `prefix` + "-" + 26 random characters of lower-case base32 (130 random bits).
 [[nodiscard]] std::string random_id(std::string_view prefix, Random& random);
-/// `prefix` + "-" + 10 characters of the time in milliseconds + 16 random ones (80 bits), in the order of the times: names that are
-/// made one after the other stand beside each other in an index. They tell when they were made; whoever knows one finds no other.
+/// `prefix` + "-" + 10 characters of the time in milliseconds (from 1970 on, 50 bits) + 16 random ones (80 bits), in the order of
+/// the times: names that are made one after the other stand beside each other in an index. They tell when they were made; whoever
+/// knows one finds no other.
 [[nodiscard]] std::string ordered_id(std::string_view prefix, UnixTime now, Random& random);
 
 /// A name of one kind; ids of different kinds do not mix. Empty only when default-constructed.
