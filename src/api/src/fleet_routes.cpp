@@ -27,8 +27,7 @@ Result<void> note(const Services& s, storage::Transaction& transaction, const mo
   leaf.kind = kind;
   leaf.subject = validator.id.str();
   leaf.details = {{"hotkey", to_bytes(ByteView{validator.hotkey})}, {"by", request.principal->subject}};
-  CLOISTER_TRY(index, s.log.append(transaction, leaf));
-  static_cast<void>(index);
+  CLOISTER_CHECK(s.log.append(transaction, leaf));
   return {};
 }
 

@@ -264,7 +264,7 @@ Result<void> Log::publish() {
   return {};
 }
 
-Result<std::uint64_t> Log::append(storage::Transaction& transaction, const merkle::AuditLeaf& leaf) {
+Result<void> Log::append(storage::Transaction& transaction, const merkle::AuditLeaf& leaf) {
   CLOISTER_TRY(encoded, merkle::encode(leaf));
   return rows::append(transaction, id_, leaf.kind, leaf.subject, encoded);
 }

@@ -147,8 +147,7 @@ Result<void> check_agreement(storage::Database& database, audit::Log& log, bool 
   const auto record = [&]() -> Result<void> {
     CLOISTER_TRY(transaction, database.write());
     for (const auto& one : found) {
-      CLOISTER_TRY(index, log.append(transaction, one.leaf));
-      static_cast<void>(index);
+      CLOISTER_CHECK(log.append(transaction, one.leaf));
     }
     return transaction.commit();
   };

@@ -57,8 +57,7 @@ merkle::AuditLeaf Gate::refusal(const AttestedGuest& guest, const Ask& ask, Errc
 
 Result<void> Gate::record(const merkle::AuditLeaf& leaf) const {
   CLOISTER_TRY(transaction, services_.database.write());
-  CLOISTER_TRY(index, services_.log.append(transaction, leaf));
-  static_cast<void>(index);
+  CLOISTER_CHECK(services_.log.append(transaction, leaf));
   return transaction.commit();
 }
 
@@ -111,9 +110,9 @@ Result<Unrecorded<std::string>> Gate::release(const AttestedGuest& guest, Releas
     const auto held = revocations_.check(release->guest, now);
     if (!held && held.error().code() != Errc::attestation_revoked) return held.error();
     const auto& decided = release->decision;
-    CLOISTER_TRY(index, services_.log.append(transaction, held ? release->leaf
-                                                               : refusal(release->guest, decided.ask_, held.error().code(), decided.policy_, now)));
-    static_cast<void>(index);
+    CLOISTER_CHECK(services_.log.append(
+        transaction,
+        held ? release->leaf : refusal(release->guest, decided.ask_, held.error().code(), decided.policy_, now)));
     return held ? Result<std::string>{release->reply} : held.error();
   }};
 }

@@ -187,8 +187,7 @@ Unrecorded<std::string> Handshakes::conclude(const SessionCookies::Session& sess
     const sessions::Record attempted{std::string{rcar::to_string(session.tee)}, session.expires, token ? std::optional{*token} : std::nullopt};
     CLOISTER_CHECK(sessions::conclude(transaction, options_.tenant, session.id, attempted, now));
     if (token) {
-      CLOISTER_TRY(index, services_.log.append(transaction, shared->leaf));
-      static_cast<void>(index);
+      CLOISTER_CHECK(services_.log.append(transaction, shared->leaf));
     }
     return token;
   }};

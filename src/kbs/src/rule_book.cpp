@@ -220,8 +220,7 @@ Result<void> RuleBook::commit(const std::vector<merkle::AuditLeaf>& leaves, Stor
   CLOISTER_TRY(transaction, services_.database.write());
   CLOISTER_CHECK(store(transaction));
   for (const auto& leaf : leaves) {
-    CLOISTER_TRY(index, services_.log.append(transaction, leaf));
-    static_cast<void>(index);
+    CLOISTER_CHECK(services_.log.append(transaction, leaf));
   }
   return transaction.commit();
 }

@@ -62,8 +62,7 @@ auto Vault::change(std::string_view kind, const rcar::ResourcePath& path, std::s
   leaf.details = {{"tenant", options_.tenant.str()}, {"by", std::string{who}}};
   auto done = act(transaction, leaf.details);
   if (!done) return done;
-  CLOISTER_TRY(index, services_.log.append(transaction, leaf));
-  static_cast<void>(index);
+  CLOISTER_CHECK(services_.log.append(transaction, leaf));
   CLOISTER_CHECK(transaction.commit());
   return done;
 }
@@ -105,8 +104,7 @@ Result<void> Vault::trim(storage::Transaction& transaction, const rcar::Resource
   if (gone.empty()) return {};
   auto leaf = leaf_of(kPurged, subject_of(path), now);
   leaf.details = {{"tenant", options_.tenant.str()}, {"by", std::string{who}}, {"versions", ranges_of(gone)}, {"keep", std::uint64_t{*keep}}};
-  CLOISTER_TRY(index, services_.log.append(transaction, leaf));
-  static_cast<void>(index);
+  CLOISTER_CHECK(services_.log.append(transaction, leaf));
   return {};
 }
 
@@ -356,8 +354,7 @@ Result<storage::Resources::Value> Vault::first_use(const rcar::ResourcePath& pat
   CLOISTER_TRY(value, resources_.get(transaction, options_.tenant, path.str(), version));
   auto leaf = leaf_of(kGenerated, subject_of(path), now);
   leaf.details = {{"tenant", options_.tenant.str()}, {"token", std::string{token}}, {"version", version}, {"generator", *now_there.generator}};
-  CLOISTER_TRY(index, services_.log.append(transaction, leaf));
-  static_cast<void>(index);
+  CLOISTER_CHECK(services_.log.append(transaction, leaf));
   CLOISTER_CHECK(transaction.commit());
   return value;
 }

@@ -27,8 +27,7 @@ Result<std::uint64_t> Broker::put(const TenantId& tenant, std::string_view path,
   CLOISTER_TRY(version, secrets_.put(transaction, tenant, path, value, now));
   auto leaf = leaf_of(kSecretStored, path, now);
   leaf.details = {{"tenant", tenant.str()}, {"version", version}, {"by", std::string{who}}};
-  CLOISTER_TRY(index, log_.append(transaction, leaf));
-  static_cast<void>(index);
+  CLOISTER_CHECK(log_.append(transaction, leaf));
   CLOISTER_CHECK(transaction.commit());
   return version;
 }
@@ -43,8 +42,7 @@ Result<void> Broker::remove(const TenantId& tenant, std::string_view path, std::
   CLOISTER_CHECK(secrets_.remove(transaction, tenant, path));
   auto leaf = leaf_of(kSecretRemoved, path, now);
   leaf.details = {{"tenant", tenant.str()}, {"by", std::string{who}}};
-  CLOISTER_TRY(index, log_.append(transaction, leaf));
-  static_cast<void>(index);
+  CLOISTER_CHECK(log_.append(transaction, leaf));
   return transaction.commit();
 }
 
@@ -67,8 +65,7 @@ Result<void> Broker::record_refusal(const session::AttestedSession& session, con
                   {"policy", to_bytes(ByteView{session.policy_digest()})}};
   if (!session.instance().empty()) leaf.details.emplace_back("instance", session.instance().str());
   CLOISTER_TRY(transaction, database_.write());
-  CLOISTER_TRY(index, log_.append(transaction, leaf));
-  static_cast<void>(index);
+  CLOISTER_CHECK(log_.append(transaction, leaf));
   return transaction.commit();
 }
 
@@ -106,8 +103,7 @@ Result<protocol::SealedSecret> Broker::release(const session::AttestedSession& s
                   {"instance", session.instance().str()},
                   {"version", decision.version_},
                   {"policy", to_bytes(ByteView{decision.policy_digest_})}};
-  CLOISTER_TRY(index, log_.append(transaction, leaf));
-  static_cast<void>(index);
+  CLOISTER_CHECK(log_.append(transaction, leaf));
   CLOISTER_CHECK(transaction.commit());
   return protocol::SealedSecret{decision.secret_.name, path, decision.version_, sealed.enc,
                                 std::move(sealed.ciphertext)};

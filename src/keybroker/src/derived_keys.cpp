@@ -125,8 +125,7 @@ Result<DerivedKeys::Put> DerivedKeys::put(const TenantId& tenant, const Challeng
   CLOISTER_CHECK(keys_.add(transaction, tenant, challenge, purpose, out.version));
   auto leaf = leaf_of(making_of(version), subject, now);
   leaf.details = {{"conditions", to_bytes(ByteView{digest(conditions)})}, {"by", std::string{who}}};
-  CLOISTER_TRY(index, log_.append(transaction, leaf));
-  static_cast<void>(index);
+  CLOISTER_CHECK(log_.append(transaction, leaf));
   CLOISTER_CHECK(transaction.commit());
   return out;
 }
@@ -161,8 +160,7 @@ Result<void> DerivedKeys::revoke(const TenantId& tenant, const ChallengeId& chal
   CLOISTER_CHECK(std::move(revoked));
   auto leaf = leaf_of(kKeyRevoked, subject_of(tenant, challenge, purpose, version), now);
   leaf.details = {{"by", std::string{who}}};
-  CLOISTER_TRY(index, log_.append(transaction, leaf));
-  static_cast<void>(index);
+  CLOISTER_CHECK(log_.append(transaction, leaf));
   return transaction.commit();
 }
 
@@ -226,8 +224,7 @@ Error DerivedKeys::refuse(const session::AttestedSession& session, std::string_v
                   {"detail", why.detail().substr(0, kMaxDetail)}};
   const auto record = [&]() -> Result<void> {
     CLOISTER_TRY(transaction, database_.write());
-    CLOISTER_TRY(index, log_.append(transaction, leaf));
-    static_cast<void>(index);
+    CLOISTER_CHECK(log_.append(transaction, leaf));
     return transaction.commit();
   };
   auto recorded = record();
@@ -275,8 +272,7 @@ Result<std::vector<protocol::SealedKey>> DerivedKeys::release(const session::Att
                       {"challenge_version", session.version().str()},
                       {"conditions", to_bytes(ByteView{conditions})},
                       {"policy", to_bytes(ByteView{decision.policy_digest_})}};
-      CLOISTER_TRY(index, log_.append(transaction, leaf));
-      static_cast<void>(index);
+      CLOISTER_CHECK(log_.append(transaction, leaf));
     }
     return transaction.commit();
   };

@@ -103,8 +103,7 @@ Result<void> Keyring::begin(UnixTime now) {
   state.next = std::move(second);
   CLOISTER_CHECK(storage::settings::set(transaction, kSetting, as_bytes(write(state))));
   merkle::AuditLeaf leaf{now, std::string{kMade}, state.current->key_id, {{"next", state.next->key_id}}};
-  CLOISTER_TRY(index, services_.log.append(transaction, leaf));
-  static_cast<void>(index);
+  CLOISTER_CHECK(services_.log.append(transaction, leaf));
   CLOISTER_CHECK(transaction.commit());
   state_ = std::move(state);
   return {};
@@ -147,8 +146,7 @@ Result<std::string> Keyring::rotate(UnixTime now, std::string_view by) {
   leaf.kind = kRotated;
   leaf.subject = state.current->key_id;
   leaf.details = {{"by", std::string{by}}, {"previous", state.previous.back().key.key_id}};
-  CLOISTER_TRY(index, services_.log.append(transaction, leaf));
-  static_cast<void>(index);
+  CLOISTER_CHECK(services_.log.append(transaction, leaf));
   CLOISTER_CHECK(transaction.commit());
   state_ = std::move(state);
   return state_.current->key_id;

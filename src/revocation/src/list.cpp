@@ -95,8 +95,7 @@ Result<void> List::put(const Record& record, const merkle::AuditLeaf& leaf, Unix
     if (added.error().code() != Errc::conflict) return added.error();
     return Error{Errc::conflict, "this " + record.kind + " is revoked already: lift that first to change it"};
   }
-  CLOISTER_TRY(index, services_.log.append(transaction, leaf));
-  static_cast<void>(index);
+  CLOISTER_CHECK(services_.log.append(transaction, leaf));
   // It holds before it is committed, and what is lifted holds until it is: in doubt, more is refused.
   CLOISTER_TRY(held, read(transaction, now));
   auto before = exchange(std::move(held));
@@ -116,8 +115,7 @@ Result<void> List::take(std::string_view id, std::string_view who, UnixTime now)
   const std::scoped_lock lock{changing_};
   CLOISTER_TRY(transaction, services_.database.write());
   CLOISTER_CHECK(stored::remove(transaction, scope_, id));
-  CLOISTER_TRY(index, services_.log.append(transaction, leaf_of(kLifted, scope_, id, who, now)));
-  static_cast<void>(index);
+  CLOISTER_CHECK(services_.log.append(transaction, leaf_of(kLifted, scope_, id, who, now)));
   CLOISTER_TRY(held, read(transaction, now));
   CLOISTER_CHECK(transaction.commit());
   exchange(std::move(held));

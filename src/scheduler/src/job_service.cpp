@@ -152,8 +152,7 @@ Result<jobs::Cancelled> JobService::cancel(const TenantId& tenant, const JobId& 
     leaf.kind = kJobCancelled;
     leaf.subject = job.str();
     leaf.details = {{"by", std::string{who}}};
-    CLOISTER_TRY(index, log_.append(transaction, leaf));
-    static_cast<void>(index);
+    CLOISTER_CHECK(log_.append(transaction, leaf));
   }
   CLOISTER_CHECK(transaction.commit());
   if (cancelled.attempt) observe_lease(*cancelled.attempt, "cancelled", now);
@@ -286,8 +285,7 @@ Result<void> JobService::take(const session::AttestedSession& session, const pro
                   {"fence", envelope.fence},
                   {"job", to_bytes(ByteView{crypto::sha256(record)})},
                   {"envelope", to_bytes(ByteView{crypto::sha256(result.envelope)})}};
-  CLOISTER_TRY(index, log_.append(transaction, leaf));
-  static_cast<void>(index);
+  CLOISTER_CHECK(log_.append(transaction, leaf));
   CLOISTER_TRY(ended, jobs::get(transaction, job.id));
   CLOISTER_CHECK(transaction.commit());
   observe_lease(attempt.attempt, model::to_string(ended.state), now);

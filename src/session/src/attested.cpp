@@ -118,8 +118,7 @@ Result<AttestedSession> AttestedSessions::open(const policy::AppraisedTd& td, co
     CLOISTER_CHECK(storage::validators::verified(transaction, *connection.validator, session.id_, now));
   }
   CLOISTER_CHECK(storage::evidence::prune(transaction, record.subject, kKeptSessions));
-  CLOISTER_TRY(index, log_.append(transaction, leaf));
-  static_cast<void>(index);
+  CLOISTER_CHECK(log_.append(transaction, leaf));
   CLOISTER_CHECK(transaction.commit());
   return session;
 }
@@ -131,8 +130,7 @@ Result<void> AttestedSessions::refuse(const Connection& connection, const Error&
   leaf.subject = subject_of(connection);
   leaf.details = {{"code", std::string{to_string(why.code())}}, {"detail", why.detail().substr(0, 512)}};
   CLOISTER_TRY(transaction, database_.write());
-  CLOISTER_TRY(index, log_.append(transaction, leaf));
-  static_cast<void>(index);
+  CLOISTER_CHECK(log_.append(transaction, leaf));
   return transaction.commit();
 }
 

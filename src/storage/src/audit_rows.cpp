@@ -12,13 +12,15 @@ constexpr Sql kLogs{"SELECT id, started FROM audit_log ORDER BY seq"};
 constexpr Sql kBegin{"INSERT INTO audit_log (id, started) VALUES (?1, ?2)"};
 constexpr Sql kCount{"SELECT COALESCE(MAX(position) + 1, 0) FROM audit_row WHERE log = " CLOISTER_LOG};
 constexpr Sql kAppend{"INSERT INTO audit_row (log, position, kind, subject, leaf) VALUES (" CLOISTER_LOG
-                      ", ?2, ?3, ?4, ?5)"};
+                      ", (SELECT COALESCE(MAX(position) + 1, 0) FROM audit_row WHERE log = " CLOISTER_LOG
+                      "), ?2, ?3, ?4)"};
 constexpr Sql kLeaves{"SELECT leaf FROM audit_row WHERE log = " CLOISTER_LOG
                       " AND position >= ?2 ORDER BY position LIMIT ?3"};
-constexpr Sql kRuleLeaves{
-    "SELECT position, leaf FROM audit_row INDEXED BY audit_row_of_rules WHERE log = " CLOISTER_LOG
-    " AND position >= ?2 AND kind IN ('policy.changed', 'policy.removed', 'reference_value.changed', "
-    "'reference_value.removed', 'revocation.added', 'revocation.lifted') ORDER BY position LIMIT ?3"};
+constexpr Sql kRuleLeaves{"SELECT position, leaf FROM audit_row INDEXED BY audit_row_of_rules WHERE log = " CLOISTER_LOG
+                          " AND position >= ?2 AND (kind = 'policy.changed' OR kind = 'policy.removed' OR kind = "
+                          "'reference_value.changed' OR "
+                          "kind = 'reference_value.removed' OR kind = 'revocation.added' OR kind = "
+                          "'revocation.lifted') ORDER BY position LIMIT ?3"};
 constexpr Sql kFind{"SELECT position FROM audit_row WHERE log = " CLOISTER_LOG
                     " AND subject = ?3 AND kind = ?2 ORDER BY position DESC LIMIT 1"};
 constexpr Sql kAddNode{"INSERT INTO audit_node (log, level, position, hash) VALUES (" CLOISTER_LOG ", ?2, ?3, ?4)"};
@@ -57,11 +59,10 @@ Result<void> begin_log(Transaction& transaction, std::string_view log, UnixTime 
   return {};
 }
 
-Result<std::uint64_t> append(Transaction& transaction, std::string_view log, std::string_view kind,
-                             std::string_view subject, ByteView leaf) {
-  CLOISTER_TRY(position, count(transaction, log));
-  CLOISTER_CHECK(transaction.run(kAppend, {log, position, kind, subject, leaf}));
-  return position;
+Result<void> append(Transaction& transaction, std::string_view log, std::string_view kind, std::string_view subject,
+                    ByteView leaf) {
+  CLOISTER_CHECK(transaction.run(kAppend, {log, kind, subject, leaf}));
+  return {};
 }
 
 Result<std::uint64_t> count(const Reading& reading, std::string_view log) {

@@ -366,6 +366,15 @@ CREATE INDEX audit_row_of_rules ON audit_row (log, position) WHERE kind IN (
   'policy.changed', 'policy.removed', 'reference_value.changed', 'reference_value.removed', 'revocation.added', 'revocation.lifted');
 )sql";
 
+// The same index as a chain of comparisons: for a list, SQLite fills a table with its members at each row that is
+// added.
+constexpr const char* kRuleLeavesByComparison = R"sql(
+DROP INDEX audit_row_of_rules;
+CREATE INDEX audit_row_of_rules ON audit_row (log, position) WHERE
+  kind = 'policy.changed' OR kind = 'policy.removed' OR kind = 'reference_value.changed' OR
+  kind = 'reference_value.removed' OR kind = 'revocation.added' OR kind = 'revocation.lifted';
+)sql";
+
 constexpr Migration kSteps[] = {{1, "initial", kInitial},
                                 {2, "unfinished_jobs", kUnfinishedJobs},
                                 {3, "evidence_of_results", kEvidenceOfResults},
@@ -375,7 +384,8 @@ constexpr Migration kSteps[] = {{1, "initial", kInitial},
                                 {7, "resource_versions", kResourceVersions},
                                 {8, "revocations", kRevocations},
                                 {9, "attempted_sessions", kAttemptedSessions},
-                                {10, "rule_leaves", kRuleLeaves}};
+                                {10, "rule_leaves", kRuleLeaves},
+                                {11, "rule_leaves_by_comparison", kRuleLeavesByComparison}};
 
 }  // namespace
 

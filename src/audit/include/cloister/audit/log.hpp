@@ -63,8 +63,8 @@ class Log {
   /// What heads are signed with: goes into trust files.
   [[nodiscard]] const crypto::Ed25519Public& key() const noexcept { return key_; }
 
-  /// Adds a leaf in the transaction of the act. Returns its index, which holds once the transaction commits.
-  [[nodiscard]] Result<std::uint64_t> append(storage::Transaction& transaction, const merkle::AuditLeaf& leaf);
+  /// Adds a leaf in the transaction of the act.
+  [[nodiscard]] Result<void> append(storage::Transaction& transaction, const merkle::AuditLeaf& leaf);
 
   /// Brings the tree up to the committed rows; returns the newest head, which is signed, stored and in the head file
   /// when this returns. A log that did not grow keeps its head. To be called about once a second.

@@ -25,9 +25,9 @@ struct LogRow {
 /// Begins a log, which is the newest from now on.
 [[nodiscard]] Result<void> begin_log(Transaction& transaction, std::string_view log, UnixTime now);
 
-/// Adds a leaf at the end of a log; returns its index (from 0, without gaps).
-[[nodiscard]] Result<std::uint64_t> append(Transaction& transaction, std::string_view log, std::string_view kind,
-                                           std::string_view subject, ByteView leaf);
+/// Adds a leaf at the end of a log: indices are from 0, without gaps.
+[[nodiscard]] Result<void> append(Transaction& transaction, std::string_view log, std::string_view kind,
+                                  std::string_view subject, ByteView leaf);
 /// How many leaves the log has.
 [[nodiscard]] Result<std::uint64_t> count(const Reading& reading, std::string_view log);
 /// At most `limit` leaves from index `first` on, in order.
