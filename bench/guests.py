@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """Measures the key broker of Confidential Containers' guests as a process: handshakes with sample and with TDX evidence, and
-releases by a token; the server's CPU time of each, its memory. One JSON object. docs/benchmarks.md says how to read it.
+releases by a token; the server's CPU time of each beside that of bare operations on P-256 in the same run, its memory. One JSON
+object. docs/benchmarks.md says how to read it.
 
-usage: bench/guests.py [--out FILE] [--seconds S] [--connections N] [--sessions N] [--cores N]
-       (CLOISTER_BIN: where the programs are; --cores: how many the server may use)
+usage: bench/guests.py [--out FILE] [--seconds S] [--connections N,…] [--rounds N] [--sessions N] [--cores N]
+       (CLOISTER_BIN: where the programs are; --cores: how many the server may use; figures are medians of the rounds)
 """
 import argparse
 import json
 import os
 import pathlib
 import platform
+import statistics
 import subprocess
 import sys
 import urllib.request
@@ -75,11 +77,44 @@ def sessions(rig, count):
     return {"sessions": count, "resident_bytes_each": (rig.resident() - before) / count}
 
 
+def bare():
+    """CPU time in microseconds of bare operations on P-256, and of a reply sealed: in one thread, with nothing beside it."""
+    done = subprocess.run([str(BIN / "bench-broker"), "--benchmark_filter=^(bare_.*|seal_reply)$", "--benchmark_format=json",
+                           "--benchmark_min_time=0.3"], stdout=subprocess.PIPE, text=True, check=True)
+    return {one["name"]: one["cpu_time"] / 1000 for one in json.loads(done.stdout)["benchmarks"]}
+
+
+def medians(rounds):
+    return {key: round(statistics.median(one[key] for one in rounds), 3) for key in rounds[0]}
+
+
+def measure_all(rig, asked):
+    """By number of connections, what was done, and its figures; the bare operations of the same minutes."""
+    works = {"handshake_sample": ("handshake",), "handshake_tdx": ("handshake", rig.socket),
+             "release": ("release", rig.home / "guest.token", "default/key/1")}
+    rounds, operations = {}, []
+    for turn in range(asked.rounds):
+        operations.append(bare())
+        for connections in asked.connections:
+            for name, (what, *more) in works.items():
+                print(f"round {turn + 1} of {asked.rounds}, {connections} connections: {name} …", file=sys.stderr, flush=True)
+                rig.measure(what, connections, 1, *more)  # what is filled once
+                rounds.setdefault(connections, {}).setdefault(name, []).append(rig.measure(what, connections, asked.seconds, *more))
+    operations = medians(operations)
+    runs = {connections: {name: medians(of) for name, of in named.items()} for connections, named in rounds.items()}
+    for named in runs.values():
+        release = named["release"]
+        release["times_bare_ecdh"] = round(release["server_cpu_us"] / operations["bare_ecdh"], 2)
+        release["share_of_sealing"] = round(operations["seal_reply"] / release["server_cpu_us"], 2)
+    return runs, operations
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=pathlib.Path)
-    parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--connections", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--connections", type=lambda text: [int(one) for one in text.split(",")], default=[8, 16, 32, 64])
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sessions", type=int, default=100_000)
     parser.add_argument("--cores", type=int, default=0)
     asked = parser.parse_args()
@@ -94,13 +129,8 @@ def main():
         rig.post("/resource/default/key/1", os.urandom(32), {"Authorization": "Bearer " + token})
         rig.write("guest.token", rig.load("token", 1, 0))
         out = {"machine": {"cpus": os.cpu_count(), "server_cores": asked.cores or os.cpu_count(), "system": platform.platform()},
-               "connections": asked.connections, "idle_resident_bytes": rig.resident(), "runs": {}}
-        runs = {"handshake_sample": ("handshake",), "handshake_tdx": ("handshake", rig.socket),
-                "release": ("release", rig.home / "guest.token", "default/key/1")}
-        for name, (what, *more) in runs.items():
-            print(f"{name} …", file=sys.stderr, flush=True)
-            rig.measure(what, asked.connections, 1, *more)  # what is filled once
-            out["runs"][name] = rig.measure(what, asked.connections, asked.seconds, *more)
+               "idle_resident_bytes": rig.resident()}
+        out["by_connections"], out["bare_us"] = measure_all(rig, asked)
         out["resident_bytes"] = rig.resident()
         if asked.sessions:
             print(f"{asked.sessions} sessions …", file=sys.stderr, flush=True)

@@ -67,14 +67,19 @@ bool is_field_value(std::string_view text) noexcept {
   });
 }
 
-/// RFC 9110 section 5.6.7.
-std::string http_date() {
+/// RFC 9110 section 5.6.7. Written once a second; valid until the thread's next call.
+std::string_view http_date() {
+  thread_local std::time_t written = -1;
+  thread_local std::string date;
   const auto now = std::time(nullptr);
-  std::tm parts{};
-  ::gmtime_r(&now, &parts);
-  std::array<char, 40> text{};
-  const auto size = std::strftime(text.data(), text.size(), "%a, %d %b %Y %H:%M:%S GMT", &parts);
-  return std::string{text.data(), size};
+  if (now != written) {
+    std::tm parts{};
+    ::gmtime_r(&now, &parts);
+    std::array<char, 40> text{};
+    date.assign(text.data(), std::strftime(text.data(), text.size(), "%a, %d %b %Y %H:%M:%S GMT", &parts));
+    written = now;
+  }
+  return date;
 }
 
 Result<std::string> response_head(const Response& response, std::uint64_t length, bool keep_alive) {
@@ -83,7 +88,9 @@ Result<std::string> response_head(const Response& response, std::uint64_t length
   CLOISTER_CHECK(append_fields(out, response.headers));
   if (response.status != 204 && response.status != 304) out += "Content-Length: " + std::to_string(length) + "\r\n";
   if (!response.headers.find("Cache-Control")) out += "Cache-Control: no-store\r\n";
-  out += "X-Content-Type-Options: nosniff\r\nDate: " + http_date() + "\r\n";
+  out += "X-Content-Type-Options: nosniff\r\nDate: ";
+  out += http_date();
+  out += "\r\n";
   if (!keep_alive) out += "Connection: close\r\n";
   out += "\r\n";
   return out;

@@ -281,10 +281,15 @@ Task<Result<void>> BlockingPool::submit_until(Deadline deadline, Begin begin) {
   struct Dropping {
     std::shared_ptr<Impl> impl;
     std::uint64_t number;
-    ~Dropping() { impl->drop(number); }
+    bool answered = false;  // then it has begun
+    ~Dropping() {
+      if (!answered) impl->drop(number);
+    }
   };
-  const Dropping dropping{impl_, *number};
-  co_return co_await progress->wait(deadline);
+  Dropping dropping{impl_, *number};
+  auto ended = co_await progress->wait(deadline);
+  dropping.answered = ended.ok();
+  co_return ended;
 }
 
 }  // namespace cloister::runtime
