@@ -33,12 +33,13 @@ class LogFixture : public ::testing::Test {
     ASSERT_TRUE(opened) << opened.error().text();
     log_ = *std::move(opened);
   }
-  std::uint64_t append(std::string subject, std::string kind = "test.act") {
+  /// The index that it got.
+  std::uint64_t append(const std::string& subject, const std::string& kind = "test.act") {
     auto transaction = *database_->write();
-    const auto index = log_->append(transaction, {at(1), std::move(kind), std::move(subject), {}});
-    EXPECT_TRUE(index) << index.error().text();
+    const auto added = log_->append(transaction, {at(1), kind, subject, {}});
+    EXPECT_TRUE(added) << added.error().text();
     EXPECT_TRUE(transaction.commit());
-    return *index;
+    return log_->find(kind, subject).value();
   }
   void append_many(int count) {
     for (int i = 0; i < count; ++i) (void)append("subject-" + std::to_string(i));

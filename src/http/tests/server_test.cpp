@@ -23,7 +23,9 @@ TEST_F(HttpServer, AnswersWithParametersQueryAndRequestId) {
   EXPECT_EQ(body_of(response), "j 1 a b 127.0.0.1 /jobs/{id} /jobs/j 1");
   EXPECT_EQ(field_of(response, "X-Request-Id"), "my.id-1");
   EXPECT_EQ(field_of(response, "Cache-Control"), "no-store");
-  EXPECT_NE(field_of(response, "Date"), "");
+  std::tm date{};
+  ASSERT_NE(::strptime(std::string{field_of(response, "Date")}.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &date), nullptr);
+  EXPECT_NEAR(static_cast<double>(::timegm(&date)), static_cast<double>(std::time(nullptr)), 5);
 }
 
 TEST_F(HttpServer, MakesARequestIdWhereNoneOrABadOneIsGiven) {

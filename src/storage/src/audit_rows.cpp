@@ -16,11 +16,10 @@ constexpr Sql kAppend{"INSERT INTO audit_row (log, position, kind, subject, leaf
                       "), ?2, ?3, ?4)"};
 constexpr Sql kLeaves{"SELECT leaf FROM audit_row WHERE log = " CLOISTER_LOG
                       " AND position >= ?2 ORDER BY position LIMIT ?3"};
-constexpr Sql kRuleLeaves{"SELECT position, leaf FROM audit_row INDEXED BY audit_row_of_rules WHERE log = " CLOISTER_LOG
-                          " AND position >= ?2 AND (kind = 'policy.changed' OR kind = 'policy.removed' OR kind = "
-                          "'reference_value.changed' OR "
-                          "kind = 'reference_value.removed' OR kind = 'revocation.added' OR kind = "
-                          "'revocation.lifted') ORDER BY position LIMIT ?3"};
+constexpr Sql kRuleLeaves{
+    "SELECT position, leaf FROM audit_row INDEXED BY audit_row_of_rules WHERE log = " CLOISTER_LOG " AND position >= ?2 AND "
+    "(kind = 'policy.changed' OR kind = 'policy.removed' OR kind = 'reference_value.changed' OR "
+    "kind = 'reference_value.removed' OR kind = 'revocation.added' OR kind = 'revocation.lifted') ORDER BY position LIMIT ?3"};
 constexpr Sql kFind{"SELECT position FROM audit_row WHERE log = " CLOISTER_LOG
                     " AND subject = ?3 AND kind = ?2 ORDER BY position DESC LIMIT 1"};
 constexpr Sql kAddNode{"INSERT INTO audit_node (log, level, position, hash) VALUES (" CLOISTER_LOG ", ?2, ?3, ?4)"};
