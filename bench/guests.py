@@ -84,6 +84,11 @@ def bare():
     return {one["name"]: one["cpu_time"] / 1000 for one in json.loads(done.stdout)["benchmarks"]}
 
 
+def counts(text):
+    """Numbers of connections, separated by commas."""
+    return [int(one) for one in text.split(",")]
+
+
 def medians(rounds):
     return {key: round(statistics.median(one[key] for one in rounds), 3) for key in rounds[0]}
 
@@ -113,7 +118,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=pathlib.Path)
     parser.add_argument("--seconds", type=float, default=3)
-    parser.add_argument("--connections", type=lambda text: [int(one) for one in text.split(",")], default=[8, 16, 32, 64])
+    parser.add_argument("--connections", type=counts, default=[8, 16, 32, 64])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sessions", type=int, default=100_000)
     parser.add_argument("--cores", type=int, default=0)

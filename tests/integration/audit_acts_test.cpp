@@ -90,9 +90,8 @@ TEST_F(AuditActs, ADataKeyIsMadeWithItsLeafOrNotAtAll) {
   storage::Sealer sealer{*world.kms, world.random,
                          [&](storage::Transaction& transaction, const TenantId& tenant, std::string_view key) -> Result<void> {
                            if (!taken) return Error{Errc::storage_failure, "no room"};
-                           CLOISTER_CHECK(world.log->append(
-                               transaction, {now(), "data_key.made", std::string{key}, {{"tenant", tenant.str()}}}));
-                           return {};
+                           return world.log->append(
+                               transaction, {now(), "data_key.made", std::string{key}, {{"tenant", tenant.str()}}});
                          }};
   keybroker::Broker broker{*world.database, sealer, *world.kms, *world.log, world.random};
   const auto fresh = *TenantId::parse("fresh");

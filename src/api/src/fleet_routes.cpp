@@ -27,8 +27,7 @@ Result<void> note(const Services& s, storage::Transaction& transaction, const mo
   leaf.kind = kind;
   leaf.subject = validator.id.str();
   leaf.details = {{"hotkey", to_bytes(ByteView{validator.hotkey})}, {"by", request.principal->subject}};
-  CLOISTER_CHECK(s.log.append(transaction, leaf));
-  return {};
+  return s.log.append(transaction, leaf);
 }
 
 Result<void> change_state(const Services& s, storage::Transaction& transaction, model::Validator& validator,

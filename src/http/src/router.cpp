@@ -49,14 +49,14 @@ std::string join(const std::vector<std::string>& segments, std::size_t from) {
 
 bool matches(const std::vector<std::string>& pattern, const std::vector<std::string>& path) {
   // Most patterns are of another length, which costs less to see than another text.
-  if (pattern.size() != path.size() && kind_of(pattern.back()) != SegmentKind::rest) return false;
+  const bool rest = kind_of(pattern.back()) == SegmentKind::rest;
+  if (rest ? path.size() < pattern.size() : path.size() != pattern.size()) return false;
   for (std::size_t i = 0; i < pattern.size(); ++i) {
-    if (i >= path.size()) return false;
     const auto kind = kind_of(pattern[i]);
     if (kind == SegmentKind::rest) return true;
     if (kind == SegmentKind::literal ? pattern[i] != path[i] : path[i].empty()) return false;
   }
-  return pattern.size() == path.size();
+  return true;
 }
 
 /// Of a path that matches.

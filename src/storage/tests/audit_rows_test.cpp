@@ -1,7 +1,5 @@
 #include "cloister/storage/audit_rows.hpp"
 
-#include <algorithm>
-
 #include "fixture.hpp"
 
 namespace cloister::storage {
@@ -63,17 +61,10 @@ TEST_F(AuditRowsTest, EveryKindByWhichGuestsAreJudgedIsFoundAndNoOther) {
 
 /// A database whose index is by a list of kinds.
 TEST_F(AuditRowsTest, OfAnOlderDatabaseAreFoundToo) {
-  database_.reset();
-  std::filesystem::remove(file());
-  const auto all = migrations();
-  const auto before = std::ranges::find(all, std::string_view{"rule_leaves_by_comparison"}, &Migration::name) - all.begin();
-  auto old = Database::open(file(), all.first(static_cast<std::size_t>(before)));
-  ASSERT_TRUE(old.ok()) << old.error().text();
-  database_ = *std::move(old);
+  ASSERT_NO_FATAL_FAILURE(open_before("rule_leaves_by_comparison"));
   begin("a");
   ASSERT_TRUE(append("a", "release", 1));
   ASSERT_TRUE(append("a", "policy.changed", 2));
-  database_.reset();
   open();
   ASSERT_TRUE(append("a", "revocation.added", 3));
   EXPECT_EQ(rules("a"), (std::vector<std::uint64_t>{1, 2}));

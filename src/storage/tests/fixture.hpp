@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -63,6 +65,17 @@ class DatabaseTest : public ::testing::Test {
     auto opened = Database::open(file());
     ASSERT_TRUE(opened) << opened.error().text();
     database_ = *std::move(opened);
+  }
+  /// A new database as it was before the migration of that name: to be brought up to date by `open`.
+  void open_before(std::string_view migration) {
+    database_.reset();
+    std::filesystem::remove(file());
+    const auto all = migrations();
+    const auto before = std::ranges::find(all, migration, &Migration::name) - all.begin();
+    ASSERT_LT(static_cast<std::size_t>(before), all.size());
+    auto old = Database::open(file(), all.first(static_cast<std::size_t>(before)));
+    ASSERT_TRUE(old) << old.error().text();
+    database_ = *std::move(old);
   }
   [[nodiscard]] std::filesystem::path file() const { return dir_.path() / "cloister.db"; }
   [[nodiscard]] Transaction write() { return *database_->write(); }

@@ -256,14 +256,9 @@ TEST_F(ResourcesTest, OfAnOlderDatabaseAreAllThere) {
     EXPECT_TRUE(found);
     return std::vector<Bytes>{to_bytes(rows.text()), rows.bytes()};
   });
-  database_.reset();
-  std::filesystem::remove(file());
-  const auto all = migrations();
-  const auto before = std::ranges::find(all, std::string_view{"resource_versions"}, &Migration::name) - all.begin();
-  auto old = Database::open(file(), all.first(static_cast<std::size_t>(before)));
-  ASSERT_TRUE(old.ok()) << old.error().text();
+  ASSERT_NO_FATAL_FAILURE(open_before("resource_versions"));
   {
-    auto t = (*old)->write();
+    auto t = database_->write();
     ASSERT_TRUE(t->run("INSERT INTO data_key (id, tenant, wrapped, active) VALUES (?1, 'acme', ?2, 1)", {as_text((*key)[0]), (*key)[1]}));
     for (std::size_t i = 0; i < values.size(); ++i) {
       ASSERT_TRUE(t->run("INSERT INTO resource (tenant, path, version, value, created) VALUES ('acme', ?1, 1, ?2, 5)",
@@ -273,7 +268,6 @@ TEST_F(ResourcesTest, OfAnOlderDatabaseAreAllThere) {
     ASSERT_TRUE(t->run("INSERT INTO resource (tenant, path, version, value, created) VALUES ('acme', 'a/b/gone', 1, NULL, 7)"));
     ASSERT_TRUE(t->commit());
   }
-  old->reset();
   open();
   for (std::size_t i = 0; i < values.size(); ++i) {
     const auto path = "a/b/" + std::to_string(sizes[i]);
