@@ -157,6 +157,16 @@ TEST(Router, PrefersLiteralsThenParametersThenRests) {
   EXPECT_EQ(find(router, "GET", "/").params.at("rest"), "");
 }
 
+TEST(Router, ARestFollowsWhatStandsBeforeIt) {
+  Router router;
+  router.add(Method::get, "/a/{x}/{rest...}", kPublic, nothing());
+  EXPECT_FALSE(find(router, "GET", "/a/b").route);
+  EXPECT_EQ(find(router, "GET", "/a/b/").params.at("rest"), "");
+  EXPECT_EQ(find(router, "GET", "/a/b/c/d/e").params.at("rest"), "c/d/e");
+  EXPECT_FALSE(find(router, "GET", "/b/b/c/d/e").route);
+  EXPECT_FALSE(find(router, "GET", "/a//c").route);
+}
+
 TEST(Router, SaysWhichMethodsAPathHas) {
   Router router;
   router.add(Method::get, "/a", kPublic, nothing()).add(Method::del, "/a", kPublic, nothing());
